@@ -1,0 +1,1 @@
+//! End-to-end encrypted chat backups: protectors, store, backup and restore.

@@ -1,0 +1,1 @@
+//! The backup format: packs, manifests, page maps and snapshots.

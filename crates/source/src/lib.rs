@@ -1,0 +1,1 @@
+//! What is backed up: live SQLite databases and media folders.

@@ -1,0 +1,1 @@
+//! Register, recover, change and delete at a vault; pinned fleet keys.

@@ -1,0 +1,1 @@
+//! The trusted core of a vault node: records, guess rules, OPAQUE, authenticated log.

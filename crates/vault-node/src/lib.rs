@@ -1,0 +1,1 @@
+//! The host of a vault core: HTTP, disk, accounts, metrics.

@@ -1,0 +1,1 @@
+//! The vault's Store trait, its engines and one conformance suite.

@@ -1,0 +1,1 @@
+//! Vault messages and the sealed channel: bytes to types and back.

@@ -1,0 +1,1 @@
+//! Vectors with named outcomes, and builders of valid worlds, for every crate's tests.

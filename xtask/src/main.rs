@@ -1,0 +1,3 @@
+//! The project's own checks, benchmarks and generators.
+
+fn main() {}
