@@ -1,1 +1,3 @@
 //! Vectors with named outcomes, and builders of valid worlds, for every crate's tests.
+
+pub mod entropy;
