@@ -1,1 +1,3 @@
 //! Vault messages and the sealed channel: bytes to types and back.
+
+pub mod bundle;
