@@ -1,0 +1,221 @@
+//! The page image of a database, as a digest that can follow a busy write-ahead log.
+//!
+//! A committed state of a database is its pages in order. The digest of a state is the sum of one hash for
+//! each page, so that a commit which changes five pages of forty thousand changes the digest at the cost of five.
+//! Nothing here goes through SQLite: what the writer records is told by the bytes in the files, and so it can judge
+//! a reader that goes through SQLite.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{CorpusError, at};
+
+/// Bytes before the first frame of a write-ahead log.
+const LOG_HEADER: usize = 32;
+/// Bytes before the page of a frame.
+const FRAME_HEADER: usize = 24;
+
+/// Names one page image: page size, number of pages, and every byte of them.
+///
+/// It tells committed states apart from torn ones. It is no protection against somebody who
+/// looks for collisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageDigest([u8; 32]);
+
+impl ImageDigest {
+    /// The digest of a database file that nobody has open and that has no write-ahead log beside it.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a write-ahead log stands beside it.
+    pub fn of_file(path: &Path) -> Result<Self, CorpusError> {
+        Ok(PageImage::of_file(path)?.digest())
+    }
+
+    /// Reads 64 hex digits.
+    #[must_use]
+    pub fn parse(hex: &str) -> Option<Self> {
+        blake3::Hash::from_hex(hex)
+            .ok()
+            .map(|hash| Self(*hash.as_bytes()))
+    }
+}
+
+impl fmt::Display for ImageDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+/// A sum of page hashes, lane by lane.
+type Lanes = [u64; 4];
+
+/// The hashes of all pages of a state.
+#[derive(Debug, Clone)]
+pub(crate) struct PageImage {
+    page_bytes: usize,
+    pages: Vec<Lanes>,
+    sum: Lanes,
+}
+
+impl PageImage {
+    pub(crate) fn of_file(path: &Path) -> Result<Self, CorpusError> {
+        let log = beside(path, "-wal");
+        if fs::metadata(&log).is_ok_and(|meta| meta.len() > 0) {
+            return Err(CorpusError::WriteAheadLog(path.to_owned()));
+        }
+        let content = fs::read(path).map_err(at(path))?;
+        let page_bytes = match content.get(16..18) {
+            Some(&[0, 1]) => 65_536,
+            Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
+            _ => 0,
+        };
+        let mut image = Self {
+            page_bytes: page_bytes.max(512),
+            pages: Vec::new(),
+            sum: [0; 4],
+        };
+        for (number, page) in (1..).zip(content.chunks(image.page_bytes)) {
+            image.put(number, page);
+        }
+        Ok(image)
+    }
+
+    pub(crate) fn digest(&self) -> ImageDigest {
+        let mut hash = blake3::Hasher::new();
+        hash.update(&(self.page_bytes as u64).to_le_bytes());
+        hash.update(&(self.pages.len() as u64).to_le_bytes());
+        for lane in self.sum {
+            hash.update(&lane.to_le_bytes());
+        }
+        ImageDigest(*hash.finalize().as_bytes())
+    }
+
+    /// Page `number`, counted from 1, now has these bytes.
+    fn put(&mut self, number: u32, page: &[u8]) {
+        let index = (number as usize).saturating_sub(1);
+        if self.pages.len() <= index {
+            self.pages.resize(index + 1, [0; 4]);
+        }
+        let mut hash = blake3::Hasher::new();
+        hash.update(&number.to_le_bytes());
+        hash.update(page);
+        let bytes = *hash.finalize().as_bytes();
+        let mut new: Lanes = [0; 4];
+        for (lane, eight) in new.iter_mut().zip(bytes.as_chunks::<8>().0) {
+            *lane = u64::from_le_bytes(*eight);
+        }
+        if let Some(old) = self.pages.get_mut(index) {
+            let gone = std::mem::replace(old, new);
+            add(&mut self.sum, new);
+            subtract(&mut self.sum, gone);
+        }
+    }
+
+    /// The database now has `count` pages.
+    fn cut(&mut self, count: u32) {
+        for gone in self.pages.drain(self.pages.len().min(count as usize)..) {
+            subtract(&mut self.sum, gone);
+        }
+    }
+}
+
+fn add(sum: &mut Lanes, lanes: Lanes) {
+    for (to, from) in sum.iter_mut().zip(lanes) {
+        *to = to.wrapping_add(from);
+    }
+}
+
+fn subtract(sum: &mut Lanes, lanes: Lanes) {
+    for (to, from) in sum.iter_mut().zip(lanes) {
+        *to = to.wrapping_sub(from);
+    }
+}
+
+/// A page image that is kept up to date from the write-ahead log.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    path: PathBuf,
+    image: PageImage,
+    log: Option<File>,
+    /// The salts of the log's present round, and how many of its frames have been read.
+    round: Option<([u8; 8], u64)>,
+}
+
+impl Follower {
+    /// Begins from a database file whose log is empty.
+    pub(crate) fn new(path: &Path) -> Result<Self, CorpusError> {
+        let image = PageImage::of_file(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            image,
+            log: None,
+            round: None,
+        })
+    }
+
+    pub(crate) fn digest(&self) -> ImageDigest {
+        self.image.digest()
+    }
+
+    /// Reads the log up to `frames` and tells every state that was committed since the last call.
+    pub(crate) fn follow(
+        &mut self,
+        frames: u64,
+        mut committed: impl FnMut(ImageDigest) -> Result<(), CorpusError>,
+    ) -> Result<(), CorpusError> {
+        let odd = || CorpusError::WriteAheadLog(self.path.clone());
+        let path = beside(&self.path, "-wal");
+        let log = match self.log.take() {
+            Some(log) => log,
+            None => File::open(&path).map_err(at(&path))?,
+        };
+        let mut header = [0; LOG_HEADER];
+        log.read_exact_at(&mut header, 0).map_err(at(&path))?;
+        let salts = salts(&header, 16).ok_or_else(odd)?;
+        let mut read = match self.round {
+            Some((same, read)) if same == salts => read,
+            _ => 0,
+        };
+        let mut frame = vec![0; FRAME_HEADER + self.image.page_bytes];
+        while read < frames {
+            let place = LOG_HEADER as u64 + read * frame.len() as u64;
+            log.read_exact_at(&mut frame, place).map_err(at(&path))?;
+            let (head, page) = frame.split_at_checked(FRAME_HEADER).ok_or_else(odd)?;
+            if self::salts(head, 8) != Some(salts) {
+                return Err(odd());
+            }
+            let number = number(head, 0).ok_or_else(odd)?;
+            let size = self::number(head, 4).ok_or_else(odd)?;
+            self.image.put(number, page);
+            read += 1;
+            // A frame that carries the database's size ends a commit.
+            if size > 0 {
+                self.image.cut(size);
+                committed(self.image.digest())?;
+            }
+        }
+        self.round = Some((salts, read));
+        self.log = Some(log);
+        Ok(())
+    }
+}
+
+fn salts(header: &[u8], from: usize) -> Option<[u8; 8]> {
+    header.get(from..)?.first_chunk().copied()
+}
+
+fn number(header: &[u8], from: usize) -> Option<u32> {
+    header
+        .get(from..)?
+        .first_chunk()
+        .map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+/// The file of SQLite's that stands beside a database.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
