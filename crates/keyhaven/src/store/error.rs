@@ -1,0 +1,255 @@
+//! What can go wrong between a backup and its store, and what to do about it.
+
+use std::fmt;
+use std::io;
+
+use keyhaven_secrets::Remedy;
+use thiserror::Error;
+
+use super::path::ObjectPath;
+
+/// What was being done when a store failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Opening the store.
+    Open,
+    /// Writing an object.
+    Put,
+    /// Reading an object.
+    Get,
+    /// Listing objects.
+    List,
+    /// Deleting an object.
+    Delete,
+    /// Making earlier writes durable.
+    Flush,
+    /// Asking how much room there is.
+    Measure,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open the store",
+            Self::Put => "write to the store",
+            Self::Get => "read from the store",
+            Self::List => "list the store",
+            Self::Delete => "delete from the store",
+            Self::Flush => "make the store's objects durable",
+            Self::Measure => "measure the store's free space",
+        })
+    }
+}
+
+/// How a store could not be reached. Each of these may pass by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outage {
+    /// No connection: wrong host, no network, server down.
+    Connection,
+    /// No answer in time.
+    TimedOut,
+    /// The server asked for fewer requests (429, 503 "slow down").
+    Throttled,
+    /// The server reported a fault of its own (5xx).
+    ServerFault,
+    /// The answer's body ended early, or was longer than it said.
+    CutBody,
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connection => "no connection",
+            Self::TimedOut => "no answer in time",
+            Self::Throttled => "the server asks for fewer requests",
+            Self::ServerFault => "the server reports a fault of its own",
+            Self::CutBody => "the answer was cut off",
+        })
+    }
+}
+
+/// A store failed. Fields are safe to log: addresses without credentials, object names, numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The object does not exist.
+    #[error("the store has no object {path}")]
+    NotFound {
+        /// The object.
+        path: ObjectPath,
+    },
+    /// Nothing stands where the store should be.
+    #[error("there is no store at {place}: it does not exist, or its disk is not connected")]
+    Missing {
+        /// The store's address.
+        place: String,
+    },
+    /// Something else than a folder stands where the store should be.
+    #[error("{place} is not a folder")]
+    NotAFolder {
+        /// The store's address.
+        place: String,
+    },
+    /// The place exists and is not a Keyhaven store.
+    #[error("{place} is not a Keyhaven store")]
+    NotAStore {
+        /// The store's address.
+        place: String,
+    },
+    /// A new store was asked for where there is one already.
+    #[error("there is a Keyhaven store at {place} already")]
+    AlreadyAStore {
+        /// The store's address.
+        place: String,
+    },
+    /// A new store was asked for in a folder that holds other things.
+    #[error("{place} holds other files: a new store needs an empty folder")]
+    NotEmpty {
+        /// The store's address.
+        place: String,
+    },
+    /// Permission or credentials were refused.
+    #[error("not allowed to {action} at {place}")]
+    Denied {
+        /// What was refused.
+        action: Action,
+        /// The store's address.
+        place: String,
+    },
+    /// The store cannot be written to.
+    #[error("the store at {place} is read-only")]
+    ReadOnly {
+        /// The store's address.
+        place: String,
+    },
+    /// There is not enough room. Nothing partial was left behind.
+    #[error("the store is full: {needed} bytes are needed{}", free_words(*.free))]
+    Full {
+        /// The bytes that were to be written.
+        needed: u64,
+        /// The bytes that are free, if the store tells.
+        free: Option<u64>,
+    },
+    /// The store could not be reached, also after bounded retries.
+    #[error("the store cannot be reached ({outage}; tried {attempts} times)")]
+    Unreachable {
+        /// How.
+        outage: Outage,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// An object is shorter than the range that was asked for, or than the store said.
+    #[error("the object {path} is damaged: {expected} bytes were due, {got} are there")]
+    WrongLength {
+        /// The object.
+        path: ObjectPath,
+        /// The bytes that were due.
+        expected: u64,
+        /// The bytes that the store has.
+        got: u64,
+    },
+    /// What stands under an object's name is a link, a pipe, a folder or a device.
+    #[error("{path} is not an object: something else stands under its name")]
+    NotAnObject {
+        /// The object.
+        path: ObjectPath,
+    },
+    /// An object is larger than any that Keyhaven writes.
+    #[error(
+        "the object {path} has {bytes} bytes, more than the {bytes_max} that Keyhaven writes at most"
+    )]
+    TooLarge {
+        /// The object.
+        path: ObjectPath,
+        /// Its size.
+        bytes: u64,
+        /// The largest that is accepted.
+        bytes_max: u64,
+    },
+    /// The store lists more objects than are accepted.
+    #[error("the store lists more than {objects_max} objects")]
+    ListTooLong {
+        /// The most that are accepted.
+        objects_max: u64,
+    },
+    /// The operation was called off by its caller.
+    #[error("called off")]
+    Cancelled,
+    /// An earlier write could not be made durable; the store object makes no claims any more.
+    ///
+    /// After a failed flush, an operating system may have dropped the unwritten bytes and report
+    /// success the next time: only opening the store anew and writing again is sound.
+    #[error("an earlier write did not reach the disk: open the store again and repeat the backup")]
+    FlushFailed,
+    /// The operating system reported something else.
+    #[error("cannot {action}: {kind}")]
+    Disk {
+        /// What was being done.
+        action: Action,
+        /// The operating system's kind of failure.
+        kind: io::ErrorKind,
+        /// Its number, if it gave one.
+        code: Option<i32>,
+    },
+    /// The server answered with something that is neither success nor any failure above.
+    #[error("cannot {action}: the server refused it{}", status_words(*.status))]
+    Refused {
+        /// What was being done.
+        action: Action,
+        /// The HTTP status, where it is known.
+        status: Option<u16>,
+    },
+    /// The address needs credentials, and none were given.
+    #[error("the store at {place} needs credentials: {hint}")]
+    NoCredentials {
+        /// The store's address.
+        place: String,
+        /// Where they can be put.
+        hint: &'static str,
+    },
+    /// The operating system gave no thread, runtime or connection pool to work with.
+    #[error("cannot start the machinery that talks to the store")]
+    NoMachinery,
+}
+
+impl StoreError {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Unreachable { .. } | Self::FlushFailed | Self::Cancelled | Self::NoMachinery => {
+                Remedy::RetryLater
+            }
+            Self::Missing { .. }
+            | Self::NotAFolder { .. }
+            | Self::NotAStore { .. }
+            | Self::AlreadyAStore { .. }
+            | Self::NotEmpty { .. }
+            | Self::Denied { .. }
+            | Self::ReadOnly { .. }
+            | Self::Full { .. }
+            | Self::NoCredentials { .. } => Remedy::AskUser,
+            Self::NotFound { .. }
+            | Self::WrongLength { .. }
+            | Self::NotAnObject { .. }
+            | Self::TooLarge { .. }
+            | Self::ListTooLong { .. }
+            | Self::Disk { .. }
+            | Self::Refused { .. } => Remedy::Stop,
+        }
+    }
+
+    /// Whether the same call may succeed when it is made again at once.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+fn free_words(free: Option<u64>) -> String {
+    free.map_or_else(String::new, |free| format!(", {free} are free"))
+}
+
+fn status_words(status: Option<u16>) -> String {
+    status.map_or_else(String::new, |status| format!(" (HTTP {status})"))
+}

@@ -1,0 +1,347 @@
+//! A store in a folder: another disk, a stick, a folder that some service carries elsewhere.
+
+mod fault;
+mod session;
+mod syncer;
+mod tree;
+
+use std::fs::File;
+use std::io::Write;
+use std::ops::{ControlFlow, Range};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustix::fs::Advice;
+use rustix::io::Errno;
+
+use self::fault::Place;
+use self::session::{SPOOL, Session};
+use self::syncer::{Syncer, Written};
+use self::tree::{Found, Tree, WalkError};
+use super::body::Body;
+use super::error::{Action, StoreError};
+use super::path::{ObjectFolder, ObjectPath};
+use super::{LISTED_OBJECTS_MAX, Listed, Store};
+
+/// The object whose presence makes a folder a store.
+pub const MARKER: &str = "keyhaven";
+
+/// From this size on, writing to the disk is begun before anybody asks for a flush.
+const EARLY_WRITE_BYTES_MIN: u64 = 64 << 10;
+
+/// Pieces in which a spooled file is copied.
+const COPY_BYTES: usize = 256 << 10;
+
+/// A folder as a store.
+#[derive(Debug)]
+pub struct FolderStore {
+    path: PathBuf,
+    place: Place,
+    tree: Arc<Tree>,
+    // A store that is only read begins no session, so it may stand on a read-only disk.
+    syncer: std::sync::Mutex<()>,
+    writing: OnceLock<Syncer>,
+}
+
+impl FolderStore {
+    /// Opens the store in the folder `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`], [`StoreError::NotAFolder`], [`StoreError::NotAStore`],
+    /// [`StoreError::Denied`], and others of the operating system.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let store = Self::at(path)?;
+        let marker = ObjectPath::parse(MARKER).map_err(|_| StoreError::NotAStore {
+            place: store.place.text(),
+        })?;
+        match store.tree.open_object(&marker) {
+            Ok(Found::File(..)) => Ok(store),
+            Ok(Found::SomethingElse) | Err(Errno::NOENT) => Err(StoreError::NotAStore {
+                place: store.place.text(),
+            }),
+            Err(errno) => Err(store.place.fault(Action::Open, errno)),
+        }
+    }
+
+    /// Prepares the folder `path` for a new store, making it (not its parents) if it is missing.
+    /// It becomes a store when its marker is put.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotEmpty`], [`StoreError::AlreadyAStore`], and as [`FolderStore::open`].
+    pub fn create(path: &Path) -> Result<Self, StoreError> {
+        let place = Place::new(path);
+        match rustix::fs::mkdir(path, rustix::fs::Mode::RWXU) {
+            Ok(()) => {
+                // The new folder's own name must outlive a loss of power, too.
+                let parent = match path.parent() {
+                    Some(parent) if !parent.as_os_str().is_empty() => parent,
+                    _ => Path::new("."),
+                };
+                File::open(parent)
+                    .and_then(|parent| syncer::flush(&parent).map_err(std::io::Error::from))
+                    .map_err(|error| place.io_fault(Action::Open, &error))?;
+            }
+            Err(Errno::EXIST) => {}
+            Err(Errno::NOENT) => {
+                return Err(StoreError::Missing {
+                    place: place.text(),
+                });
+            }
+            Err(errno) => return Err(place.fault(Action::Open, errno)),
+        }
+        match Self::open(path) {
+            Ok(store) => Err(StoreError::AlreadyAStore {
+                place: store.place.text(),
+            }),
+            Err(StoreError::NotAStore { .. }) => {
+                let store = Self::at(path)?;
+                match store.tree.is_empty(SPOOL) {
+                    Ok(true) => Ok(store),
+                    Ok(false) => Err(StoreError::NotEmpty {
+                        place: store.place.text(),
+                    }),
+                    Err(errno) => Err(store.place.fault(Action::Open, errno)),
+                }
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn at(path: &Path) -> Result<Self, StoreError> {
+        let place = Place::new(path);
+        let tree = Tree::open(path).map_err(|errno| match errno {
+            Errno::NOENT => StoreError::Missing {
+                place: place.text(),
+            },
+            Errno::NOTDIR => StoreError::NotAFolder {
+                place: place.text(),
+            },
+            errno => place.fault(Action::Open, errno),
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            place,
+            tree: Arc::new(tree),
+            syncer: std::sync::Mutex::new(()),
+            writing: OnceLock::new(),
+        })
+    }
+
+    /// The session and its threads, begun at the first write.
+    fn writing(&self) -> Result<&Syncer, StoreError> {
+        if let Some(syncer) = self.writing.get() {
+            return Ok(syncer);
+        }
+        let _beginning = self
+            .syncer
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(syncer) = self.writing.get() {
+            return Ok(syncer);
+        }
+        let session =
+            Session::begin(&self.tree).map_err(|errno| self.place.fault(Action::Put, errno))?;
+        let syncer = Syncer::begin(Arc::clone(&self.tree), session, self.place.clone())?;
+        Ok(self.writing.get_or_init(|| syncer))
+    }
+
+    fn settle(&self, path: Option<&ObjectPath>) -> Result<(), StoreError> {
+        self.writing
+            .get()
+            .map_or(Ok(()), |syncer| syncer.settle(path))
+    }
+
+    fn open_object(&self, path: &ObjectPath) -> Result<(File, u64), StoreError> {
+        self.settle(Some(path))?;
+        match self.tree.open_object(path) {
+            Ok(Found::File(file, len)) => Ok((file, len)),
+            Ok(Found::SomethingElse) => Err(StoreError::NotAnObject { path: path.clone() }),
+            Err(Errno::NOENT) => Err(StoreError::NotFound { path: path.clone() }),
+            Err(errno) => Err(self.place.fault(Action::Get, errno)),
+        }
+    }
+
+    fn read(
+        &self,
+        path: &ObjectPath,
+        file: &File,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<(), StoreError> {
+        let mut done = 0_usize;
+        while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset.saturating_add(done as u64);
+            match file.read_at(rest, at) {
+                // Somebody cut the file while it was read.
+                Ok(0) => {
+                    return Err(StoreError::WrongLength {
+                        path: path.clone(),
+                        expected: offset.saturating_add(out.len() as u64),
+                        got: at,
+                    });
+                }
+                Ok(read) => done = done.saturating_add(read),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.place.io_fault(Action::Get, &error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn sized(&self, fault: StoreError, needed: u64) -> StoreError {
+        self.place.sized(fault, needed, self.tree.root())
+    }
+}
+
+impl Store for FolderStore {
+    fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
+        let syncer = self.writing()?;
+        let len = body.len();
+        let (mut file, name) = syncer
+            .session()
+            .file()
+            .map_err(|errno| self.sized(self.place.fault(Action::Put, errno), len))?;
+        let written = write_body(&mut file, body).map_err(|error| match error {
+            WriteError::Io(error) => self.sized(self.place.io_fault(Action::Put, &error), len),
+            WriteError::Short(got) => StoreError::WrongLength {
+                path: path.clone(),
+                expected: len,
+                got,
+            },
+        });
+        if let Err(error) = written {
+            syncer.session().discard(&name);
+            return Err(error);
+        }
+        if len >= EARLY_WRITE_BYTES_MIN {
+            // On Linux this starts writing the file's pages out without waiting for them, which is
+            // what a later flush would otherwise begin with. It is advice: a refusal is no error.
+            let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+        }
+        syncer.push(Written {
+            file,
+            name,
+            path: path.clone(),
+            len,
+        })
+    }
+
+    fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
+        let (file, len) = self.open_object(path)?;
+        let range = range.unwrap_or(0..len);
+        let bytes = super::check_range(path, &range, len)?;
+        let mut out = vec![0; bytes];
+        self.read(path, &file, range.start, &mut out)?;
+        Ok(out)
+    }
+
+    fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
+        let (file, len) = self.open_object(path)?;
+        let end = offset.saturating_add(out.len() as u64);
+        if end > len {
+            return Err(StoreError::WrongLength {
+                path: path.clone(),
+                expected: end,
+                got: len,
+            });
+        }
+        self.read(path, &file, offset, out)
+    }
+
+    fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {
+        self.open_object(path).map(|(_, len)| len)
+    }
+
+    fn visit(
+        &self,
+        folder: &ObjectFolder,
+        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.settle(None)?;
+        self.tree
+            .visit(folder, LISTED_OBJECTS_MAX, &mut |path, len| {
+                each(Listed { path, len })
+            })
+            .map_err(|error| match error {
+                WalkError::Os(errno) => self.place.fault(Action::List, errno),
+                WalkError::TooMany => StoreError::ListTooLong {
+                    objects_max: LISTED_OBJECTS_MAX,
+                },
+            })
+    }
+
+    fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        let syncer = self.writing()?;
+        syncer.settle(Some(path))?;
+        match self.tree.unlink(path) {
+            Ok(true) => {
+                syncer.touch(path.folder());
+                Ok(())
+            }
+            Ok(false) => Ok(()),
+            Err(Errno::ISDIR | Errno::LOOP | Errno::NOTDIR) => {
+                Err(StoreError::NotAnObject { path: path.clone() })
+            }
+            Err(errno) => Err(self.place.fault(Action::Delete, errno)),
+        }
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.writing.get().map_or(Ok(()), Syncer::flush)
+    }
+
+    fn free_space(&self) -> Result<Option<u64>, StoreError> {
+        self.place.free(self.tree.root()).map(Some)
+    }
+
+    fn describe(&self) -> String {
+        self.place.text()
+    }
+}
+
+enum WriteError {
+    Io(std::io::Error),
+    Short(u64),
+}
+
+fn write_body(out: &mut File, body: Body<'_>) -> Result<(), WriteError> {
+    match body {
+        Body::Bytes(bytes) => out.write_all(bytes).map_err(WriteError::Io),
+        Body::Buffer(buffer) => out.write_all(buffer.as_slice()).map_err(WriteError::Io),
+        Body::File { file, len } => {
+            let mut piece = vec![0; COPY_BYTES];
+            let mut done = 0_u64;
+            while done < len {
+                let want = usize::try_from(len.saturating_sub(done)).unwrap_or(COPY_BYTES);
+                let piece = piece.get_mut(..want.min(COPY_BYTES)).unwrap_or_default();
+                match file.read_at(piece, done) {
+                    Ok(0) => return Err(WriteError::Short(done)),
+                    Ok(read) => {
+                        out.write_all(piece.get(..read).unwrap_or_default())
+                            .map_err(WriteError::Io)?;
+                        done = done.saturating_add(read as u64);
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(WriteError::Io(error)),
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+impl Drop for FolderStore {
+    fn drop(&mut self) {
+        // The threads finish what was put; the session's lock goes last.
+        drop(self.writing.take());
+    }
+}
