@@ -1,0 +1,332 @@
+//! Sizes: where each plaintext byte lies in a sealed object, and the classes that sizes come in.
+//!
+//! ```text
+//!   object     | header 96 | frame 0: 65536 + 16 | frame 1: 65536 + 16 | … | last frame: ≤ 65536 + 16 |
+//!   plaintext              | 0 ………………… 65535     | 65536 …             |   | … plain_len − 1          |
+//! ```
+//!
+//! BACKUP-8: the length of a stored object is one of a few classes, so that it tells no more than
+//! the class of what is inside.
+
+use core::ops::Range;
+
+use crate::codec::{narrow, size};
+use crate::names::PackName;
+
+/// Plaintext bytes in every frame but the last. Large enough that a frame's cost is the cipher's,
+/// small enough that reading one photo's corner does not open megabytes.
+pub const FRAME_BYTES: u32 = 64 * 1024;
+/// The authentication tag after each frame (AES-256-GCM).
+pub const TAG_BYTES: u32 = 16;
+/// The header in front of every sealed object.
+pub const HEADER_BYTES: u32 = 96;
+/// A frame with its tag.
+pub(crate) const SEALED_FRAME_BYTES: u32 = 65_552;
+/// The longest object of this format: a full pack.
+pub const OBJECT_BYTES_MAX: u32 = 8 * 1024 * 1024;
+
+const _: () = assert!(SEALED_FRAME_BYTES == FRAME_BYTES + TAG_BYTES);
+
+/// The length of a pack as it lies in a store (BACKUP-8).
+///
+/// A full pack is 8 MiB: Google Drive resumes uploads above 5 MB and parts of an S3 upload start at
+/// 5 MiB. Tails climb a coarse ladder below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SizeClass {
+    /// 256 KiB.
+    Kib256,
+    /// 512 KiB.
+    Kib512,
+    /// 1 MiB.
+    Mib1,
+    /// 2 MiB.
+    Mib2,
+    /// 4 MiB.
+    Mib4,
+    /// 8 MiB: a full pack.
+    Mib8,
+}
+
+impl SizeClass {
+    /// All classes, smallest first.
+    pub const LADDER: [Self; 6] = [
+        Self::Kib256,
+        Self::Kib512,
+        Self::Mib1,
+        Self::Mib2,
+        Self::Mib4,
+        Self::Mib8,
+    ];
+
+    /// Bytes of the whole object.
+    #[must_use]
+    pub const fn object_bytes(self) -> u32 {
+        match self {
+            Self::Kib256 => 256 * 1024,
+            Self::Kib512 => 512 * 1024,
+            Self::Mib1 => 1024 * 1024,
+            Self::Mib2 => 2 * 1024 * 1024,
+            Self::Mib4 => 4 * 1024 * 1024,
+            Self::Mib8 => OBJECT_BYTES_MAX,
+        }
+    }
+
+    /// The class of an object of that length, if it is one.
+    #[must_use]
+    pub fn of_object(bytes: u64) -> Option<Self> {
+        Self::LADDER
+            .into_iter()
+            .find(|class| u64::from(class.object_bytes()) == bytes)
+    }
+
+    /// How the plaintext of a pack of this class lies.
+    #[must_use]
+    pub fn layout(self) -> Layout {
+        Layout::new(self.object_bytes())
+    }
+
+    /// The smallest class whose plaintext holds `plain` bytes, table of contents included.
+    #[must_use]
+    pub fn holding(plain: u32) -> Option<Self> {
+        Self::LADDER
+            .into_iter()
+            .find(|class| class.layout().plain_len() >= plain)
+    }
+
+    /// The tail rule: which classes what is left after the full packs goes into.
+    ///
+    /// The largest class that the rest fills goes first, what then remains goes into the smallest
+    /// class that holds it; where both together are no smaller than one class that holds all, that
+    /// one it is. `rest` counts plaintext and is less than a full pack's.
+    #[must_use]
+    pub fn for_tail(rest: u32) -> Tail {
+        let one = Self::holding(rest).unwrap_or(Self::Mib8);
+        let filled = Self::LADDER
+            .into_iter()
+            .rev()
+            .find(|class| class.layout().plain_len() <= rest);
+        let split = filled.and_then(|first| {
+            let left = rest.checked_sub(first.layout().plain_len())?;
+            let second = Self::holding(left)?;
+            let both = first
+                .object_bytes()
+                .checked_add(second.object_bytes())?;
+            (left > 0 && both < one.object_bytes()).then_some(Tail::Two(first, second))
+        });
+        split.unwrap_or(Tail::One(one))
+    }
+}
+
+/// What the tail rule says: see [`SizeClass::for_tail`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// One pack of that class.
+    One(SizeClass),
+    /// Two packs, the first of them full.
+    Two(SizeClass, SizeClass),
+}
+
+/// A run of plaintext bytes in one pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Extent {
+    /// The pack that holds it.
+    pub pack: PackName,
+    /// Where it starts in the pack's plaintext.
+    pub offset: u32,
+    /// How many bytes it has.
+    pub len: u32,
+}
+
+impl Extent {
+    /// The byte after the last one, if that still is a number.
+    pub(crate) fn end(&self) -> Option<u32> {
+        self.offset.checked_add(self.len)
+    }
+}
+
+/// How the plaintext of a sealed object of one length lies in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Layout {
+    object_len: u32,
+    frames: u32,
+    plain_len: u32,
+}
+
+impl Layout {
+    /// The layout of an object of `object_len` bytes. A length that leaves no plaintext has none.
+    pub(crate) fn new(object_len: u32) -> Self {
+        let body = object_len.saturating_sub(HEADER_BYTES);
+        let frames = body.div_ceil(SEALED_FRAME_BYTES);
+        Self {
+            object_len,
+            frames,
+            plain_len: body.saturating_sub(frames.saturating_mul(TAG_BYTES)),
+        }
+    }
+
+    /// Bytes of the object.
+    #[must_use]
+    pub fn object_len(&self) -> u32 {
+        self.object_len
+    }
+
+    /// Bytes of plaintext in it.
+    #[must_use]
+    pub fn plain_len(&self) -> u32 {
+        self.plain_len
+    }
+
+    /// How many frames it has.
+    #[must_use]
+    pub fn frames(&self) -> u32 {
+        self.frames
+    }
+
+    /// Whether the last frame has at least one byte beside its tag.
+    pub(crate) fn is_sound(&self) -> bool {
+        let before = self.frames.saturating_sub(1).saturating_mul(FRAME_BYTES);
+        self.frames > 0 && self.plain_len > before
+    }
+
+    /// Where a plaintext byte lies in the object.
+    #[must_use]
+    pub(crate) fn position(plain: u32) -> usize {
+        let frames_before = plain.checked_div(FRAME_BYTES).unwrap_or(0);
+        let tags = frames_before.saturating_mul(TAG_BYTES);
+        size(HEADER_BYTES.saturating_add(plain).saturating_add(tags))
+    }
+
+    /// Plaintext bytes from `plain` to the end of its frame.
+    pub(crate) fn to_frame_end(plain: u32) -> u32 {
+        let within = plain.checked_rem(FRAME_BYTES).unwrap_or(0);
+        FRAME_BYTES.saturating_sub(within)
+    }
+
+    /// The frames that hold `[offset, offset + len)` of the plaintext: first and one past the last.
+    /// `None` when that reaches outside.
+    pub(crate) fn frame_span(&self, offset: u32, len: u32) -> Option<Range<u32>> {
+        let end = offset.checked_add(len)?;
+        if end > self.plain_len {
+            return None;
+        }
+        let first = offset.checked_div(FRAME_BYTES)?;
+        let past = end.div_ceil(FRAME_BYTES).max(first);
+        Some(first..past)
+    }
+
+    /// The bytes of the object that must be fetched to open an extent, whole frames of them.
+    /// `None` when the extent reaches outside the plaintext.
+    #[must_use]
+    pub fn object_range(&self, extent: &Extent) -> Option<Range<u64>> {
+        let span = self.frame_span(extent.offset, extent.len)?;
+        let start = HEADER_BYTES.checked_add(span.start.checked_mul(SEALED_FRAME_BYTES)?)?;
+        let end = HEADER_BYTES
+            .checked_add(span.end.checked_mul(SEALED_FRAME_BYTES)?)?
+            .min(self.object_len);
+        Some(u64::from(start)..u64::from(end))
+    }
+}
+
+/// The contiguous pieces of `[from, to)` of the plaintext, as ranges of the object's bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Pieces {
+    at: u32,
+    end: u32,
+}
+
+impl Pieces {
+    pub(crate) fn new(range: Range<u32>) -> Self {
+        Self {
+            at: range.start,
+            end: range.end,
+        }
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let left = self.end.checked_sub(self.at).filter(|&left| left > 0)?;
+        let len = left.min(Layout::to_frame_end(self.at));
+        let start = Layout::position(self.at);
+        self.at = self.at.saturating_add(len);
+        Some(start..start.saturating_add(size(len)))
+    }
+}
+
+/// Rounds a snapshot's length up to its padding class.
+pub(crate) fn pad_up(len: usize, class: u32) -> u32 {
+    narrow(len).div_ceil(class).saturating_mul(class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_has_a_sound_layout() {
+        for class in SizeClass::LADDER {
+            let layout = class.layout();
+            assert!(layout.is_sound(), "{class:?}");
+            let last = Layout::position(layout.plain_len() - 1);
+            assert_eq!(
+                u32::try_from(last).unwrap() + 1 + TAG_BYTES,
+                class.object_bytes(),
+                "the last byte stands before the last tag"
+            );
+        }
+        assert_eq!(SizeClass::Mib8.layout().plain_len(), 8_386_464);
+        assert_eq!(SizeClass::Kib256.layout().plain_len(), 261_984);
+    }
+
+    #[test]
+    fn the_tail_rule_fills_before_it_pads() {
+        let plain = |class: SizeClass| class.layout().plain_len();
+        assert_eq!(SizeClass::for_tail(1), Tail::One(SizeClass::Kib256));
+        assert_eq!(
+            SizeClass::for_tail(plain(SizeClass::Mib4)),
+            Tail::One(SizeClass::Mib4)
+        );
+        assert_eq!(
+            SizeClass::for_tail(plain(SizeClass::Mib4) + 1),
+            Tail::Two(SizeClass::Mib4, SizeClass::Kib256)
+        );
+        assert_eq!(
+            SizeClass::for_tail(plain(SizeClass::Kib256) + 1),
+            Tail::One(SizeClass::Kib512)
+        );
+        assert_eq!(
+            SizeClass::for_tail(plain(SizeClass::Mib8) - 1),
+            Tail::One(SizeClass::Mib8)
+        );
+    }
+
+    #[test]
+    fn pieces_skip_the_tags() {
+        let pieces: Vec<_> = Pieces::new(65_530..131_080).collect();
+        assert_eq!(pieces, [
+            96 + 65_530..96 + 65_536,
+            96 + 65_552..96 + 65_552 + 65_536,
+            96 + 2 * 65_552..96 + 2 * 65_552 + 8
+        ]);
+        assert_eq!(Pieces::new(5..5).count(), 0);
+    }
+
+    #[test]
+    fn a_range_that_reaches_outside_has_no_bytes() {
+        let layout = SizeClass::Kib256.layout();
+        let extent = |offset, len| Extent {
+            pack: PackName::from_bytes([0; 32]),
+            offset,
+            len,
+        };
+        assert_eq!(layout.object_range(&extent(0, 1)), Some(96..96 + 65_552));
+        assert_eq!(
+            layout.object_range(&extent(layout.plain_len() - 1, 1)),
+            Some(96 + 3 * 65_552..262_144)
+        );
+        assert_eq!(layout.object_range(&extent(layout.plain_len(), 1)), None);
+        assert_eq!(layout.object_range(&extent(u32::MAX, u32::MAX)), None);
+    }
+}
