@@ -1,0 +1,161 @@
+//! How a device signs: Ed25519 (RFC 8032) over a statement that says what it is.
+//!
+//! A statement names its kind, the account's leaf (and so the fleet), and all that it asks for. A
+//! signature over one kind is therefore never one over another, nor one for another account.
+
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use keyhaven_secrets::Entropy;
+
+use crate::bytes::secret_bytes;
+use crate::codec::{self, EncodeError};
+use crate::message::{
+    Change, DeviceKey, DeviceSigned, LeafIndex, PasswordClaim, RegisterFinish, RegistrationId,
+    Signature, StatusNonce,
+};
+use crate::opaque::Ke1;
+
+const DOMAIN: &[u8] = b"keyhaven v1 device statement\0";
+
+secret_bytes!(
+    /// A device's signing key: the 32-byte seed of an Ed25519 key.
+    DeviceSecret,
+    32
+);
+
+/// What a device can sign.
+#[derive(Clone, Copy, Debug)]
+pub enum Statement<'a> {
+    /// "I ask how the account stands."
+    Status {
+        /// Makes the question its own.
+        nonce: &'a StatusNonce,
+    },
+    /// "This guess is the owner's."
+    Recover {
+        /// The guess.
+        ke1: &'a Ke1,
+    },
+    /// "Change the record so."
+    Change(&'a Change),
+    /// "Arm this generation."
+    Register {
+        /// The registration.
+        id: &'a RegistrationId,
+        /// What the device says about the password.
+        password: PasswordClaim,
+        /// What is armed. Its `authority` is not signed: the signature stands in it.
+        finish: &'a RegisterFinish,
+    },
+}
+
+impl Statement<'_> {
+    /// The bytes that are signed: the domain, the kind, the leaf, and the content.
+    ///
+    /// # Errors
+    /// None in practice: see [`codec::encode`].
+    pub fn encode(&self, leaf: &LeafIndex) -> Result<Vec<u8>, EncodeError> {
+        let (kind, content): (u8, Vec<u8>) = match self {
+            Self::Status { nonce } => (0, nonce.as_bytes().to_vec()),
+            Self::Recover { ke1 } => (1, ke1.as_bytes().to_vec()),
+            Self::Change(change) => (2, codec::encode(*change)?.to_vec()),
+            Self::Register {
+                id,
+                password,
+                finish,
+            } => {
+                let claim = match password {
+                    PasswordClaim::MayBeSame => 0,
+                    PasswordClaim::Different => 1,
+                };
+                let mut content = id.as_bytes().to_vec();
+                content.push(claim);
+                content.extend_from_slice(finish.digest()?.as_bytes());
+                (3, content)
+            }
+        };
+        let mut bytes = DOMAIN.to_vec();
+        bytes.push(kind);
+        bytes.extend_from_slice(leaf.as_bytes());
+        bytes.extend_from_slice(&content);
+        Ok(bytes)
+    }
+}
+
+impl DeviceSecret {
+    /// The public half, as a record lists it.
+    #[must_use]
+    pub fn public(&self) -> DeviceKey {
+        DeviceKey::new(
+            SigningKey::from_bytes(self.expose())
+                .verifying_key()
+                .to_bytes(),
+        )
+    }
+
+    /// Signs a statement for an account.
+    ///
+    /// # Errors
+    /// None in practice: see [`codec::encode`].
+    pub fn sign(
+        &self,
+        leaf: &LeafIndex,
+        statement: &Statement<'_>,
+    ) -> Result<DeviceSigned<()>, EncodeError> {
+        let signature = SigningKey::from_bytes(self.expose()).sign(&statement.encode(leaf)?);
+        Ok(DeviceSigned {
+            key: self.public(),
+            signature: Signature::new(signature.to_bytes()),
+            extra: (),
+        })
+    }
+
+    /// Signs a question for the account's standing.
+    ///
+    /// # Errors
+    /// None in practice: see [`codec::encode`].
+    pub fn sign_status(
+        &self,
+        leaf: &LeafIndex,
+        entropy: &mut dyn Entropy,
+    ) -> Result<DeviceSigned<StatusNonce>, EncodeError> {
+        let nonce = StatusNonce::new(keyhaven_secrets::random(entropy));
+        let DeviceSigned { key, signature, .. } =
+            self.sign(leaf, &Statement::Status { nonce: &nonce })?;
+        Ok(DeviceSigned {
+            key,
+            signature,
+            extra: nonce,
+        })
+    }
+}
+
+/// Evidence that the key in it signed the statement it was checked against. Only [`verify`] makes
+/// one, so that skipping the check does not compile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    key: DeviceKey,
+}
+
+impl Verified {
+    /// Who signed. Whether the record lists it is another question.
+    #[must_use]
+    pub const fn key(&self) -> DeviceKey {
+        self.key
+    }
+}
+
+/// Checks a signature, by the strict rules: no small-order keys, no malleable encodings.
+#[must_use]
+pub fn verify<T>(
+    leaf: &LeafIndex,
+    statement: &Statement<'_>,
+    signed: &DeviceSigned<T>,
+) -> Option<Verified> {
+    let bytes = statement.encode(leaf).ok()?;
+    let signature = ed25519_dalek::Signature::from_bytes(signed.signature.as_bytes());
+    VerifyingKey::from_bytes(signed.key.as_bytes())
+        .ok()?
+        .verify_strict(&bytes, &signature)
+        .ok()?;
+    Some(Verified { key: signed.key })
+}

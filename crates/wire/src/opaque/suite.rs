@@ -1,0 +1,102 @@
+//! The suite, in the engine's own terms. Nothing of this leaves [`opaque`](super).
+
+use opaque_ke::errors::{InternalError, ProtocolError};
+use opaque_ke::generic_array::{ArrayLength, GenericArray};
+use opaque_ke::ksf::Ksf;
+use opaque_ke::{CipherSuite, Identifiers, Ristretto255, TripleDh};
+
+use super::{Cost, OpaqueError, Parties};
+
+const CONTEXT_LABEL: &[u8] = b"keyhaven v1 opaque";
+
+/// RFC 9807 fixes the Argon2id salt to 16 zero bytes: the OPRF's output is the salt in effect.
+const SALT: [u8; 16] = [0; 16];
+
+/// ristretto255-SHA512 with 3DH.
+pub(super) struct Suite;
+
+impl CipherSuite for Suite {
+    type OprfCs = Ristretto255;
+    type KeyExchange = TripleDh<Ristretto255, sha2_opaque::Sha512>;
+    type Ksf = Stretch;
+}
+
+/// Argon2id as the key stretching function. The default never stretches: an engine call that
+/// forgot to pass a cost fails instead of using a weaker one.
+#[derive(Default)]
+pub(super) enum Stretch {
+    #[default]
+    Forgotten,
+    Argon2id(Cost),
+    /// The RFC's vectors are without stretching.
+    #[cfg(test)]
+    Identity,
+}
+
+impl Ksf for Stretch {
+    fn hash<L: ArrayLength<u8>>(
+        &self,
+        input: GenericArray<u8, L>,
+    ) -> Result<GenericArray<u8, L>, InternalError> {
+        let cost = match self {
+            Self::Forgotten => return Err(InternalError::KsfError),
+            Self::Argon2id(cost) => cost,
+            #[cfg(test)]
+            Self::Identity => return Ok(input),
+        };
+        let mut output = GenericArray::default();
+        let params = argon2::Params::new(
+            cost.memory_kib(),
+            cost.passes(),
+            cost.lanes(),
+            Some(output.len()),
+        )
+        .map_err(|_| InternalError::KsfError)?;
+        argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
+            .hash_password_into(&input, &SALT, &mut output)
+            .map_err(|_| InternalError::KsfError)?;
+        Ok(output)
+    }
+}
+
+/// What both sides bind into a login, beside the messages.
+pub(super) struct Bound {
+    client: [u8; 32],
+    server: [u8; 32],
+    context: Vec<u8>,
+}
+
+impl Bound {
+    pub(super) fn new(parties: &Parties, cost: &Cost) -> Self {
+        Self {
+            client: *parties.leaf.as_bytes(),
+            server: *parties.fleet.as_bytes(),
+            context: [CONTEXT_LABEL, &cost.context()].concat(),
+        }
+    }
+
+    pub(super) fn identifiers(&self) -> Identifiers<'_> {
+        Identifiers {
+            client: Some(&self.client),
+            server: Some(&self.server),
+        }
+    }
+
+    pub(super) fn context(&self) -> &[u8] {
+        &self.context
+    }
+}
+
+/// What a failure of the engine means here.
+pub(super) fn failure(error: ProtocolError) -> OpaqueError {
+    match error {
+        ProtocolError::InvalidLoginError => OpaqueError::WrongPassword,
+        ProtocolError::LibraryError(InternalError::KsfError) => OpaqueError::Stretching,
+        // Whatever else can go wrong here comes of what the other side sent.
+        ProtocolError::LibraryError(_)
+        | ProtocolError::SerializationError
+        | ProtocolError::SizeError { .. }
+        | ProtocolError::ReflectedValueError
+        | ProtocolError::Custom(_) => OpaqueError::InvalidElement,
+    }
+}
