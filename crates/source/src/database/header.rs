@@ -1,0 +1,102 @@
+//! The first hundred bytes of an SQLite database file (SQLite file format, section 1.3).
+
+/// What every SQLite database begins with.
+pub(crate) const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// The size of the header.
+pub(crate) const HEADER_BYTES: usize = 100;
+
+/// The size of a database's pages: a power of two from 512 to 65,536.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PageSize(u32);
+
+impl PageSize {
+    /// The page size of `bytes`, if there is such a one.
+    #[must_use]
+    pub fn new(bytes: u32) -> Option<Self> {
+        (bytes.is_power_of_two() && (512..=65_536).contains(&bytes)).then_some(Self(bytes))
+    }
+
+    /// The size in bytes.
+    #[must_use]
+    pub fn bytes(self) -> u32 {
+        self.0
+    }
+
+    /// The size in bytes, to index with.
+    pub(crate) fn len(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+
+    /// The page that SQLite never uses, because its locks lie at 1 GiB into the file.
+    pub(crate) fn lock_page(self) -> u32 {
+        0x4000_0000_u32
+            .checked_div(self.0)
+            .unwrap_or(0)
+            .saturating_add(1)
+    }
+}
+
+/// The parts of the header that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) page_size: PageSize,
+    /// Whether the database keeps a write-ahead log.
+    pub(crate) logged: bool,
+    /// Rises with each commit outside a log.
+    pub(crate) change_counter: u32,
+    /// How many pages the database has, if the last writer kept the field.
+    pub(crate) page_count: Option<u32>,
+}
+
+/// Bytes that are no database header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotAHeader;
+
+impl Header {
+    /// Reads a header, with the checks that SQLite makes before it accepts a file.
+    pub(crate) fn parse(head: &[u8]) -> Result<Self, NotAHeader> {
+        let head = head.first_chunk::<HEADER_BYTES>().ok_or(NotAHeader)?;
+        if !head.starts_with(MAGIC) {
+            return Err(NotAHeader);
+        }
+        let page_size = match u16_at(head, 16) {
+            1 => 65_536,
+            size => u32::from(size),
+        };
+        let page_size = PageSize::new(page_size).ok_or(NotAHeader)?;
+        // The maximum and minimum embedded payload fractions and the leaf fraction are constants.
+        if head.get(21..24) != Some(&[64, 32, 32]) {
+            return Err(NotAHeader);
+        }
+        // At least 480 bytes of each page must be usable (SQLite file format, section 1.3.4).
+        let reserved = head.get(20).copied().map_or(0, u32::from);
+        if page_size.bytes().saturating_sub(reserved) < 480 {
+            return Err(NotAHeader);
+        }
+        let change_counter = u32_at(head, 24);
+        let page_count = u32_at(head, 28);
+        let is_kept = page_count != 0 && u32_at(head, 92) == change_counter;
+        Ok(Self {
+            page_size,
+            logged: head.get(19).is_some_and(|version| *version == 2),
+            change_counter,
+            page_count: is_kept.then_some(page_count),
+        })
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .map_or(0, |chunk| u16::from_be_bytes(*chunk))
+}
+
+/// The big-endian number at `at`; zero beyond the end.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .map_or(0, |chunk| u32::from_be_bytes(*chunk))
+}

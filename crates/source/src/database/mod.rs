@@ -1,0 +1,20 @@
+//! Live SQLite databases: one commit's page image, read beside whoever writes.
+
+mod connection;
+mod error;
+pub(crate) mod header;
+mod live;
+mod opaque;
+mod pages;
+mod quiet;
+mod signature;
+mod state;
+pub(crate) mod wal;
+
+pub use connection::ConnectionPages;
+pub use error::DatabaseError;
+pub use header::PageSize;
+pub use live::LiveDatabase;
+pub use opaque::read_opaque;
+pub use pages::{Image, ImageShape, PageSink, PageSource, Patience, ReadBy};
+pub use signature::{NotASignature, Signature};

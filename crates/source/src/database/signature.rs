@@ -1,0 +1,220 @@
+//! What tells, without reading a database, that nothing was committed to it since last time.
+
+use std::io::Read;
+use std::path::Path;
+
+use crate::database::header::{HEADER_BYTES, u32_at};
+use crate::database::state::{Held, open_read_only, stat_of};
+use crate::database::wal::WAL_HEADER_BYTES;
+use crate::database::{DatabaseError, Patience};
+use crate::sniff::companion_path;
+use crate::stat::{Stat, now_ns};
+
+/// The state of a database's files, as far as a commit anywhere would change it.
+///
+/// A commit to a log leaves the main file untouched, and a log that begins anew keeps its size: so
+/// the log's times, the salts in its header and the count of its frames belong to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    main: FileMark,
+    change_counter: u32,
+    log: Option<LogMark>,
+    /// Whether a commit right after this was taken could leave all of it as it is.
+    racy: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileMark {
+    inode: u64,
+    size: u64,
+    mtime_ns: i64,
+    ctime_ns: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LogMark {
+    file: FileMark,
+    /// How often the log has begun anew, and the salts of this time.
+    generation: [u8; 12],
+    /// From the log's index, where there is one: commits counted, frames, and their checksum.
+    commits: u32,
+    frames: u32,
+    checksum: u64,
+}
+
+/// Bytes that are no signature of this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a signature of a database's state")]
+pub struct NotASignature;
+
+impl Signature {
+    /// The longest encoding.
+    pub const BYTES_MAX: usize = 128;
+
+    /// Takes the signature of the database at `path`. Take it *before* reading pages: what is
+    /// committed in between is then read now and once more next time, and never missed.
+    ///
+    /// # Errors
+    /// When its files cannot be looked at.
+    pub fn take(path: &Path, patience: Patience) -> Result<Self, DatabaseError> {
+        Self::of(&Held::open(path, patience)?)
+    }
+
+    /// Whether nothing was committed since `earlier` was taken.
+    #[must_use]
+    pub fn is_unchanged_since(&self, earlier: &Self) -> bool {
+        // Git's racy rule: what changed within the granularity of its time stamps before it was
+        // looked at may change again and look the same.
+        !earlier.racy
+            && self.main == earlier.main
+            && self.change_counter == earlier.change_counter
+            && self.log == earlier.log
+    }
+
+    pub(crate) fn of(held: &Held) -> Result<Self, DatabaseError> {
+        let now_ns = now_ns();
+        let mut head = [0; HEADER_BYTES];
+        let read = held.read_head(&mut head)?;
+        let log_path = companion_path(&held.path, "-wal");
+        let log_stat = stat_of(&log_path)?;
+        let log = match log_stat {
+            Some(stat) => Some(LogMark::of(&held.path, &stat)?),
+            None => None,
+        };
+        let racy =
+            held.stat.is_racy_at(now_ns) || log_stat.is_some_and(|log| log.is_racy_at(now_ns));
+        Ok(Self {
+            main: FileMark::from(&held.stat),
+            change_counter: if read { u32_at(&head, 24) } else { 0 },
+            log,
+            racy,
+        })
+    }
+
+    /// The bytes to keep.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(Self::BYTES_MAX);
+        let flags = u8::from(self.racy) | (u8::from(self.log.is_some()) << 1);
+        bytes.extend_from_slice(&[VERSION, flags]);
+        bytes.extend_from_slice(&self.change_counter.to_be_bytes());
+        self.main.encode(&mut bytes);
+        if let Some(log) = &self.log {
+            log.file.encode(&mut bytes);
+            bytes.extend_from_slice(&log.generation);
+            bytes.extend_from_slice(&log.commits.to_be_bytes());
+            bytes.extend_from_slice(&log.frames.to_be_bytes());
+            bytes.extend_from_slice(&log.checksum.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// Reads what was kept.
+    ///
+    /// # Errors
+    /// When the bytes are none of this version. The database is then read again.
+    pub fn decode(bytes: &[u8]) -> Result<Self, NotASignature> {
+        let mut reader = Reader(bytes);
+        let [version, flags] = reader.take()?;
+        if version != VERSION || flags > 3 {
+            return Err(NotASignature);
+        }
+        let change_counter = u32::from_be_bytes(reader.take()?);
+        let main = FileMark::decode(&mut reader)?;
+        let log = if flags & 2 == 0 {
+            None
+        } else {
+            Some(LogMark {
+                file: FileMark::decode(&mut reader)?,
+                generation: reader.take()?,
+                commits: u32::from_be_bytes(reader.take()?),
+                frames: u32::from_be_bytes(reader.take()?),
+                checksum: u64::from_be_bytes(reader.take()?),
+            })
+        };
+        if reader.0.is_empty() {
+            Ok(Self {
+                main,
+                change_counter,
+                log,
+                racy: flags & 1 == 1,
+            })
+        } else {
+            Err(NotASignature)
+        }
+    }
+}
+
+const VERSION: u8 = 1;
+
+impl FileMark {
+    fn from(stat: &Stat) -> Self {
+        Self {
+            inode: stat.inode,
+            size: stat.size,
+            mtime_ns: stat.mtime_ns,
+            ctime_ns: stat.ctime_ns,
+        }
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.inode.to_be_bytes());
+        bytes.extend_from_slice(&self.size.to_be_bytes());
+        bytes.extend_from_slice(&self.mtime_ns.to_be_bytes());
+        bytes.extend_from_slice(&self.ctime_ns.to_be_bytes());
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, NotASignature> {
+        Ok(Self {
+            inode: u64::from_be_bytes(reader.take()?),
+            size: u64::from_be_bytes(reader.take()?),
+            mtime_ns: i64::from_be_bytes(reader.take()?),
+            ctime_ns: i64::from_be_bytes(reader.take()?),
+        })
+    }
+}
+
+impl LogMark {
+    fn of(database: &Path, stat: &Stat) -> Result<Self, DatabaseError> {
+        let header: [u8; WAL_HEADER_BYTES] = head_of(database, "-wal")?;
+        let mut generation = [0; 12];
+        generation.copy_from_slice(header.get(12..24).unwrap_or(&[0; 12]));
+        // The index's header, in the machine's byte order: change counter at 8, frames at 16, and
+        // the checksum of the last frame at 24 (SQLite's `WalIndexHdr`). Only compared, never used.
+        let index: [u8; 48] = head_of(database, "-shm")?;
+        Ok(Self {
+            file: FileMark::from(stat),
+            generation,
+            commits: u32_at(&index, 8),
+            frames: u32_at(&index, 16),
+            checksum: (u64::from(u32_at(&index, 24)) << 32) | u64::from(u32_at(&index, 28)),
+        })
+    }
+}
+
+/// The first bytes of a companion; zeros for what is not there.
+fn head_of<const N: usize>(database: &Path, ending: &str) -> Result<[u8; N], DatabaseError> {
+    let mut head = [0; N];
+    if let Some(mut file) = open_read_only(&companion_path(database, ending))? {
+        let mut left = head.as_mut_slice();
+        while !left.is_empty() {
+            match file.read(left) {
+                Ok(0) => break,
+                Ok(read) => left = left.get_mut(read..).unwrap_or_default(),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(DatabaseError::from_io(&error)),
+            }
+        }
+    }
+    Ok(head)
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], NotASignature> {
+        let (head, rest) = self.0.split_first_chunk().ok_or(NotASignature)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+}

@@ -1,0 +1,150 @@
+//! SQLite's advisory locks, as another program of the same file sees them.
+//!
+//! SQLite locks bytes at 1 GiB into the database file (`os_unix.c`): readers share a range of 510
+//! bytes; who writes the main file must have that range alone. A connection that uses a log shares
+//! it for its whole life, and each such connection shares one byte of the log's index file too.
+
+use std::fs::File;
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+/// Taken before the shared range, so that a waiting writer is not starved.
+const PENDING: Range = Range {
+    start: 0x4000_0000,
+    len: 1,
+};
+/// Held by the one program that prepares a change of the main file.
+const RESERVED: Range = Range {
+    start: 0x4000_0001,
+    len: 1,
+};
+/// Shared by readers; held alone by who writes the main file.
+const SHARED: Range = Range {
+    start: 0x4000_0002,
+    len: 510,
+};
+/// In the log's index file: shared by every live connection.
+const LIVE: Range = Range { start: 128, len: 1 };
+
+/// How long between two tries to get a lock.
+const PAUSE: Duration = Duration::from_millis(2);
+
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    start: i64,
+    len: i64,
+}
+
+/// SQLite's shared lock on a database file: while it is held nobody changes the main file outside
+/// a log, switches the journal mode, or removes a log.
+///
+/// The file must stay open until every connection of this process to the same file is closed:
+/// closing it drops the process's POSIX locks. The lock goes with the file.
+#[derive(Debug)]
+pub(crate) struct SharedLock {
+    _file: File,
+}
+
+impl SharedLock {
+    /// Takes the lock, waiting at most `wait`. None when another program does not let it go.
+    pub(crate) fn take(file: File, wait: Duration) -> io::Result<Option<Self>> {
+        let until = Instant::now().checked_add(wait);
+        loop {
+            if try_share(&file, PENDING)? {
+                let shared = try_share(&file, SHARED);
+                set(&file, Kind::Unlock, PENDING)?;
+                if shared? {
+                    return Ok(Some(Self { _file: file }));
+                }
+            }
+            if until.is_none_or(|until| Instant::now() >= until) {
+                return Ok(None);
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Whether a program prepares a change of the main file: a journal beside it is then its own, and
+/// not left over from one that died.
+pub(crate) fn is_reserved(file: &File) -> io::Result<bool> {
+    is_locked(file, RESERVED)
+}
+
+/// Whether a connection lives that uses the log, told by the log's index file.
+pub(crate) fn has_live_connection(index: &File) -> io::Result<bool> {
+    is_locked(index, LIVE)
+}
+
+enum Kind {
+    Share,
+    Unlock,
+}
+
+fn try_share(file: &File, range: Range) -> io::Result<bool> {
+    match set(file, Kind::Share, range) {
+        Ok(()) => Ok(true),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn set(file: &File, kind: Kind, range: Range) -> io::Result<()> {
+    let kind = match kind {
+        Kind::Share => narrow(libc::F_RDLCK),
+        Kind::Unlock => narrow(libc::F_UNLCK),
+    };
+    let lock = describe(kind, range);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        // A lock of the open file, not of the process: SQLite's own unlocking leaves it alone.
+        match fcntl(file, FcntlArg::F_OFD_SETLK(&lock)) {
+            Err(Errno::EINVAL) => {}
+            other => return other.map(drop).map_err(io::Error::from),
+        }
+    }
+    fcntl(file, FcntlArg::F_SETLK(&lock))
+        .map(drop)
+        .map_err(io::Error::from)
+}
+
+fn is_locked(file: &File, range: Range) -> io::Result<bool> {
+    let asked = describe(narrow(libc::F_WRLCK), range);
+    let mut lock = asked;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        match fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)) {
+            Err(Errno::EINVAL) => lock = asked,
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(lock.l_type != narrow(libc::F_UNLCK)),
+        }
+    }
+    fcntl(file, FcntlArg::F_GETLK(&mut lock)).map_err(io::Error::from)?;
+    Ok(lock.l_type != narrow(libc::F_UNLCK))
+}
+
+fn describe(kind: libc::c_short, range: Range) -> libc::flock {
+    libc::flock {
+        l_type: kind,
+        l_whence: narrow(libc::SEEK_SET),
+        l_start: range.start,
+        l_len: range.len,
+        l_pid: 0,
+    }
+}
+
+/// The constants have other integer types on other systems; all are below 128.
+fn narrow(value: impl TryInto<libc::c_short>) -> libc::c_short {
+    value.try_into().unwrap_or(libc::c_short::MAX)
+}

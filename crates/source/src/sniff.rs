@@ -1,0 +1,154 @@
+//! What a regular file is, told by its content and never by its name alone.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::database::header::{Header, MAGIC};
+use crate::database::wal::WAL_MAGICS;
+use crate::stat::Stat;
+use crate::walk::{SkipReason, open_listed};
+
+/// What a regular file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// A plain file: its bytes are read as they are.
+    File,
+    /// An SQLite database: one commit's page image is read, whoever writes to it meanwhile.
+    Database,
+    /// A database that SQLite's locks protect and whose pages cannot be understood without its
+    /// key (SQLCipher). Its bytes are read only while nobody has it open.
+    Opaque,
+    /// A database that the caller supplies from its own connection. It was not opened.
+    Supplied,
+}
+
+/// The endings of the files that SQLite keeps beside a database.
+const COMPANION_ENDINGS: [&[u8]; 3] = [b"-journal", b"-shm", b"-wal"];
+
+/// The endings that databases commonly have. They only say where it is worth looking for an
+/// encrypted database; an SQLite database is told by its content under any name.
+const DATABASE_ENDINGS: [&str; 6] = ["db", "db3", "sqlite", "sqlite3", "sqlitedb", "sqlcipher"];
+
+/// How much of a file is looked at.
+const SNIFF_BYTES: usize = 512;
+
+/// Which companions stand beside a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Companions {
+    pub(crate) journal: bool,
+    pub(crate) index: bool,
+    pub(crate) log: bool,
+}
+
+/// The names in a folder, as far as companions need them.
+pub(crate) trait Siblings {
+    fn has(&self, name: &[u8]) -> bool;
+    fn may_have_companions(&self) -> bool;
+}
+
+impl Companions {
+    pub(crate) fn of(name: &[u8], siblings: &impl Siblings) -> Self {
+        if !siblings.may_have_companions() {
+            return Self::default();
+        }
+        let has = |ending: &[u8]| siblings.has(&[name, ending].concat());
+        Self {
+            journal: has(b"-journal"),
+            index: has(b"-shm"),
+            log: has(b"-wal"),
+        }
+    }
+
+    pub(crate) fn any(self) -> bool {
+        self.journal || self.index || self.log
+    }
+}
+
+/// The name of the file beside which `name` would be a companion.
+pub(crate) fn owner_of(name: &[u8]) -> Option<&[u8]> {
+    COMPANION_ENDINGS
+        .iter()
+        .find_map(|ending| name.strip_suffix(*ending))
+        .filter(|owner| !owner.is_empty())
+}
+
+/// The path of a companion: SQLite appends to the whole name.
+pub(crate) fn companion_path(database: &Path, ending: &str) -> PathBuf {
+    let mut path = OsString::from(database.as_os_str());
+    path.push(ending);
+    PathBuf::from(path)
+}
+
+/// Tells what a file is. It is opened and closed before this returns, so it must not be a
+/// database that this process has open.
+pub(crate) fn sniff(
+    path: &Path,
+    listed: &Stat,
+    companions: Companions,
+) -> Result<Content, SkipReason> {
+    // A log beside an empty file may hold what the file does not; the reader decides.
+    if listed.size == 0 {
+        return Ok(if companions.any() {
+            Content::Database
+        } else {
+            Content::File
+        });
+    }
+    let claim =
+        crate::claim::Claim::wait_for(listed).ok_or(SkipReason::Io(io::ErrorKind::ResourceBusy))?;
+    let read = |error: io::Error| SkipReason::from_io(&error);
+    let head = {
+        let mut file = open_listed(path, listed)?;
+        read_head(&mut file).map_err(read)?
+    };
+    drop(claim);
+    if head.starts_with(MAGIC) {
+        // A file that SQLite itself would not open is nobody's database: its bytes are copied.
+        return Ok(match Header::parse(&head) {
+            Ok(_) => Content::Database,
+            Err(_) => Content::File,
+        });
+    }
+    let logged = companions.log && has_log_magic(&companion_path(path, "-wal"));
+    let named = path.extension().is_some_and(|ending| {
+        DATABASE_ENDINGS
+            .iter()
+            .any(|known| ending.eq_ignore_ascii_case(known))
+    });
+    let whole_pages = listed.size.checked_rem(512) == Some(0);
+    let opaque = logged || ((named || companions.any()) && whole_pages && looks_encrypted(&head));
+    Ok(if opaque {
+        Content::Opaque
+    } else {
+        Content::File
+    })
+}
+
+fn read_head(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(SNIFF_BYTES);
+    let limit = u64::try_from(SNIFF_BYTES).unwrap_or(u64::MAX);
+    file.take(limit).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+fn has_log_magic(log: &Path) -> bool {
+    let mut magic = [0; 4];
+    File::open(log)
+        .and_then(|mut file| file.read_exact(&mut magic))
+        .is_ok()
+        && WAL_MAGICS.contains(&u32::from_be_bytes(magic))
+}
+
+/// Whether bytes look like a cipher's: 512 random bytes have about 221 distinct values (standard
+/// deviation 5), while the headers of known formats have far fewer.
+fn looks_encrypted(head: &[u8]) -> bool {
+    let mut seen = [false; 256];
+    for byte in head {
+        if let Some(seen) = seen.get_mut(usize::from(*byte)) {
+            *seen = true;
+        }
+    }
+    head.len() >= SNIFF_BYTES && seen.iter().filter(|seen| **seen).count() >= 190
+}
