@@ -20,15 +20,17 @@
 //!
 //! ```
 //! use keyhaven_wire::bundle::{Bundle, Group, Measurement, OperatorSecret, Trust, UnixSeconds};
+//! use keyhaven_wire::channel::ChannelKey;
+//! use keyhaven_wire::message::FleetId;
 //!
 //! let operator = OperatorSecret::from_bytes([7; 32]);
 //! let bundle = Bundle {
-//!     fleet: [1; 32],
+//!     fleet: FleetId::new([1; 32]),
 //!     serial: 1,
 //!     issued: UnixSeconds(1_800_000_000),
 //!     expires: UnixSeconds(1_800_086_400),
 //!     operator: operator.public(),
-//!     channel_key: vec![2; 1216],
+//!     channel_key: ChannelKey::new([2; 32]).public(),
 //!     log_key: None,
 //!     group: Group { members: 1, quorum: 1, rollbacks: 0 },
 //!     guesses: 10,
@@ -47,6 +49,9 @@ mod text;
 
 pub use address::{AddressError, Pin, VaultAddress};
 pub use note::{OperatorKey, OperatorSecret};
+
+use crate::channel::ChannelPublicKey;
+use crate::message::FleetId;
 
 /// The longest note that a client reads. A bundle is about 2.2 KB; the rest is room for the
 /// signatures of witnesses.
@@ -84,7 +89,7 @@ pub enum Measurement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
     /// The fleet's name: random bytes, made when its secrets were.
-    pub fleet: [u8; 32],
+    pub fleet: FleetId,
     /// Rises with every bundle of a fleet.
     pub serial: u64,
     /// When the operator signed it.
@@ -94,7 +99,7 @@ pub struct Bundle {
     /// Who signs for this fleet.
     pub operator: OperatorKey,
     /// The fleet's X-Wing public key: requests are sealed to it.
-    pub channel_key: Vec<u8>,
+    pub channel_key: ChannelPublicKey,
     /// The Ed25519 key under which a group's captures are signed, where there are any to check.
     pub log_key: Option<[u8; 32]>,
     /// The quorum rule of the fleet's groups.
@@ -120,7 +125,7 @@ pub struct Trust {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// Its fleet.
-    pub fleet: [u8; 32],
+    pub fleet: FleetId,
     /// Its serial.
     pub serial: u64,
 }

@@ -1,6 +1,7 @@
 //! A bundle opens exactly when the pinned operator signed it, now, for this fleet, above the floor.
 
 use super::*;
+use crate::channel::ChannelKey;
 
 fn operator() -> OperatorSecret {
     OperatorSecret::from_bytes([7; 32])
@@ -8,12 +9,12 @@ fn operator() -> OperatorSecret {
 
 fn bundle() -> Bundle {
     Bundle {
-        fleet: [0xab; 32],
+        fleet: FleetId::new([0xab; 32]),
         serial: 12,
         issued: UnixSeconds(1_800_000_000),
         expires: UnixSeconds(1_800_086_400),
         operator: operator().public(),
-        channel_key: vec![2; 1216],
+        channel_key: ChannelKey::new([2; 32]).public(),
         log_key: Some([9; 32]),
         group: Group {
             members: 3,
@@ -129,7 +130,7 @@ fn a_bundle_older_than_one_seen_is_refused() {
         })
     );
     let seen = Seen {
-        fleet: [1; 32],
+        fleet: FleetId::new([1; 32]),
         serial: 1,
     };
     assert_eq!(
@@ -270,7 +271,7 @@ fn the_text_of_a_bundle_is_fixed() {
     assert_eq!(lines[3], "issued 1800000000");
     assert_eq!(lines[4], "expires 1800086400");
     assert!(lines[5].starts_with("operator ed25519 "));
-    assert!(lines[6].starts_with("channel x-wing AgICAgIC"));
+    assert!(lines[6].starts_with("channel x-wing "));
     assert!(lines[7].starts_with("log ed25519 CQkJ"));
     assert_eq!(lines[8], "group n=3 q=2 f=0");
     assert_eq!(lines[9], "guesses 10");

@@ -7,10 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::{Bundle, BundleError, Group, Measurement, OperatorKey, UnixSeconds};
+use crate::channel::ChannelPublicKey;
+use crate::message::FleetId;
 
 const TITLE: &str = "keyhaven vault bundle v1";
-/// An X-Wing public key: ML-KEM-768's 1,184 bytes and X25519's 32.
-const CHANNEL_KEY_BYTES: usize = 1216;
 
 pub(super) fn encode(bundle: &Bundle) -> String {
     let mut text = String::new();
@@ -24,7 +24,7 @@ pub(super) fn encode(bundle: &Bundle) -> String {
         rollbacks,
     } = bundle.group;
     line("keyhaven", "vault bundle v1");
-    line("fleet", &hex(&bundle.fleet));
+    line("fleet", &hex(bundle.fleet.as_bytes()));
     line("serial", &bundle.serial.to_string());
     line("issued", &bundle.issued.0.to_string());
     line("expires", &bundle.expires.0.to_string());
@@ -34,7 +34,7 @@ pub(super) fn encode(bundle: &Bundle) -> String {
     );
     line(
         "channel",
-        &format!("x-wing {}", BASE64.encode(&bundle.channel_key)),
+        &format!("x-wing {}", BASE64.encode(bundle.channel_key.as_bytes())),
     );
     match &bundle.log_key {
         None => line("log", "none"),
@@ -63,7 +63,7 @@ pub(super) fn operator(text: &str) -> Result<OperatorKey, BundleError> {
 /// spelling of a number, is malformed.
 pub(super) fn decode(text: &str) -> Result<Bundle, BundleError> {
     let mut lines = Lines::of(text)?;
-    let fleet = unhex(lines.value("fleet")?, "fleet")?;
+    let fleet = FleetId::new(unhex(lines.value("fleet")?, "fleet")?);
     let serial = number(lines.value("serial")?, "serial")?;
     let issued = UnixSeconds(number(lines.value("issued")?, "issued")?);
     let expires = UnixSeconds(number(lines.value("expires")?, "expires")?);
@@ -72,7 +72,7 @@ pub(super) fn decode(text: &str) -> Result<Bundle, BundleError> {
         .value("channel")?
         .strip_prefix("x-wing ")
         .and_then(|key| BASE64.decode(key).ok())
-        .filter(|key| key.len() == CHANNEL_KEY_BYTES)
+        .and_then(|key| ChannelPublicKey::parse(&key).ok())
         .ok_or(malformed("channel"))?;
     let log_key = match lines.value("log")? {
         "none" => None,
