@@ -2,6 +2,8 @@
 
 use std::fs::File;
 
+use bytes::Bytes;
+
 use super::buffers::PooledBuffer;
 
 /// The bytes of an object on their way into a store.
@@ -11,6 +13,8 @@ pub enum Body<'a> {
     Bytes(&'a [u8]),
     /// A buffer that is handed over, written without copying, and given back to its pool.
     Buffer(PooledBuffer),
+    /// Bytes that several holders share, as a retried upload needs.
+    Shared(Bytes),
     /// The first `len` bytes of a file, such as a spooled object.
     File {
         /// The file; its position is of no account.
@@ -28,6 +32,7 @@ impl Body<'_> {
             // A buffer's length always fits: it is an object in memory.
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Buffer(buffer) => buffer.len() as u64,
+            Self::Shared(bytes) => bytes.len() as u64,
             Self::File { len, .. } => *len,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use keyhaven_secrets::Remedy;
 use thiserror::Error;
@@ -137,6 +138,8 @@ pub enum StoreError {
         outage: Outage,
         /// How often it was tried.
         attempts: u32,
+        /// How long the server asked to wait before the next try, if it said so.
+        pause: Option<Duration>,
     },
     /// An object is shorter than the range that was asked for, or than the store said.
     #[error("the object {path} is damaged: {expected} bytes were due, {got} are there")]

@@ -26,20 +26,24 @@
 pub mod address;
 pub mod body;
 pub mod buffers;
+pub mod cloud;
 pub mod credentials;
 pub mod error;
 pub mod folder;
 pub mod path;
+pub mod patience;
 
 use std::ops::{ControlFlow, Range};
 
 pub use address::{AddressError, StoreAddress};
 pub use body::Body;
 pub use buffers::{BufferPool, PooledBuffer};
+pub use cloud::CloudStore;
 pub use credentials::{Credentials, CredentialsError};
 pub use error::{Action, Outage, StoreError};
 pub use folder::FolderStore;
 pub use path::{ObjectFolder, ObjectPath, PathError};
+pub use patience::{CalledOff, Patience, Patient};
 
 /// The largest object that is read or written whole. A full pack has 8 MiB and nothing that the
 /// format writes is larger; a store that offers more is wrong or hostile.
@@ -92,7 +96,8 @@ pub trait Store: Send + Sync {
     fn length(&self, path: &ObjectPath) -> Result<u64, StoreError>;
 
     /// Hands every object in and below `folder` to `each`, in no particular order, until it
-    /// breaks. Names that no [`ObjectPath`] has are foreign and passed over.
+    /// breaks. An object may be handed over more than once where a listing had to be begun
+    /// again. Names that no [`ObjectPath`] has are foreign and passed over.
     ///
     /// # Errors
     ///

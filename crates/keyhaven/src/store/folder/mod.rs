@@ -317,6 +317,7 @@ fn write_body(out: &mut File, body: Body<'_>) -> Result<(), WriteError> {
     match body {
         Body::Bytes(bytes) => out.write_all(bytes).map_err(WriteError::Io),
         Body::Buffer(buffer) => out.write_all(buffer.as_slice()).map_err(WriteError::Io),
+        Body::Shared(bytes) => out.write_all(&bytes).map_err(WriteError::Io),
         Body::File { file, len } => {
             let mut piece = vec![0; COPY_BYTES];
             let mut done = 0_u64;
