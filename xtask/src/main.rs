@@ -1,3 +1,73 @@
 //! The project's own checks, benchmarks and generators.
+//!
+//! `cargo xtask tidy` holds what the architecture means: what a core crate may stand on, which
+//! way arrows point, and that every promise is named by code and by a test. `cargo xtask corpus` makes a chat
+//! store to play with, and `cargo xtask bench engine` compares the backup engine with its peers.
 
-fn main() {}
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "A command for the terminal prints what it found."
+)]
+
+mod bench;
+mod corpus;
+mod tidy;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Checks, benchmarks and generators of the project"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Checks what the architecture means; prints what is wrong and where.
+    Tidy,
+    /// Makes a believable chat store, or lets a day pass over one.
+    Corpus(corpus::Options),
+    /// Measures, beside the programs that people use today.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// First backup, unchanged backup, next day and restore, against `cp -a`, borg and restic.
+    Engine(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Tidy => tidy::run(),
+        Task::Corpus(options) => corpus::run(&options),
+        Task::Bench {
+            what: Bench::Engine(options),
+        } => bench::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map_or(manifest.clone(), PathBuf::from)
+}

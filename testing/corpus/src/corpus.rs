@@ -188,8 +188,10 @@ impl Corpus {
     /// # Errors
     /// When `root` holds no store of ours, or cannot be read.
     pub fn report(root: &Path) -> Result<Report, CorpusError> {
+        let log = root.join(format!("{CHATS_PATH}-wal"));
+        let keep = fs::metadata(log).is_ok_and(|meta| meta.len() > 0);
         let db = open(root)?;
-        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)?;
         let (_, days) = props(root, &db)?;
         let messages: u32 = db.query_row("SELECT count(*) FROM message", [], |row| row.get(0))?;
         close(db)?;
