@@ -166,7 +166,8 @@ pub(crate) struct IdKeys {
 
 impl IdKeys {
     pub(crate) fn new(id_key: &[u8; 32]) -> Self {
-        let derive = |context: &[u8]| Zeroizing::new(*blake3::keyed_hash(id_key, context).as_bytes());
+        let derive =
+            |context: &[u8]| Zeroizing::new(*blake3::keyed_hash(id_key, context).as_bytes());
         Self {
             content: derive(b"keyhaven v1 content"),
             node: derive(b"keyhaven v1 node"),

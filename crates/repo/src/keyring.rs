@@ -135,7 +135,11 @@ impl Keyring {
 
     /// The subkey by which an object opens as `expected`. A failed commitment is looked into, so
     /// that an object of another kind is named as such.
-    pub(crate) fn open(&self, header: &Header, expected: ObjectKind) -> Result<Subkey, ObjectError> {
+    pub(crate) fn open(
+        &self,
+        header: &Header,
+        expected: ObjectKind,
+    ) -> Result<Subkey, ObjectError> {
         let subkey = self.subkey(header, expected)?;
         if subkey.opens(header) {
             return Ok(subkey);
@@ -258,7 +262,9 @@ impl Keyring {
             first: 0,
             sealed: &mut body,
         })?;
-        let plain = body.get(..size(header.layout().plain_len())).unwrap_or_default();
+        let plain = body
+            .get(..size(header.layout().plain_len()))
+            .unwrap_or_default();
         let keyring = Self::decode(store, plain)?;
         if keyring.current < floor {
             return Err(KeyringError::EpochTooLow {

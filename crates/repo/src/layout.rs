@@ -108,9 +108,7 @@ impl SizeClass {
         let split = filled.and_then(|first| {
             let left = rest.checked_sub(first.layout().plain_len())?;
             let second = Self::holding(left)?;
-            let both = first
-                .object_bytes()
-                .checked_add(second.object_bytes())?;
+            let both = first.object_bytes().checked_add(second.object_bytes())?;
             (left > 0 && both < one.object_bytes()).then_some(Tail::Two(first, second))
         });
         split.unwrap_or(Tail::One(one))
@@ -305,11 +303,14 @@ mod tests {
     #[test]
     fn pieces_skip_the_tags() {
         let pieces: Vec<_> = Pieces::new(65_530..131_080).collect();
-        assert_eq!(pieces, [
-            96 + 65_530..96 + 65_536,
-            96 + 65_552..96 + 65_552 + 65_536,
-            96 + 2 * 65_552..96 + 2 * 65_552 + 8
-        ]);
+        assert_eq!(
+            pieces,
+            [
+                96 + 65_530..96 + 65_536,
+                96 + 65_552..96 + 65_552 + 65_536,
+                96 + 2 * 65_552..96 + 2 * 65_552 + 8
+            ]
+        );
         assert_eq!(Pieces::new(5..5).count(), 0);
     }
 

@@ -252,6 +252,9 @@ mod tests {
             }
         }
         let mut entropy = Steps(0);
-        assert_ne!(SnapshotName::draw(&mut entropy), SnapshotName::draw(&mut entropy));
+        assert_ne!(
+            SnapshotName::draw(&mut entropy),
+            SnapshotName::draw(&mut entropy)
+        );
     }
 }

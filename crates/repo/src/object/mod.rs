@@ -5,8 +5,8 @@ mod header;
 mod subkey;
 
 pub use error::ObjectError;
+pub(crate) use header::BOUND_BYTES;
 pub use header::{FORMAT_VERSION, Header};
-pub(crate) use header::{BOUND_BYTES, MAGIC};
 pub(crate) use subkey::{Frames, Subkey};
 
 /// What an object is. It stands nowhere in the clear: the subkey is derived for one kind, so an

@@ -78,7 +78,10 @@ impl Subkey {
     /// Seals the frames of an object in place: `body` is everything after the header, laid out with
     /// room for each tag.
     pub(crate) fn seal_frames(&self, body: &mut [u8]) -> Result<(), ObjectError> {
-        let mut frames = body.chunks_mut(size(SEALED_FRAME_BYTES)).enumerate().peekable();
+        let mut frames = body
+            .chunks_mut(size(SEALED_FRAME_BYTES))
+            .enumerate()
+            .peekable();
         while let Some((number, frame)) = frames.next() {
             let number = crate::codec::narrow(number);
             let last = frames.peek().is_none();
@@ -96,7 +99,11 @@ impl Subkey {
 
     /// Opens frames in place. On success each frame's plaintext stands where its ciphertext stood.
     pub(crate) fn open_frames(&self, frames: Frames<'_>) -> Result<(), ObjectError> {
-        let Frames { layout, first, sealed } = frames;
+        let Frames {
+            layout,
+            first,
+            sealed,
+        } = frames;
         let last_number = layout.frames().saturating_sub(1);
         let mut number = first;
         for frame in sealed.chunks_mut(size(SEALED_FRAME_BYTES)) {
@@ -104,7 +111,8 @@ impl Subkey {
             // The last frame is kept aside so that a failure can be told apart below.
             let aside = last.then(|| frame.to_vec());
             if self.open_one(frame, number, last).is_err() {
-                let other = aside.is_some_and(|mut copy| self.open_one(&mut copy, number, false).is_ok());
+                let other =
+                    aside.is_some_and(|mut copy| self.open_one(&mut copy, number, false).is_ok());
                 return Err(if other {
                     ObjectError::LastMarkMissing { frame: number }
                 } else {

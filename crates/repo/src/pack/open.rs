@@ -45,7 +45,10 @@ impl OpenPack {
         header.expect(keyring.store(), name.as_bytes(), long(object.len()))?;
         let mut kind = PackKind::Media;
         for candidate in PackKind::ALL {
-            if keyring.subkey(&header, candidate.object_kind())?.opens(&header) {
+            if keyring
+                .subkey(&header, candidate.object_kind())?
+                .opens(&header)
+            {
                 kind = candidate;
             }
         }
@@ -215,4 +218,3 @@ impl fmt::Debug for Slices<'_> {
         write!(f, "Slices({} bytes)", self.len)
     }
 }
-
