@@ -22,19 +22,16 @@ pub enum Label {
     VaultWrap,
     /// From OPAQUE's export key: commits the sealed backup key to the key that sealed it.
     VaultCommitment,
-    /// From OPAQUE's export key: tells whether a new password is the old one.
-    VaultSamePassword,
 }
 
 impl Label {
     /// Every label, for tests that compare them all.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 5] = [
         Self::WrapKeyring,
         Self::LocalState,
         Self::KeyFingerprint,
         Self::VaultWrap,
         Self::VaultCommitment,
-        Self::VaultSamePassword,
     ];
 
     /// The domain string: `keyhaven v1 ` and the purpose. It is part of the format and never
@@ -47,7 +44,6 @@ impl Label {
             Self::KeyFingerprint => "keyhaven v1 key-fingerprint",
             Self::VaultWrap => "keyhaven v1 vault-wrap",
             Self::VaultCommitment => "keyhaven v1 vault-commitment",
-            Self::VaultSamePassword => "keyhaven v1 vault-same-password",
         }
     }
 }
