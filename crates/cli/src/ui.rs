@@ -1,0 +1,252 @@
+//! What a person sees: progress on a terminal, plain lines in a log, one JSON object for programs.
+
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use keyhaven::{Notice, Observer, Phase, Progress};
+use zeroize::Zeroizing;
+
+/// How this run speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Voice {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+}
+
+impl Voice {
+    /// A line for the person, on standard output; silent where a program listens.
+    #[expect(clippy::print_stdout, reason = "this is where the command speaks")]
+    pub(crate) fn say(self, line: impl AsRef<str>) {
+        if !self.json {
+            println!("{}", line.as_ref());
+        }
+    }
+
+    /// The answer for a program, as one line of JSON; silent where a person reads.
+    #[expect(clippy::print_stdout, reason = "this is where the command speaks")]
+    pub(crate) fn answer(self, value: &serde_json::Value) {
+        if self.json {
+            println!("{value}");
+        }
+    }
+
+    /// A remark that belongs to neither: standard error.
+    #[expect(clippy::print_stderr, reason = "this is where the command speaks")]
+    pub(crate) fn remark(self, line: impl AsRef<str>) {
+        if !self.quiet {
+            eprintln!("{}", line.as_ref());
+        }
+    }
+
+    /// Something that belongs neither to the answer nor to progress and must not be missed.
+    #[expect(clippy::print_stderr, reason = "this is where the command speaks")]
+    pub(crate) fn warn(self, line: impl AsRef<str>) {
+        eprintln!("{}", line.as_ref());
+    }
+
+    /// What is told while long work runs.
+    pub(crate) fn observer(self) -> Show {
+        let bar = if self.quiet || self.json || !std::io::stderr().is_terminal() {
+            None
+        } else {
+            Some(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
+        };
+        Show { voice: self, bar, phase: None, said: None }
+    }
+}
+
+/// In a log, a line at most so often.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows progress: a bar on a terminal, a line now and then in a log.
+pub(crate) struct Show {
+    voice: Voice,
+    bar: Option<ProgressBar>,
+    phase: Option<Phase>,
+    said: Option<Instant>,
+}
+
+fn title(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Survey => "looking for changes",
+        Phase::Messages => "messages",
+        Phase::Media => "media",
+        Phase::Commit => "finishing",
+        Phase::Verify => "checking",
+    }
+}
+
+impl Show {
+    fn draw(bar: &ProgressBar, progress: &Progress, fresh: bool) {
+        if fresh {
+            let template = if progress.bytes_total > 0 {
+                "{msg:>20} [{bar:28}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left"
+            } else {
+                "{msg:>20} {pos} files"
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.reset();
+            bar.set_message(title(progress.phase));
+        }
+        if progress.bytes_total > 0 {
+            bar.set_length(progress.bytes_total);
+            bar.set_position(progress.bytes_done.min(progress.bytes_total));
+        } else {
+            bar.set_position(progress.files_done);
+        }
+    }
+
+    /// Takes the bar away, so that what follows starts on a clean line.
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Show {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Observer for Show {
+    fn progress(&mut self, progress: &Progress) {
+        let fresh = self.phase.replace(progress.phase) != Some(progress.phase);
+        if let Some(bar) = &self.bar {
+            Self::draw(bar, progress, fresh);
+            return;
+        }
+        if self.voice.json || self.voice.quiet || progress.bytes_total == 0 {
+            return;
+        }
+        let due = self.said.is_none_or(|said| said.elapsed() >= LOG_EVERY);
+        if due && progress.bytes_done > 0 && progress.bytes_done < progress.bytes_total {
+            self.said = Some(Instant::now());
+            self.voice.remark(format!(
+                "{}: {} of {}",
+                title(progress.phase),
+                bytes(progress.bytes_done),
+                bytes(progress.bytes_total)
+            ));
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        let line = match notice {
+            Notice::Pending { path, reason } => {
+                format!("pending: {} ({reason}); the next backup tries again", path.display())
+            }
+            Notice::LeftOut { path, reason } => format!("left out: {} ({reason})", path.display()),
+            Notice::NewBase { path } => format!(
+                "{} has a new layout and is stored afresh; this backup is larger than usual",
+                path.display()
+            ),
+            Notice::StateRebuilt => {
+                "local state was rebuilt from the store; nothing is sent twice".to_owned()
+            }
+            Notice::OtherHeads { count } => format!(
+                "another device has backed up to this store ({count} newest snapshots besides this \
+                 device's); all are kept, `keyhaven browse` lists them"
+            ),
+            Notice::NotNoted { reason } => format!(
+                "the vault could not be told of this backup ({reason}); the next backup tells it"
+            ),
+            other => format!("{other:?}"),
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.voice.remark(line)),
+            None => self.voice.remark(line),
+        }
+    }
+}
+
+/// A size for people, in binary units.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    for (unit, name) in UNITS {
+        if let (Some(whole), Some(rest)) = (count.checked_div(unit), count.checked_rem(unit))
+            && whole > 0
+        {
+            let tenth = rest.saturating_mul(10).checked_div(unit).unwrap_or(0);
+            return format!("{whole}.{tenth} {name}");
+        }
+    }
+    format!("{count} bytes")
+}
+
+/// A duration for people.
+pub(crate) fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+/// The longest secret that is read from a file or typed: a password has at most 1,024 bytes, a
+/// token 8 KiB.
+const SECRET_BYTES_MAX: u64 = 16 * 1024;
+
+/// Reads a secret from `file` ("-" is standard input), without its line end.
+pub(crate) fn secret_from(file: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    let limit = SECRET_BYTES_MAX;
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(limit).read_to_string(&mut text))
+    };
+    read.with_context(|| format!("cannot read {}", file.display()))?;
+    let end = text.trim_end_matches(['\r', '\n']).len();
+    text.truncate(end);
+    Ok(text)
+}
+
+/// Asks for a secret on the terminal, without showing it.
+pub(crate) fn ask_secret(question: &str) -> anyhow::Result<Zeroizing<String>> {
+    rpassword::prompt_password(format!("{question}: "))
+        .map(Zeroizing::new)
+        .with_context(|| format!("cannot ask for the {question}: there is no terminal"))
+}
+
+/// Asks a question on the terminal and returns the line that was typed.
+#[expect(clippy::print_stderr, reason = "this is where the command asks")]
+pub(crate) fn ask(question: &str) -> anyhow::Result<String> {
+    anyhow::ensure!(
+        std::io::stdin().is_terminal(),
+        "there is no terminal to ask on: {question}"
+    );
+    eprint!("{question}: ");
+    std::io::stderr().flush()?;
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}
+
+/// Whether there is a person to ask.
+pub(crate) fn can_ask() -> bool {
+    std::io::stdin().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_told_in_binary_units() {
+        assert_eq!(bytes(999), "999 bytes");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(8 << 20), "8.0 MiB");
+        assert_eq!(bytes((1 << 30) + (1 << 29)), "1.5 GiB");
+    }
+
+    #[test]
+    fn a_secret_from_a_file_loses_only_its_line_end() {
+        let folder = std::env::temp_dir().join(format!("keyhaven-ui-{}", std::process::id()));
+        std::fs::write(&folder, " a b \r\n").unwrap();
+        assert_eq!(*secret_from(&folder).unwrap(), " a b ");
+        std::fs::remove_file(&folder).unwrap();
+    }
+}

@@ -1,0 +1,252 @@
+//! Local state: which contents the store has already, and which snapshot this device made last.
+//!
+//! It is a cache. Lost or damaged, it is rebuilt from the newest manifest without uploading
+//! anything again. It holds keyed digests and places of sealed bytes, never a name or a content.
+//!
+//! Contents are added in two steps: [`Contents::add`] remembers one for this run;
+//! [`Contents::keep`] makes them durable, and is called only after the store has flushed the packs
+//! that hold them. So a run that is killed leaves only entries that the store can answer for, and
+//! the next run sends none of them again.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use keyhaven_repo::hash::ContentId;
+use keyhaven_repo::layout::Extent;
+use keyhaven_repo::names::{Epoch, PackName, SnapshotDigest, SnapshotName, StoreId};
+use redb::{Database, ReadableDatabase as _, TableDefinition};
+
+const CONTENTS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("contents 1");
+const SIZES: TableDefinition<'_, u64, ()> = TableDefinition::new("sizes 1");
+const HEAD: TableDefinition<'_, (), &[u8]> = TableDefinition::new("head 1");
+
+/// Pages of the index that are kept in memory.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// Bytes of an extent in a value: pack, offset, length.
+const EXTENT_BYTES: usize = 32 + 4 + 4;
+/// Bytes of the head: store, snapshot, digest, sequence, epoch.
+const HEAD_BYTES: usize = 16 + 32 + 32 + 8 + 4;
+
+/// The snapshot that the local state describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) store: StoreId,
+    pub(crate) name: SnapshotName,
+    pub(crate) digest: SnapshotDigest,
+    pub(crate) sequence: u64,
+    pub(crate) epoch: Epoch,
+}
+
+/// The local state cannot be used; it may be removed and is then rebuilt.
+#[derive(Debug, thiserror::Error)]
+#[error("the local state cannot be used: {0}")]
+pub(crate) struct ContentsError(#[from] redb::Error);
+
+macro_rules! from_redb {
+    ($($cause:ty),*) => {$(
+        impl From<$cause> for ContentsError {
+            fn from(cause: $cause) -> Self {
+                Self(cause.into())
+            }
+        }
+    )*};
+}
+from_redb!(
+    redb::DatabaseError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::StorageError,
+    redb::CommitError
+);
+
+/// The contents of a store, as far as this device knows them.
+pub(crate) struct Contents {
+    database: Database,
+    fresh: HashMap<ContentId, Vec<Extent>>,
+    fresh_sizes: HashSet<u64>,
+}
+
+impl Contents {
+    /// Opens the state at `path`, or begins an empty one.
+    pub(crate) fn open(path: &Path) -> Result<Self, ContentsError> {
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+        Ok(Self { database, fresh: HashMap::new(), fresh_sizes: HashSet::new() })
+    }
+
+    /// The snapshot that the state describes, if it describes one.
+    pub(crate) fn head(&self) -> Result<Option<Head>, ContentsError> {
+        let read = self.database.begin_read()?;
+        let table = match read.open_table(HEAD) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(table.get(())?.and_then(|value| decode_head(value.value())))
+    }
+
+    /// Whether any known content has this size: where none has, a file need not be read to know
+    /// that it is new.
+    pub(crate) fn has_size(&self, bytes: u64) -> Result<bool, ContentsError> {
+        if self.fresh_sizes.contains(&bytes) {
+            return Ok(true);
+        }
+        let read = self.database.begin_read()?;
+        match read.open_table(SIZES) {
+            Ok(table) => Ok(table.get(bytes)?.is_some()),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Where the store has a content.
+    pub(crate) fn find(&self, id: &ContentId) -> Result<Option<Vec<Extent>>, ContentsError> {
+        if let Some(extents) = self.fresh.get(id) {
+            return Ok(Some(extents.clone()));
+        }
+        let read = self.database.begin_read()?;
+        match read.open_table(CONTENTS) {
+            Ok(table) => {
+                Ok(table.get(id.as_bytes())?.and_then(|value| decode_extents(value.value())))
+            }
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Remembers a content for this run.
+    pub(crate) fn add(&mut self, id: ContentId, bytes: u64, extents: Vec<Extent>) {
+        self.fresh_sizes.insert(bytes);
+        self.fresh.insert(id, extents);
+    }
+
+    /// How many contents wait to be kept.
+    pub(crate) fn fresh(&self) -> usize {
+        self.fresh.len()
+    }
+
+    /// Makes the added contents durable. Call it only after the store has flushed their packs.
+    pub(crate) fn keep(&mut self, head: Option<&Head>) -> Result<(), ContentsError> {
+        let write = self.database.begin_write()?;
+        {
+            let mut contents = write.open_table(CONTENTS)?;
+            for (id, extents) in &self.fresh {
+                contents.insert(id.as_bytes(), encode_extents(extents).as_slice())?;
+            }
+            let mut sizes = write.open_table(SIZES)?;
+            for bytes in &self.fresh_sizes {
+                sizes.insert(bytes, ())?;
+            }
+            if let Some(head) = head {
+                write.open_table(HEAD)?.insert((), encode_head(head).as_slice())?;
+            }
+        }
+        write.commit()?;
+        self.fresh.clear();
+        self.fresh_sizes.clear();
+        Ok(())
+    }
+}
+
+fn encode_extents(extents: &[Extent]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(extents.len().saturating_mul(EXTENT_BYTES));
+    for extent in extents {
+        out.extend_from_slice(extent.pack.as_bytes());
+        out.extend_from_slice(&extent.offset.to_le_bytes());
+        out.extend_from_slice(&extent.len.to_le_bytes());
+    }
+    out
+}
+
+fn decode_extents(value: &[u8]) -> Option<Vec<Extent>> {
+    let (whole, rest) = value.as_chunks::<EXTENT_BYTES>();
+    if !rest.is_empty() {
+        return None;
+    }
+    whole
+        .iter()
+        .map(|bytes| {
+            let (pack, bytes) = bytes.split_first_chunk::<32>()?;
+            let (offset, bytes) = bytes.split_first_chunk::<4>()?;
+            let len = bytes.first_chunk::<4>()?;
+            Some(Extent {
+                pack: PackName::from_bytes(*pack),
+                offset: u32::from_le_bytes(*offset),
+                len: u32::from_le_bytes(*len),
+            })
+        })
+        .collect()
+}
+
+fn encode_head(head: &Head) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEAD_BYTES);
+    out.extend_from_slice(head.store.as_bytes());
+    out.extend_from_slice(head.name.as_bytes());
+    out.extend_from_slice(head.digest.as_bytes());
+    out.extend_from_slice(&head.sequence.to_le_bytes());
+    out.extend_from_slice(&head.epoch.number().to_le_bytes());
+    out
+}
+
+fn decode_head(value: &[u8]) -> Option<Head> {
+    let (store, value) = value.split_first_chunk::<16>()?;
+    let (name, value) = value.split_first_chunk::<32>()?;
+    let (digest, value) = value.split_first_chunk::<32>()?;
+    let (sequence, value) = value.split_first_chunk::<8>()?;
+    let epoch: &[u8; 4] = value.try_into().ok()?;
+    Some(Head {
+        store: StoreId::from_bytes(*store),
+        name: SnapshotName::from_bytes(*name),
+        digest: SnapshotDigest::from_bytes(*digest),
+        sequence: u64::from_le_bytes(*sequence),
+        epoch: Epoch::from_number(u32::from_le_bytes(*epoch)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extent(byte: u8) -> Extent {
+        Extent { pack: PackName::from_bytes([byte; 32]), offset: 5, len: u32::from(byte) }
+    }
+
+    fn head() -> Head {
+        Head {
+            store: StoreId::from_bytes([1; 16]),
+            name: SnapshotName::from_bytes([2; 32]),
+            digest: SnapshotDigest::from_bytes([3; 32]),
+            sequence: 4,
+            epoch: Epoch::FIRST,
+        }
+    }
+
+    #[test]
+    fn only_what_was_kept_is_known_after_a_crash() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("contents");
+        let (kept, lost) = (ContentId::from_bytes([1; 32]), ContentId::from_bytes([2; 32]));
+        let mut contents = Contents::open(&path).unwrap();
+        assert_eq!(contents.head().unwrap(), None);
+        contents.add(kept, 10, vec![extent(1), extent(2)]);
+        contents.keep(Some(&head())).unwrap();
+        contents.add(lost, 20, vec![extent(3)]);
+        assert_eq!(contents.find(&lost).unwrap(), Some(vec![extent(3)]));
+        drop(contents);
+
+        let contents = Contents::open(&path).unwrap();
+        assert_eq!(contents.find(&kept).unwrap(), Some(vec![extent(1), extent(2)]));
+        assert_eq!(contents.find(&lost).unwrap(), None);
+        assert!(contents.has_size(10).unwrap());
+        assert!(!contents.has_size(20).unwrap());
+        assert_eq!(contents.head().unwrap(), Some(head()));
+    }
+
+    #[test]
+    fn a_damaged_state_is_an_error_not_a_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("contents");
+        std::fs::write(&path, vec![7; 8192]).unwrap();
+        assert!(Contents::open(&path).is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! Databases into packs: one commit's pages, only those that changed.
+//!
+//! BACKUP-1: the pages come from one read transaction of the source, and all of them are read, so
+//! what is stored is one committed state. BACKUP-2: the transaction ends when the last page has
+//! been taken; nothing here waits for the network while it is open, since the outbox of a remote
+//! store writes to the device's spool.
+
+use std::ops::ControlFlow;
+
+use keyhaven_repo::compress::Squeezer;
+use keyhaven_repo::hash::ExtentDigest;
+use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::layout::{Extent, SizeClass};
+use keyhaven_repo::node::{NodeError, NodeKind, NodeRef, NodeStore};
+use keyhaven_repo::pack::{ExtentKind, PackBuilder, PackKind};
+use keyhaven_repo::page_map::{PageDiffer, PageMap, PageStore};
+use keyhaven_source::{DatabaseError, ImageShape, PageSink, PageSource, Signature};
+
+use super::nodes::Nodes;
+use super::outbox::{Outbox, SendError};
+
+/// zstd's level for pages: chat rows shrink to a third; higher levels cost more time than the disk.
+const LEVEL: i32 = 3;
+
+/// Bytes that one extent takes in a pack's table of contents.
+const TOC_ENTRY_BYTES: u32 = 25;
+
+/// A database that the store has now.
+pub(crate) struct StoredDatabase {
+    pub(crate) pages: PageMap,
+    pub(crate) signature: Vec<u8>,
+    /// Whether everything was stored anew although an older map was there.
+    pub(crate) new_base: bool,
+}
+
+/// Why a database was not stored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PagesError {
+    /// The source's fault: it is reported, and the run goes on.
+    #[error(transparent)]
+    Source(#[from] DatabaseError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+/// Puts frames of pages into Messages packs.
+pub(crate) struct FrameWriter<'a> {
+    outbox: &'a Outbox,
+    open: Option<PackBuilder>,
+    entries: u32,
+    full: SizeClass,
+    squeezer: Squeezer,
+}
+
+impl<'a> FrameWriter<'a> {
+    pub(crate) fn new(outbox: &'a Outbox) -> Result<Self, NodeError> {
+        let squeezer = Squeezer::new(LEVEL)?;
+        Ok(Self { outbox, open: None, entries: 0, full: SizeClass::Mib8, squeezer })
+    }
+
+    /// Stores what changed of a database.
+    pub(crate) fn store(
+        &mut self,
+        source: &mut dyn PageSource,
+        old: Option<PageMap>,
+        keyring: &Keyring,
+        nodes: &mut Nodes<'_>,
+    ) -> Result<StoredDatabase, PagesError> {
+        let had_old = old.is_some();
+        // A day's changes are some ten MiB: in packs of 8 MiB their padding would weigh as much as
+        // a third of them.
+        self.full = if had_old { SizeClass::Mib4 } else { SizeClass::Mib8 };
+        let mut sink = Sink { frames: self, nodes, keyring, old, differ: None, failed: None };
+        let read = source.read_pages(&mut sink);
+        let Sink { differ, failed, .. } = sink;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        let image = read?;
+        let differ = differ.ok_or(NodeError::PageOutOfTurn)?;
+        let new_base = had_old && differ.is_new_base();
+        let pages = differ.finish(&mut Out { frames: self, nodes })?;
+        let signature = image.signature.as_ref().map(Signature::encode).unwrap_or_default();
+        Ok(StoredDatabase { pages, signature, new_base })
+    }
+
+    /// Sends the last pack, however full it is.
+    pub(crate) fn finish(&mut self) {
+        self.entries = 0;
+        if let Some(pack) = self.open.take()
+            && !pack.is_empty()
+        {
+            self.outbox.send(pack);
+        }
+    }
+
+    fn save(&mut self, raw: &[u8], digest: ExtentDigest) -> Result<Extent, NodeError> {
+        let limit = self.full.layout().plain_len();
+        let stored = self.squeezer.squeeze(raw)?;
+        let len = u32::try_from(stored.len()).map_err(|_| NodeError::TooLong)?;
+        let behind = self.entries.saturating_add(2).saturating_mul(TOC_ENTRY_BYTES);
+        let is_full = |pack: &PackBuilder| {
+            pack.room() < len
+                || pack.content_len().saturating_add(len).saturating_add(behind) > limit
+        };
+        if self.open.as_ref().is_some_and(is_full)
+            && let Some(pack) = self.open.take()
+        {
+            self.entries = 0;
+            self.outbox.send(pack);
+        }
+        let mut pack = match self.open.take() {
+            Some(pack) => pack,
+            None => self.outbox.begin(PackKind::Messages).map_err(unavailable)?,
+        };
+        let extent = pack.append(stored, ExtentKind::PageFrame, digest).ok_or(NodeError::TooLong)?;
+        self.entries = self.entries.saturating_add(1);
+        self.open = Some(pack);
+        Ok(extent)
+    }
+}
+
+fn unavailable(error: SendError) -> NodeError {
+    let remedy = match &error {
+        SendError::Store(cause) => cause.remedy(),
+        SendError::Pack(_) | SendError::Worker => keyhaven_secrets::Remedy::Stop,
+    };
+    NodeError::Unavailable { cause: Box::new(error), remedy }
+}
+
+/// Frames and nodes, as the page differ wants them.
+struct Out<'a, 'b, 'c> {
+    frames: &'a mut FrameWriter<'b>,
+    nodes: &'a mut Nodes<'c>,
+}
+
+impl NodeStore for Out<'_, '_, '_> {
+    fn load(&mut self, node: &NodeRef) -> Result<Vec<u8>, NodeError> {
+        self.nodes.load(node)
+    }
+
+    fn save(&mut self, kind: NodeKind, raw: &[u8]) -> Result<NodeRef, NodeError> {
+        self.nodes.save(kind, raw)
+    }
+}
+
+impl PageStore for Out<'_, '_, '_> {
+    fn save_frame(&mut self, raw: &[u8], digest: ExtentDigest) -> Result<Extent, NodeError> {
+        self.frames.save(raw, digest)
+    }
+}
+
+/// Takes the pages of one image.
+struct Sink<'a, 'b, 'c> {
+    frames: &'a mut FrameWriter<'b>,
+    nodes: &'a mut Nodes<'c>,
+    keyring: &'a Keyring,
+    old: Option<PageMap>,
+    differ: Option<PageDiffer>,
+    failed: Option<NodeError>,
+}
+
+impl Sink<'_, '_, '_> {
+    fn note(&mut self, result: Result<(), NodeError>) -> ControlFlow<()> {
+        match result {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+impl PageSink for Sink<'_, '_, '_> {
+    fn begin(&mut self, shape: ImageShape) -> ControlFlow<()> {
+        // What an image before this one left in packs is named by nothing.
+        let page_size = shape.page_size.bytes();
+        let made = PageDiffer::new(self.keyring, self.old.clone(), page_size, shape.page_count);
+        let result = made.map(|differ| self.differ = Some(differ));
+        self.note(result)
+    }
+
+    fn page(&mut self, _number: u32, bytes: &[u8]) -> ControlFlow<()> {
+        let Some(differ) = &mut self.differ else {
+            return self.note(Err(NodeError::PageOutOfTurn));
+        };
+        let mut out = Out { frames: self.frames, nodes: self.nodes };
+        let result = differ.feed(bytes, &mut out);
+        self.note(result)
+    }
+}

@@ -1,0 +1,93 @@
+//! Reading sealed bytes back: single extents, by the frames that hold them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::layout::Extent;
+use keyhaven_repo::names::PackName;
+use keyhaven_repo::pack::{PackError, PackKind, PackReader};
+
+use super::outbox::path_of;
+use crate::store::{Store, StoreError};
+
+/// Sealed bytes could not be read back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The store did not give them.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the store gave is not what was stored.
+    #[error("pack {pack} is damaged or was exchanged: {cause}")]
+    Damaged {
+        /// The pack's name in the store.
+        pack: PackName,
+        /// What is wrong with it.
+        cause: PackError,
+    },
+}
+
+/// Headers that are kept: a few hundred bytes each.
+const READERS_MAX: usize = 512;
+
+/// Reads extents from a store. Each thread has its own.
+pub(crate) struct Fetcher {
+    store: Arc<dyn Store>,
+    keyring: Arc<Keyring>,
+    readers: HashMap<PackName, Arc<PackReader>>,
+    sealed: Vec<u8>,
+}
+
+impl Fetcher {
+    pub(crate) fn new(store: Arc<dyn Store>, keyring: Arc<Keyring>) -> Self {
+        Self { store, keyring, readers: HashMap::new(), sealed: Vec::new() }
+    }
+
+    /// Opens an extent and hands its pieces, in order, to `each`.
+    pub(crate) fn extent(
+        &mut self,
+        extent: &Extent,
+        kind: PackKind,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), FetchError> {
+        let damaged = |cause| FetchError::Damaged { pack: extent.pack, cause };
+        let reader = self.reader(extent.pack, kind)?;
+        let range = reader.range(extent).map_err(damaged)?;
+        let len = range.end.saturating_sub(range.start);
+        let len = usize::try_from(len).map_err(|_| damaged(PackError::NotHere))?;
+        self.sealed.resize(len, 0);
+        let path = path_of(&extent.pack.path());
+        self.store.get_into(&path, range.start, &mut self.sealed)?;
+        for piece in reader.open(extent, &mut self.sealed).map_err(damaged)? {
+            each(piece);
+        }
+        Ok(())
+    }
+
+    /// Opens an extent into `out`, replacing what it held.
+    pub(crate) fn extent_into(
+        &mut self,
+        extent: &Extent,
+        kind: PackKind,
+        out: &mut Vec<u8>,
+    ) -> Result<(), FetchError> {
+        out.clear();
+        self.extent(extent, kind, |piece| out.extend_from_slice(piece))
+    }
+
+    fn reader(&mut self, pack: PackName, kind: PackKind) -> Result<Arc<PackReader>, FetchError> {
+        if let Some(reader) = self.readers.get(&pack) {
+            return Ok(Arc::clone(reader));
+        }
+        let header = self.store.get(&path_of(&pack.path()), Some(0..PackReader::HEADER_BYTES))?;
+        let reader = PackReader::new(pack, kind, &self.keyring, &header)
+            .map_err(|cause| FetchError::Damaged { pack, cause })?;
+        if self.readers.len() >= READERS_MAX {
+            self.readers.clear();
+        }
+        let reader = Arc::new(reader);
+        self.readers.insert(pack, Arc::clone(&reader));
+        Ok(reader)
+    }
+}

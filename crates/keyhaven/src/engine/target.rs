@@ -1,0 +1,217 @@
+//! The folder that is restored into.
+//!
+//! Nothing is ever written outside it: paths come out of the manifest as checked components, and no
+//! link below the folder is followed. A file gets its name only when all its bytes are there and
+//! were checked, so a restore that is cut off leaves whole files and can be run again.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use keyhaven_repo::entry::Stat;
+use keyhaven_repo::path::Key;
+
+/// What a file is called while it is being written.
+const PART: &str = ".keyhaven-part";
+
+/// The path of a key, relative to the source or the target.
+pub(crate) fn relative(key: &Key) -> PathBuf {
+    key.components().map(OsStr::from_bytes).collect()
+}
+
+/// A folder that is restored into.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    root: PathBuf,
+}
+
+/// A file that is being written and has no name of its own yet.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) file: File,
+    part: PathBuf,
+    path: PathBuf,
+    done: bool,
+}
+
+impl Target {
+    /// The folder `root`, made if it is missing.
+    pub(crate) fn create(root: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(root)?;
+        Ok(Self { root: root.to_path_buf() })
+    }
+
+    /// Where a key stands.
+    pub(crate) fn path(&self, key: &Key) -> PathBuf {
+        self.root.join(relative(key))
+    }
+
+    /// Makes the folders above a key.
+    pub(crate) fn make_way(&self, key: &Key) -> io::Result<()> {
+        let path = self.path(key);
+        path.parent().map_or(Ok(()), |parent| self.make_folder(parent))
+    }
+
+    /// Makes the folder of a key.
+    pub(crate) fn make_dir(&self, key: &Key) -> io::Result<()> {
+        self.make_folder(&self.path(key))
+    }
+
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        if folder == self.root || !folder.starts_with(&self.root) {
+            return Ok(());
+        }
+        match std::fs::symlink_metadata(folder) {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Ok(_) => {
+                // A12: a link here could lead anywhere.
+                return Err(io::Error::other("something that is not a folder stands in the way"));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(parent) = folder.parent() {
+            self.make_folder(parent)?;
+        }
+        match std::fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// What stands at a key's path, not following links.
+    pub(crate) fn existing(&self, key: &Key) -> io::Result<Option<std::fs::Metadata>> {
+        match std::fs::symlink_metadata(self.path(key)) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins to write the file of a key.
+    pub(crate) fn begin(&self, key: &Key) -> io::Result<Part> {
+        let path = self.path(key);
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        // Near the longest name that a file system takes, the mark would not fit.
+        let mut name = name.as_bytes().to_vec();
+        name.truncate(NAME_BYTES_MAX.saturating_sub(PART.len()));
+        name.extend_from_slice(PART.as_bytes());
+        let part = path.with_file_name(OsStr::from_bytes(&name));
+        // Whatever a killed restore left of this name is worth nothing.
+        match std::fs::remove_file(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&part)?;
+        Ok(Part { file, part, path, done: false })
+    }
+
+    /// Makes the link of a key, unless something stands there.
+    pub(crate) fn link(&self, key: &Key, target: &[u8]) -> io::Result<()> {
+        match std::os::unix::fs::symlink(OsStr::from_bytes(target), self.path(key)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives a folder the mode and the time that it had.
+    pub(crate) fn finish_dir(&self, key: &Key, stat: &Stat) -> io::Result<()> {
+        let folder = File::open(self.path(key))?;
+        folder.set_permissions(permissions(stat, 0o700))?;
+        folder.set_modified(time(stat.mtime_ns))
+    }
+
+    /// Makes everything that was written durable.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(&self.root)?)?)
+    }
+}
+
+/// Bytes of the longest file name.
+const NAME_BYTES_MAX: usize = 255;
+
+impl Part {
+    /// Gives the file its mode, its time and its name.
+    pub(crate) fn finish(mut self, stat: &Stat) -> io::Result<()> {
+        self.file.set_permissions(permissions(stat, 0o600))?;
+        self.file.set_modified(time(stat.mtime_ns))?;
+        std::fs::rename(&self.part, &self.path)?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.done {
+            // What did not check is not left lying about.
+            let _ = std::fs::remove_file(&self.part);
+        }
+    }
+}
+
+/// The permissions that a file had. The owner can always read what he restored; set-user-id bits do
+/// not come back.
+fn permissions(stat: &Stat, least: u32) -> Permissions {
+    Permissions::from_mode(stat.mode & 0o777 | least)
+}
+
+fn time(ns: i64) -> SystemTime {
+    let distance = Duration::from_nanos(ns.unsigned_abs());
+    let time =
+        if ns < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+    time.unwrap_or(UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(path: &[&[u8]]) -> Key {
+        Key::from_components(path.iter().copied()).unwrap()
+    }
+
+    #[test]
+    fn a_link_in_the_way_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let target = Target::create(&folder.path().join("to")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("to/media")).unwrap();
+        assert!(target.make_way(&key(&[b"media", b"a.jpg"])).is_err());
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_part_that_is_dropped_leaves_nothing_and_a_finished_one_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target::create(folder.path()).unwrap();
+        let key = key(&[b"a"]);
+        drop(target.begin(&key).unwrap());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let stat = Stat { mtime_ns: 1_500_000_000, mode: 0o100_644, ..Stat::default() };
+        target.begin(&key).unwrap().finish(&stat).unwrap();
+        let found = std::fs::metadata(folder.path().join("a")).unwrap();
+        assert_eq!(found.permissions().mode() & 0o777, 0o644);
+        let modified = found.modified().unwrap().duration_since(UNIX_EPOCH).unwrap();
+        assert_eq!(modified, Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn a_name_as_long_as_names_get_can_be_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target::create(folder.path()).unwrap();
+        let name = [b'x'; 255];
+        target.begin(&key(&[&name])).unwrap().finish(&Stat::default()).unwrap();
+        assert!(folder.path().join(OsStr::from_bytes(&name)).exists());
+    }
+}

@@ -1,0 +1,116 @@
+//! Where a device keeps its own secrets.
+//!
+//! The trait is what an operating system's keystore would implement. [`FileKeystore`] is the
+//! plain one: files of mode 0600. It protects against other users of the machine and against
+//! nobody who holds the disk, and [`Keystore::describe`] says so to the person.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::files::{self, Mode};
+
+/// A secret that a device keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// The backup key, so that a scheduled backup needs no password.
+    BackupKey,
+    /// The Ed25519 key that signs this device's requests to the vault.
+    DeviceKey,
+    /// The account's login at the vault (a bearer token).
+    Login,
+}
+
+impl Item {
+    /// The item's name inside a keystore.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BackupKey => "backup-key",
+            Self::DeviceKey => "device-key",
+            Self::Login => "login",
+        }
+    }
+}
+
+/// A keystore failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[error("the device's keystore cannot be used ({item:?})")]
+pub struct KeystoreError {
+    /// The item that was asked for.
+    pub item: Item,
+    /// What the operating system said.
+    #[source]
+    pub cause: std::io::Error,
+}
+
+/// Keeps a device's secrets.
+pub trait Keystore: Send + Sync {
+    /// Returns an item, or `None` where it was never saved.
+    ///
+    /// # Errors
+    /// The keystore cannot be read.
+    fn load(&self, item: Item) -> Result<Option<Zeroizing<Vec<u8>>>, KeystoreError>;
+
+    /// Saves an item, replacing an older one; durable when it returns.
+    ///
+    /// # Errors
+    /// The keystore cannot be written; the older item still stands.
+    fn save(&self, item: Item, secret: &[u8]) -> Result<(), KeystoreError>;
+
+    /// Removes an item; one that is not there is no error.
+    ///
+    /// # Errors
+    /// The keystore cannot be written.
+    fn remove(&self, item: Item) -> Result<(), KeystoreError>;
+
+    /// What protects the secrets, in one sentence for the person.
+    fn describe(&self) -> &'static str;
+}
+
+/// A keystore of plain files, mode 0600 in a folder of mode 0700.
+#[derive(Debug)]
+pub struct FileKeystore {
+    folder: PathBuf,
+}
+
+/// Nothing that is kept is longer: a token is at most 8 KiB.
+const ITEM_BYTES_MAX: u64 = 16 * 1024;
+
+impl FileKeystore {
+    /// A keystore in `folder`, which is made when something is first saved.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_path_buf() }
+    }
+}
+
+impl Keystore for FileKeystore {
+    fn load(&self, item: Item) -> Result<Option<Zeroizing<Vec<u8>>>, KeystoreError> {
+        match files::read_small(&self.folder.join(item.name()), ITEM_BYTES_MAX) {
+            Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(KeystoreError { item, cause }),
+        }
+    }
+
+    fn save(&self, item: Item, secret: &[u8]) -> Result<(), KeystoreError> {
+        files::create_private_folder(&self.folder)
+            .and_then(|()| files::replace(&self.folder.join(item.name()), secret, Mode::Private))
+            .map_err(|cause| KeystoreError { item, cause })
+    }
+
+    fn remove(&self, item: Item) -> Result<(), KeystoreError> {
+        match std::fs::remove_file(self.folder.join(item.name())) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                Err(KeystoreError { item, cause })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn describe(&self) -> &'static str {
+        "a file that only your user can read (mode 0600); whoever holds this disk unencrypted holds the key"
+    }
+}
