@@ -27,19 +27,20 @@ pub(crate) const CORE: &[(&str, &[&str])] = &[
     (
         "keyhaven-wire",
         &[
+            "argon2",
+            "base64",
             "blake3",
             "chacha20poly1305",
             "ed25519-dalek",
+            "hkdf",
             "hpke",
             "keyhaven-secrets",
             "minicbor",
-            "base64",
+            "opaque-ke",
             "sha2",
-            "hkdf",
             "subtle",
             "thiserror",
             "zeroize",
-            "rand_core",
         ],
     ),
     (
@@ -53,10 +54,7 @@ pub(crate) const CORE: &[(&str, &[&str])] = &[
             "keyhaven-secrets",
             "keyhaven-wire",
             "minicbor",
-            "opaque-ke",
             "sha2",
-            "sha2-opaque",
-            "rand_core",
             "subtle",
             "thiserror",
             "zeroize",
@@ -115,7 +113,7 @@ const SHELLS: &[(&str, &[&str])] = &[
         "keyhaven-vault-client",
         &["keyhaven-secrets", "keyhaven-wire"],
     ),
-    ("keyhaven-source", &[]),
+    ("keyhaven-source", &["keyhaven-secrets"]),
     (
         "keyhaven",
         &[
