@@ -1,0 +1,92 @@
+//! The rules that a fleet fixes when its secrets are made.
+
+use minicbor::{Decode, Encode};
+
+/// How many cores keep a log together, and how many of them commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Quorum {
+    /// Cores in a group (`n`).
+    #[n(0)]
+    pub members: u8,
+    /// Captures that commit an entry (`q`).
+    #[n(1)]
+    pub captures: u8,
+    /// Unnoticed rollbacks of a core's memory that the group survives (`f`).
+    #[n(2)]
+    pub rollbacks: u8,
+}
+
+/// The rules that a core enforces. They are part of the fleet's secrets: no host changes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Policy {
+    /// The quorum rule. This version runs groups of one core.
+    #[n(0)]
+    pub quorum: Quorum,
+    /// Guesses in a row before the record dies (VAULT-1): at most ten.
+    #[n(1)]
+    pub guesses: u8,
+    /// How many of these, the last ones, need a listed device's signature or a wait.
+    #[n(2)]
+    pub reserved: u8,
+    /// Guesses not proven right over a line's life, until a listed device lifts the cap (VAULT-1).
+    #[n(3)]
+    pub lifetime_guesses: u32,
+    /// How long the waits last, in the host's seconds.
+    #[n(4)]
+    pub wait_seconds: u64,
+    /// How often listed devices may cancel waits, until a password is proven.
+    #[n(5)]
+    pub cancels: u8,
+}
+
+/// Why a policy was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// Not between one and ten guesses, or more reserved than there are.
+    #[error("a guess budget is 1 to 10, and no more of it is reserved")]
+    Guesses,
+    /// Quorums that could meet in rolled-back cores only, or a group of more than one.
+    #[error("this version runs groups of one core: n=1, q=1, f=0")]
+    Quorum,
+    /// A lifetime cap below the budget, or above a million.
+    #[error("the lifetime cap lies between the budget and a million")]
+    Lifetime,
+}
+
+impl Policy {
+    /// What new fleets get: ten guesses, three of them reserved, a hundred in a line's life, three
+    /// days to wait.
+    pub const DEFAULT: Self = Self {
+        quorum: Quorum {
+            members: 1,
+            captures: 1,
+            rollbacks: 0,
+        },
+        guesses: GUESSES_MAX,
+        reserved: 3,
+        lifetime_guesses: 100,
+        wait_seconds: 3 * 24 * 60 * 60,
+        cancels: 2,
+    };
+
+    /// Checks the rules against each other.
+    ///
+    /// # Errors
+    /// See [`PolicyError`].
+    pub fn check(&self) -> Result<(), PolicyError> {
+        if !(1..=GUESSES_MAX).contains(&self.guesses) || self.reserved > self.guesses {
+            return Err(PolicyError::Guesses);
+        }
+        if self.quorum != Self::DEFAULT.quorum {
+            return Err(PolicyError::Quorum);
+        }
+        if !(u32::from(self.guesses)..=1_000_000).contains(&self.lifetime_guesses) {
+            return Err(PolicyError::Lifetime);
+        }
+        Ok(())
+    }
+}
+
+/// VAULT-1: no policy gives more guesses in a row than this.
+pub(crate) const GUESSES_MAX: u8 = 10;

@@ -1,0 +1,221 @@
+//! A fleet's secrets: made once, by its first core.
+
+use keyhaven_secrets::Entropy;
+use keyhaven_wire::channel::{ChannelKey, ChannelPublicKey, KeyId};
+use keyhaven_wire::codec;
+use keyhaven_wire::message::FleetId;
+use minicbor::{Decode, Encode};
+use zeroize::Zeroizing;
+
+use crate::log::GroupId;
+use crate::policy::{Policy, PolicyError};
+
+const MAGIC: &[u8] = b"keyhaven fleet secrets v1\0";
+const CHECK_BYTES: usize = 32;
+
+macro_rules! secret_key {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Clone)]
+        pub(crate) struct $name(Box<Zeroizing<[u8; 32]>>);
+
+        impl $name {
+            fn generate(entropy: &mut dyn Entropy) -> Self {
+                let mut key = Self(Box::new(Zeroizing::new([0; 32])));
+                entropy.fill(key.0.as_mut_slice());
+                key
+            }
+
+            pub(crate) fn expose(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+
+        impl<C> Encode<C> for $name {
+            fn encode<W: minicbor::encode::Write>(
+                &self,
+                e: &mut minicbor::Encoder<W>,
+                _: &mut C,
+            ) -> Result<(), minicbor::encode::Error<W::Error>> {
+                e.bytes(self.0.as_slice())?.ok()
+            }
+        }
+
+        impl<'b, C> Decode<'b, C> for $name {
+            fn decode(
+                d: &mut minicbor::Decoder<'b>,
+                _: &mut C,
+            ) -> Result<Self, minicbor::decode::Error> {
+                <[u8; 32]>::try_from(d.bytes()?)
+                    .map(|key| Self(Box::new(Zeroizing::new(key))))
+                    .map_err(|_| minicbor::decode::Error::message("length of a key"))
+            }
+        }
+    };
+}
+
+secret_key!(
+    /// Seals the records.
+    RecordKey
+);
+secret_key!(
+    /// Authenticates the log.
+    LogKey
+);
+secret_key!(
+    /// Seals tickets and session proofs.
+    TicketKey
+);
+
+#[derive(Clone, Encode, Decode)]
+struct Body {
+    #[n(0)]
+    fleet: FleetId,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    group: [u8; 16],
+    #[n(2)]
+    policy: Policy,
+    #[n(3)]
+    record: RecordKey,
+    #[n(4)]
+    log: LogKey,
+    #[n(5)]
+    ticket: TicketKey,
+    #[n(6)]
+    channel: ChannelKey,
+}
+
+/// A fleet's secrets. Whoever has them can make guesses without limit: a host that keeps them in a
+/// file trusts everybody who can read that file.
+#[derive(Clone)]
+pub struct FleetSecrets {
+    body: Body,
+    channel_public: Box<ChannelPublicKey>,
+    channel_id: KeyId,
+}
+
+/// Why bytes are not a fleet's secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SecretsError {
+    /// Not a file of fleet secrets, or of a version that this core does not know.
+    #[error("these are not a fleet's secrets")]
+    NotSecrets,
+    /// The check does not match: the file is damaged.
+    #[error("the fleet's secrets are damaged")]
+    Damaged,
+    /// The rules in it are not ones that this core enforces.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+impl FleetSecrets {
+    /// Draws a new fleet's secrets.
+    ///
+    /// # Errors
+    /// [`SecretsError::Policy`].
+    pub(crate) fn generate(
+        policy: Policy,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Self, SecretsError> {
+        policy.check()?;
+        Ok(Self::from_body(Body {
+            fleet: FleetId::new(keyhaven_secrets::random(entropy)),
+            group: keyhaven_secrets::random(entropy),
+            policy,
+            record: RecordKey::generate(entropy),
+            log: LogKey::generate(entropy),
+            ticket: TicketKey::generate(entropy),
+            channel: ChannelKey::generate(entropy),
+        }))
+    }
+
+    fn from_body(body: Body) -> Self {
+        let channel_public = Box::new(body.channel.public());
+        Self {
+            channel_id: channel_public.id(),
+            channel_public,
+            body,
+        }
+    }
+
+    /// Their bytes, for whoever keeps them. Secret.
+    ///
+    /// # Errors
+    /// None in practice: encoding to memory does not fail.
+    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, SecretsError> {
+        let body = codec::encode(&self.body).map_err(|_| SecretsError::NotSecrets)?;
+        let check = check(&body);
+        Ok(Zeroizing::new([MAGIC, body.as_slice(), &check].concat()))
+    }
+
+    /// Reads kept bytes.
+    ///
+    /// # Errors
+    /// See [`SecretsError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, SecretsError> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(SecretsError::NotSecrets)?;
+        let (body, stored) = rest
+            .split_last_chunk::<CHECK_BYTES>()
+            .ok_or(SecretsError::Damaged)?;
+        if check(body) != *stored {
+            return Err(SecretsError::Damaged);
+        }
+        let body: Body = codec::decode(body).map_err(|_| SecretsError::Damaged)?;
+        body.policy.check()?;
+        Ok(Self::from_body(body))
+    }
+
+    /// The fleet's name.
+    #[must_use]
+    pub const fn fleet(&self) -> FleetId {
+        self.body.fleet
+    }
+
+    /// The rules.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.body.policy
+    }
+
+    /// The channel's public key, for the validation bundle.
+    #[must_use]
+    pub const fn channel_key(&self) -> &ChannelPublicKey {
+        &self.channel_public
+    }
+
+    pub(crate) const fn group(&self) -> GroupId {
+        GroupId::new(self.body.group)
+    }
+
+    pub(crate) const fn record(&self) -> &RecordKey {
+        &self.body.record
+    }
+
+    pub(crate) const fn log(&self) -> &LogKey {
+        &self.body.log
+    }
+
+    pub(crate) const fn ticket(&self) -> &TicketKey {
+        &self.body.ticket
+    }
+
+    pub(crate) const fn channel(&self) -> (&ChannelKey, &KeyId) {
+        (&self.body.channel, &self.channel_id)
+    }
+}
+
+impl std::fmt::Debug for FleetSecrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FleetSecrets")
+            .field("fleet", &self.body.fleet)
+            .field("policy", &self.body.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+fn check(body: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut hasher = blake3::Hasher::new_derive_key("keyhaven v1 fleet secrets check");
+    hasher.update(body);
+    *hasher.finalize().as_bytes()
+}
