@@ -34,6 +34,7 @@ pub mod path;
 pub mod patience;
 
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 pub use address::{AddressError, StoreAddress};
 pub use body::Body;
@@ -164,6 +165,56 @@ pub trait Store: Send + Sync {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+/// Opens the store at `address`, which must be one: its marker is looked for.
+///
+/// # Errors
+///
+/// [`StoreError::NotAStore`], and whatever opening and asking it gives.
+pub fn open(
+    address: &StoreAddress,
+    credentials: Option<&Credentials>,
+    called_off: CalledOff,
+) -> Result<Arc<dyn Store>, StoreError> {
+    if let Some(folder) = address.folder() {
+        return Ok(Arc::new(FolderStore::open(folder)?));
+    }
+    let store = CloudStore::connect(address, credentials, Patience::default(), called_off)?;
+    match store.length(&ObjectPath::marker()) {
+        Ok(_) => Ok(Arc::new(store)),
+        Err(StoreError::NotFound { .. } | StoreError::NotAnObject { .. }) => {
+            Err(StoreError::NotAStore {
+                place: store.describe(),
+            })
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// Prepares a new store at `address`, where there must be none. It becomes one when its marker is
+/// put, which the caller does.
+///
+/// # Errors
+///
+/// [`StoreError::AlreadyAStore`], [`StoreError::NotEmpty`] for a folder with other files, and
+/// whatever opening and asking it gives.
+pub fn create(
+    address: &StoreAddress,
+    credentials: Option<&Credentials>,
+    called_off: CalledOff,
+) -> Result<Arc<dyn Store>, StoreError> {
+    if let Some(folder) = address.folder() {
+        return Ok(Arc::new(FolderStore::create(folder)?));
+    }
+    let store = CloudStore::connect(address, credentials, Patience::default(), called_off)?;
+    match store.length(&ObjectPath::marker()) {
+        Ok(_) => Err(StoreError::AlreadyAStore {
+            place: store.describe(),
+        }),
+        Err(StoreError::NotFound { .. }) => Ok(Arc::new(store)),
+        Err(other) => Err(other),
     }
 }
 

@@ -41,6 +41,12 @@ impl ObjectPath {
         Ok(Self(text.into()))
     }
 
+    /// The object whose presence makes a place a store.
+    #[must_use]
+    pub fn marker() -> Self {
+        Self("keyhaven".into())
+    }
+
     /// The path as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -24,9 +24,6 @@ use super::error::{Action, StoreError};
 use super::path::{ObjectFolder, ObjectPath};
 use super::{LISTED_OBJECTS_MAX, Listed, Store};
 
-/// The object whose presence makes a folder a store.
-pub const MARKER: &str = "keyhaven";
-
 /// From this size on, writing to the disk is begun before anybody asks for a flush.
 const EARLY_WRITE_BYTES_MIN: u64 = 64 << 10;
 
@@ -53,10 +50,7 @@ impl FolderStore {
     /// [`StoreError::Denied`], and others of the operating system.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let store = Self::at(path)?;
-        let marker = ObjectPath::parse(MARKER).map_err(|_| StoreError::NotAStore {
-            place: store.place.text(),
-        })?;
-        match store.tree.open_object(&marker) {
+        match store.tree.open_object(&ObjectPath::marker()) {
             Ok(Found::File(..)) => Ok(store),
             Ok(Found::SomethingElse) | Err(Errno::NOENT) => Err(StoreError::NotAStore {
                 place: store.place.text(),
@@ -108,6 +102,20 @@ impl FolderStore {
             }
             Err(other) => Err(other),
         }
+    }
+
+    /// A folder of this device's own, made if it is missing and closed to others, that uses a
+    /// store's care for its files without being one: the spool.
+    pub(crate) fn private(path: &Path) -> Result<Self, StoreError> {
+        let place = Place::new(path);
+        match rustix::fs::mkdir(path, rustix::fs::Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(place.fault(Action::Open, errno)),
+        }
+        let store = Self::at(path)?;
+        rustix::fs::fchmod(store.tree.root(), rustix::fs::Mode::RWXU)
+            .map_err(|errno| place.fault(Action::Open, errno))?;
+        Ok(store)
     }
 
     /// The folder.

@@ -1,0 +1,464 @@
+//! The spool: where sealed objects wait on this device until a remote store has them.
+//!
+//! A database in use may be read in one read transaction only, and uploads take minutes. So what a
+//! backup seals for a remote store goes to a folder of mode 0700 in local state first, and from
+//! there to the store in the background:
+//!
+//! ```text
+//!   engine ──put──▶ spool folder (whole files, flushed) ──upload threads──▶ remote store
+//!                   bounded; a full spool makes put wait       then deleted here
+//! ```
+//!
+//! To the engine a [`SpooledStore`] is a [`Store`] like any other: what was put can be read at
+//! once, and `flush` returns when the remote store has everything.
+//!
+//! After a crash the folder holds whole sealed objects that the store may or may not have. They
+//! can be sent again under the same names, with the same bytes (BACKUP-5), or dropped; which is
+//! right depends on whether local state knows what is in them, so the engine says it:
+//! [`SpooledStore::resend_leftovers`] or [`SpooledStore::drop_leftovers`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::{ControlFlow, Range};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::store::{
+    Body, BufferPool, CalledOff, FolderStore, Listed, OBJECT_BYTES_MAX, ObjectFolder, ObjectPath,
+    Store, StoreError,
+};
+
+/// How often a waiting call looks whether it was called off.
+const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
+
+/// Buffers are made for full packs; smaller objects use the same ones.
+const BUFFER_BYTES: usize = 8 << 20;
+
+/// What a spool may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpoolLimits {
+    /// Bytes on disk, at most. Beyond it, `put` waits for uploads.
+    pub bytes_max: u64,
+    /// Free bytes that are left to others on the spool's disk.
+    pub spare_bytes: u64,
+    /// Uploads at the same time. Each holds one object in memory.
+    pub uploads_max: usize,
+}
+
+impl Default for SpoolLimits {
+    /// 16 GiB on disk, 256 MiB left free, three uploads (24 MiB of memory).
+    fn default() -> Self {
+        Self {
+            bytes_max: 16 << 30,
+            spare_bytes: 256 << 20,
+            uploads_max: 3,
+        }
+    }
+}
+
+/// A remote store behind a spool.
+#[derive(Debug)]
+pub struct SpooledStore {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    spool: FolderStore,
+    remote: Arc<dyn Store>,
+    limits: SpoolLimits,
+    called_off: CalledOff,
+    buffers: BufferPool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<ObjectPath>,
+    /// What is in the spool, by name: its size, and how many uploads of it are due. Zero is a
+    /// leftover of an earlier run that nobody has decided about.
+    spooled: BTreeMap<ObjectPath, Spooled>,
+    /// Names that are being uploaded. One name is never uploaded twice at the same time.
+    under_way: BTreeSet<ObjectPath>,
+    bytes: u64,
+    /// The first failure of an upload. It stays until the store is opened again.
+    fault: Option<StoreError>,
+    closing: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Spooled {
+    len: u64,
+    due: u32,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("spool", &self.spool)
+            .field("remote", &self.remote.describe())
+            .finish_non_exhaustive()
+    }
+}
+
+impl SpooledStore {
+    /// Puts a spool in `folder`, made if it is missing, before `remote`.
+    ///
+    /// # Errors
+    ///
+    /// What opening a folder as a store can give, and [`StoreError::NoMachinery`].
+    pub fn open(
+        remote: Arc<dyn Store>,
+        folder: &Path,
+        limits: SpoolLimits,
+        called_off: CalledOff,
+    ) -> Result<Self, StoreError> {
+        let spool = FolderStore::private(folder)?;
+        let mut state = State::default();
+        for Listed { path, len } in spool.list(&ObjectFolder::root())? {
+            state.bytes = state.bytes.saturating_add(len);
+            state.spooled.insert(path, Spooled { len, due: 0 });
+        }
+        let uploads = limits.uploads_max.max(1);
+        let shared = Arc::new(Shared {
+            spool,
+            remote,
+            limits,
+            called_off,
+            buffers: BufferPool::new(uploads, BUFFER_BYTES),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        });
+        let mut threads = Vec::with_capacity(uploads);
+        for _ in 0..uploads {
+            let worker = Arc::clone(&shared);
+            let thread = std::thread::Builder::new()
+                .name("keyhaven-upload".into())
+                .spawn(move || worker.run())
+                .map_err(|_| StoreError::NoMachinery)?;
+            threads.push(thread);
+        }
+        Ok(Self { shared, threads })
+    }
+
+    /// Whole sealed objects that an earlier run left, and nobody has decided about.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<Listed> {
+        let state = self.shared.lock();
+        state
+            .spooled
+            .iter()
+            .filter(|(_, spooled)| spooled.due == 0)
+            .map(|(path, spooled)| Listed {
+                path: path.clone(),
+                len: spooled.len,
+            })
+            .collect()
+    }
+
+    /// Sends those leftovers to the store that `wanted` says local state knows, and drops the
+    /// others; tells how many are sent.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`] of deleting from the spool.
+    pub fn resend_leftovers(
+        &self,
+        mut wanted: impl FnMut(&ObjectPath) -> bool,
+    ) -> Result<usize, StoreError> {
+        let mut sent: usize = 0;
+        for Listed { path, .. } in self.leftovers() {
+            if wanted(&path) {
+                let mut state = self.shared.lock();
+                if let Some(spooled) = state.spooled.get_mut(&path) {
+                    spooled.due = spooled.due.saturating_add(1);
+                    state.queue.push_back(path);
+                    sent = sent.saturating_add(1);
+                }
+            } else {
+                self.shared.spool.delete(&path)?;
+                let mut state = self.shared.lock();
+                state.forget(&path);
+            }
+        }
+        self.shared.changed.notify_all();
+        Ok(sent)
+    }
+
+    /// Drops all leftovers.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`] of deleting from the spool.
+    pub fn drop_leftovers(&self) -> Result<(), StoreError> {
+        self.resend_leftovers(|_| false).map(|_| ())
+    }
+
+    /// The bytes that the spool can still take without waiting for uploads.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`] of asking the spool's disk.
+    pub fn spool_room(&self) -> Result<u64, StoreError> {
+        let used = self.shared.lock().bytes;
+        let allowed = self.shared.limits.bytes_max.saturating_sub(used);
+        let free = self.shared.spool.free_space()?.unwrap_or(u64::MAX);
+        Ok(allowed.min(free.saturating_sub(self.shared.limits.spare_bytes)))
+    }
+
+    /// Asks whether `needed` bytes can be spooled at once, as a database does that is read in one
+    /// transaction, before anything is read.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] with the spool's room, and any error of asking for it.
+    pub fn ensure_spool_room(&self, needed: u64) -> Result<(), StoreError> {
+        let room = self.spool_room()?;
+        if room < needed {
+            return Err(StoreError::Full {
+                needed,
+                free: Some(room),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn forget(&mut self, path: &ObjectPath) {
+        if let Some(spooled) = self.spooled.remove(path) {
+            self.bytes = self.bytes.saturating_sub(spooled.len);
+        }
+    }
+
+    /// The next object to upload, if one may be.
+    fn next(&mut self) -> Option<ObjectPath> {
+        let at = self
+            .queue
+            .iter()
+            .position(|path| !self.under_way.contains(path))?;
+        let path = self.queue.remove(at)?;
+        self.under_way.insert(path.clone());
+        Some(path)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is complete before the lock is let go.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed
+            .wait_timeout(state, LOOK_UP_EVERY)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+
+    /// Waits until `done`, a failed upload, or the caller's change of mind.
+    fn wait_until<T>(
+        &self,
+        mut done: impl FnMut(&mut State) -> Option<T>,
+    ) -> Result<T, StoreError> {
+        let mut state = self.lock();
+        loop {
+            if let Some(fault) = &state.fault {
+                return Err(fault.clone());
+            }
+            if let Some(result) = done(&mut state) {
+                return Ok(result);
+            }
+            self.called_off.check()?;
+            state = self.wait(state);
+        }
+    }
+
+    /// Waits until the remote store has `path`, or everything.
+    fn settle(&self, path: Option<&ObjectPath>) -> Result<(), StoreError> {
+        self.wait_until(|state| {
+            let waits = |spooled: Option<&Spooled>| spooled.is_some_and(|spooled| spooled.due > 0);
+            let settled = match path {
+                Some(path) => !waits(state.spooled.get(path)),
+                None => state.spooled.values().all(|spooled| spooled.due == 0),
+            };
+            settled.then_some(())
+        })
+    }
+
+    /// One upload thread's life.
+    fn run(&self) {
+        let mut state = self.lock();
+        loop {
+            if state.closing {
+                return;
+            }
+            let next = match state.fault {
+                None => state.next(),
+                Some(_) => None,
+            };
+            let Some(path) = next else {
+                // What is still queued after a failure stays in the spool for the next run.
+                state = self.wait(state);
+                continue;
+            };
+            drop(state);
+            let outcome = self.upload(&path);
+            state = self.lock();
+            state.under_way.remove(&path);
+            match outcome {
+                Ok(()) => {
+                    let due = state.spooled.get_mut(&path).map_or(0, |spooled| {
+                        spooled.due = spooled.due.saturating_sub(1);
+                        spooled.due
+                    });
+                    if due == 0 {
+                        // Deleting needs no flush: after a crash the object would only be sent
+                        // once more, under the same name with the same bytes.
+                        match self.spool.delete(&path) {
+                            Ok(()) => state.forget(&path),
+                            Err(fault) => {
+                                state.fault.get_or_insert(fault);
+                            }
+                        }
+                    }
+                }
+                Err(fault) => {
+                    state.fault.get_or_insert(fault);
+                }
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    fn upload(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        let len = self.spool.length(path)?;
+        let size = usize::try_from(len).unwrap_or(usize::MAX);
+        if len > OBJECT_BYTES_MAX {
+            return Err(StoreError::TooLarge {
+                path: path.clone(),
+                bytes: len,
+                bytes_max: OBJECT_BYTES_MAX,
+            });
+        }
+        let mut buffer = self.buffers.take();
+        buffer.as_vec_mut().resize(size, 0);
+        self.spool.get_into(path, 0, buffer.as_vec_mut())?;
+        self.remote.put(path, Body::Buffer(buffer))
+    }
+}
+
+impl Store for SpooledStore {
+    fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let len = body.len();
+        if len > shared.limits.bytes_max {
+            return Err(StoreError::Full {
+                needed: len,
+                free: Some(shared.limits.bytes_max),
+            });
+        }
+        // The room is taken before the bytes are written, so that two puts cannot share it.
+        shared
+            .wait_until(|state| {
+                let bytes = state.bytes.saturating_add(len);
+                let fits = bytes <= shared.limits.bytes_max;
+                // Leftovers that nobody decided about will never make room by themselves.
+                let hopeless = !fits && state.spooled.values().all(|spooled| spooled.due == 0);
+                if fits || hopeless {
+                    if fits {
+                        state.bytes = bytes;
+                    }
+                    return Some(fits);
+                }
+                None
+            })?
+            .then_some(())
+            .ok_or(StoreError::Full {
+                needed: len,
+                free: Some(0),
+            })?;
+        let written = shared.spool.put(path, body);
+        let mut state = shared.lock();
+        match written {
+            Ok(()) => {
+                let spooled = state.spooled.entry(path.clone()).or_default();
+                let replaced = spooled.len;
+                spooled.len = len;
+                spooled.due = spooled.due.saturating_add(1);
+                state.bytes = state.bytes.saturating_sub(replaced);
+                state.queue.push_back(path.clone());
+            }
+            Err(_) => state.bytes = state.bytes.saturating_sub(len),
+        }
+        drop(state);
+        shared.changed.notify_all();
+        written
+    }
+
+    fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
+        match self.shared.spool.get(path, range.clone()) {
+            Err(StoreError::NotFound { .. }) => self.shared.remote.get(path, range),
+            here => here,
+        }
+    }
+
+    fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
+        match self.shared.spool.get_into(path, offset, out) {
+            Err(StoreError::NotFound { .. }) => self.shared.remote.get_into(path, offset, out),
+            here => here,
+        }
+    }
+
+    fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {
+        match self.shared.spool.length(path) {
+            Err(StoreError::NotFound { .. }) => self.shared.remote.length(path),
+            here => here,
+        }
+    }
+
+    fn visit(
+        &self,
+        folder: &ObjectFolder,
+        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.shared.settle(None)?;
+        self.shared.remote.visit(folder, each)
+    }
+
+    fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.shared.settle(Some(path))?;
+        // A leftover of that name must not come back either.
+        self.shared.spool.delete(path)?;
+        self.shared.lock().forget(path);
+        self.shared.remote.delete(path)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.shared.settle(None)?;
+        self.shared.remote.flush()
+    }
+
+    fn free_space(&self) -> Result<Option<u64>, StoreError> {
+        self.shared.remote.free_space()
+    }
+
+    fn describe(&self) -> String {
+        self.shared.remote.describe()
+    }
+}
+
+impl Drop for SpooledStore {
+    fn drop(&mut self) {
+        // Uploads under way are finished, the rest stays in the spool for the next run. Whoever
+        // wants everything sent calls `flush` first.
+        self.shared.lock().closing = true;
+        self.shared.changed.notify_all();
+        for thread in self.threads.drain(..) {
+            // A panic there is a bug of ours and was reported by the panic itself.
+            let _ = thread.join();
+        }
+    }
+}
