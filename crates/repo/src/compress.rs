@@ -144,7 +144,7 @@ mod tests {
             let mut out = vec![0xee; raw.len()];
             Expander::new().unwrap().expand(&stored, &mut out).unwrap();
             prop_assert_eq!(&out, &raw);
-            let mut longer = vec![0; raw.len() + 1];
+            let mut longer = vec![0; raw.len().saturating_add(1)];
             prop_assert!(Expander::new().unwrap().expand(&stored, &mut longer).is_err());
         }
 
