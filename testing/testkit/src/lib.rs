@@ -1,3 +1,5 @@
 //! Vectors with named outcomes, and builders of valid worlds, for every crate's tests.
 
 pub mod entropy;
+#[cfg(feature = "vault")]
+pub mod vault;
