@@ -65,12 +65,10 @@ impl Store for MemoryStore {
             state.nodes.insert(key.clone(), value.clone());
         }
         state.log.insert(step.entry.index, step.entry.bytes.clone());
-        let dropped_to = step
-            .entry
-            .index
-            .number()
-            .saturating_sub(self.log_kept.max(1));
-        state.log.retain(|index, _| index.number() > dropped_to);
+        // The entries up to this one are no longer kept, if there are so many at all.
+        if let Some(dropped_to) = step.entry.index.number().checked_sub(self.log_kept.max(1)) {
+            state.log.retain(|index, _| index.number() > dropped_to);
+        }
         Ok(())
     }
 }

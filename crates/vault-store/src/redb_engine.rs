@@ -132,21 +132,18 @@ impl RedbStore {
         }
         log.insert(step.entry.index.number(), step.entry.bytes.as_slice())
             .map_err(refused)?;
-        let dropped_to = step
-            .entry
-            .index
-            .number()
-            .saturating_sub(self.log_kept.max(1));
+        // The entries up to this one are no longer kept, if there are so many at all.
+        let dropped_to = step.entry.index.number().checked_sub(self.log_kept.max(1));
         for _ in 0..DROPPED_PER_APPEND {
             let oldest = log
                 .first()
                 .map_err(refused)?
                 .map(|(index, _)| index.value());
-            match oldest {
-                Some(oldest) if oldest <= dropped_to => {
+            match (oldest, dropped_to) {
+                (Some(oldest), Some(dropped_to)) if oldest <= dropped_to => {
                     log.remove(oldest).map_err(refused)?;
                 }
-                Some(_) | None => break,
+                _ => break,
             }
         }
         let mut nodes = txn

@@ -23,6 +23,7 @@ rules![
     an_empty_store_has_no_head_and_no_nodes,
     an_append_stands_whole,
     the_first_entry_may_have_any_index_but_only_once,
+    a_log_that_begins_at_zero_keeps_its_first_entry,
     an_append_that_expects_another_head_changes_nothing,
     an_append_that_leaves_a_gap_changes_nothing,
     a_step_above_the_limits_changes_nothing,
@@ -139,6 +140,27 @@ fn the_first_entry_may_have_any_index_but_only_once(medium: &mut dyn Medium) -> 
         &again,
         |error| matches!(error, AppendError::Raced { expected: None, head: Some(at) } if at.number() == 41),
     )
+}
+
+fn a_log_that_begins_at_zero_keeps_its_first_entry(medium: &mut dyn Medium) -> Result<(), Broken> {
+    let store = medium.open()?;
+    let first = entry(0);
+    store.append(&Step {
+        expected: None,
+        entry: &first,
+        nodes: &[],
+    })?;
+    demand(head(&*store)? == Some(0), || {
+        "the first entry is gone".into()
+    })?;
+    let expected = Some(Index::new(0));
+    store.append(&Step {
+        expected,
+        entry: &entry(1),
+        nodes: &[],
+    })?;
+    let kept = store.snapshot()?.entries(Index::new(0), 9)?;
+    demand(kept == [0, 1].map(entry), || format!("{kept:?}"))
 }
 
 fn an_append_that_expects_another_head_changes_nothing(
