@@ -4,7 +4,7 @@
 //! then rename it into place, so that a name never stands for bytes that a loss of power could
 //! take away (BACKUP-2). `flush` waits for them and flushes the folders.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -46,8 +46,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Written>,
-    /// Objects that are written and not yet renamed, by name, with how often each was put.
-    pending: BTreeMap<ObjectPath, usize>,
+    /// The names of objects that are written and not yet renamed.
+    pending: BTreeSet<ObjectPath>,
     /// Folders with entries that are not yet durable.
     dirty: BTreeSet<ObjectFolder>,
     /// The first failure. It stays: after it, no claim of durability would be sound.
@@ -93,10 +93,13 @@ impl Syncer {
         &self.shared.session
     }
 
-    /// Hands over a written object; waits while too many are behind.
+    /// Hands over a written object; waits while too many are behind, and while another object of
+    /// the same name is: of two puts of one name, the later must be the one that stays.
     pub(super) fn push(&self, written: Written) -> Result<(), StoreError> {
         let mut state = self.shared.lock();
-        while state.queue.len() >= BACKLOG_MAX && state.fault.is_none() {
+        while (state.queue.len() >= BACKLOG_MAX || state.pending.contains(&written.path))
+            && state.fault.is_none()
+        {
             state = self.shared.wait(state);
         }
         if let Some(fault) = &state.fault {
@@ -105,8 +108,7 @@ impl Syncer {
             self.shared.session.discard(&written.name);
             return Err(fault);
         }
-        let times = state.pending.entry(written.path.clone()).or_default();
-        *times = times.saturating_add(1);
+        state.pending.insert(written.path.clone());
         state.queue.push_back(written);
         drop(state);
         self.shared.changed.notify_all();
@@ -121,7 +123,7 @@ impl Syncer {
                 return Err(fault.clone());
             }
             let settled = match path {
-                Some(path) => !state.pending.contains_key(path),
+                Some(path) => !state.pending.contains(path),
                 None => state.pending.is_empty(),
             };
             if settled {
@@ -222,16 +224,9 @@ impl Shared {
             };
             state = self.lock();
             if let Err(errno) = outcome {
-                let fault = self.place.fault(Action::Put, errno);
-                let fault = self.place.sized(fault, written.len, self.tree.root());
-                state.fault.get_or_insert(fault);
+                state.fault.get_or_insert(self.fault(errno, &written));
             }
-            if let Some(times) = state.pending.get_mut(&written.path) {
-                *times = times.saturating_sub(1);
-                if *times == 0 {
-                    state.pending.remove(&written.path);
-                }
-            }
+            state.pending.remove(&written.path);
             self.changed.notify_all();
         }
     }
@@ -243,6 +238,19 @@ impl Shared {
             self.session.discard(&written.name);
         }
         outcome
+    }
+
+    fn fault(&self, errno: Errno, written: &Written) -> StoreError {
+        match errno {
+            // A link or a file stands where one of the object's folders should be.
+            Errno::LOOP | Errno::NOTDIR | Errno::ISDIR => StoreError::NotAnObject {
+                path: written.path.clone(),
+            },
+            errno => {
+                let fault = self.place.fault(Action::Put, errno);
+                self.place.sized(fault, written.len, self.tree.root())
+            }
+        }
     }
 
     fn rename(&self, written: &Written) -> Result<(), Errno> {
