@@ -1,0 +1,186 @@
+//! Checks everything that can be checked of a vault at rest.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use keyhaven_vault_core::{Entry, NODE_BYTES_MAX, NodeKey};
+use keyhaven_vault_store::{Index, RedbStore, Snapshot, Store as _, StoreError};
+use serde::Serialize;
+
+use crate::accounts::AccountsFile;
+use crate::cli::Exit;
+use crate::folder::{Folder, FolderError};
+use crate::machine::{Machine, ResumeError};
+use crate::operator;
+
+/// What was checked and what was found, in order.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    checks: Vec<Check>,
+    #[serde(skip)]
+    worst: Exit,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    what: &'static str,
+    good: bool,
+    found: String,
+}
+
+/// Why nothing could be checked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DoctorError {
+    #[error("there is no vault in {}", path.display())]
+    NoVault { path: PathBuf },
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+}
+
+pub(crate) fn examine(data: &Path) -> Result<Report, DoctorError> {
+    let folder = Folder::at(data);
+    let fleet = folder.fleet();
+    if !fleet.exists() {
+        return Err(DoctorError::NoVault {
+            path: data.to_owned(),
+        });
+    }
+    let _lock = folder.lock()?;
+    let mut report = Report {
+        checks: Vec::new(),
+        worst: Exit::Done,
+    };
+    report.note(
+        "operator's key",
+        Exit::Damaged,
+        operator::load(&fleet).map(|operator| format!("pin {}", operator.public().pin())),
+    );
+    report.note(
+        "accounts",
+        Exit::Damaged,
+        AccountsFile::at(folder.accounts())
+            .list()
+            .map(|accounts| format!("{} accounts", accounts.len())),
+    );
+    // The engine checks the file from end to end as it opens it.
+    report.note("store and log", Exit::Damaged, read_store(&fleet.store()));
+    // As a start would, with all that it checks: secrets, memory, and that the store's log leads
+    // on from what the core remembers.
+    let resumed = Machine::resume(&fleet);
+    let exit = match &resumed {
+        Err(ResumeError::Gone { .. }) => Exit::Gone,
+        Ok(_) | Err(_) => Exit::Damaged,
+    };
+    report.note(
+        "secrets and memory",
+        exit,
+        resumed.map(|machine| format!("the core goes on from entry {}", machine.index())),
+    );
+    Ok(report)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StoreFault {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("entry {0} cannot be read")]
+    Entry(Index),
+    #[error("entry {0} does not follow the one before it")]
+    Chain(Index),
+    #[error("the log is empty")]
+    Empty,
+    #[error("a node is under no key, or larger than any that a core makes")]
+    Node,
+    #[error("the tree has no root")]
+    NoRoot,
+}
+
+fn read_store(path: &Path) -> Result<String, StoreFault> {
+    let store = RedbStore::open(path)?;
+    let snapshot = store.snapshot()?;
+    let (entries, head) = read_log(&*snapshot)?;
+    let (mut nodes, mut root, mut good) = (BTreeMap::<u8, u64>::new(), false, true);
+    snapshot.for_each_node(&mut |key, value| {
+        let kind = key.first().copied().unwrap_or_default();
+        let count = nodes.entry(kind).or_default();
+        *count = count.saturating_add(1);
+        root |= key == NodeKey::root().as_bytes();
+        good &= key.len() == NodeKey::BYTES && value.len() <= NODE_BYTES_MAX;
+        ControlFlow::Continue(())
+    })?;
+    if !root {
+        return Err(StoreFault::NoRoot);
+    }
+    if !good {
+        return Err(StoreFault::Node);
+    }
+    let nodes: u64 = nodes.values().copied().fold(0, u64::saturating_add);
+    Ok(format!(
+        "{entries} entries up to {head}, chained; {nodes} nodes"
+    ))
+}
+
+/// VAULT-8: every entry names the one before it.
+fn read_log(snapshot: &dyn Snapshot) -> Result<(u64, Index), StoreFault> {
+    let (mut count, mut before, mut from) = (0_u64, None::<Entry>, Some(Index::new(0)));
+    let mut head = None;
+    while let Some(first) = from {
+        let entries = snapshot.entries(first, 512)?;
+        from = entries.last().and_then(|last| last.index.next());
+        for stored in &entries {
+            let entry =
+                Entry::decode(&stored.bytes).map_err(|_| StoreFault::Entry(stored.index))?;
+            if entry.index().number() != stored.index.number() {
+                return Err(StoreFault::Entry(stored.index));
+            }
+            if before.is_some_and(|before| before.mac() != entry.previous()) {
+                return Err(StoreFault::Chain(stored.index));
+            }
+            before = Some(entry);
+            head = Some(stored.index);
+            count = count.saturating_add(1);
+        }
+    }
+    head.map(|head| (count, head)).ok_or(StoreFault::Empty)
+}
+
+impl Report {
+    fn note<E: std::error::Error>(
+        &mut self,
+        what: &'static str,
+        otherwise: Exit,
+        found: Result<String, E>,
+    ) {
+        let good = found.is_ok();
+        let found = found.unwrap_or_else(|error| error.to_string());
+        self.checks.push(Check { what, good, found });
+        // Gone is worse than damaged: no repair brings it back.
+        if !good && self.worst != Exit::Gone {
+            self.worst = otherwise;
+        }
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        self.worst
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for check in &self.checks {
+            let mark = if check.good { "good" } else { "BAD " };
+            writeln!(f, "{mark}  {:<20}{}", check.what, check.found)?;
+        }
+        write!(
+            f,
+            "{}",
+            if self.worst == Exit::Done {
+                "The vault is whole."
+            } else {
+                "Not whole."
+            }
+        )
+    }
+}

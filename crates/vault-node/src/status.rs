@@ -1,0 +1,99 @@
+//! What stands in a data folder, without opening the store: it may be asked while a server runs.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use keyhaven_vault_core::Memory;
+use serde::Serialize;
+
+use crate::accounts::{AccountsError, AccountsFile, Standing};
+use crate::folder::{self, Folder, FolderError};
+use crate::operator::{self, OperatorError};
+
+/// What stands there.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Status {
+    data: PathBuf,
+    running: bool,
+    pin: String,
+    log_index: u64,
+    accounts_active: usize,
+    accounts_removed: usize,
+    store_bytes: u64,
+}
+
+/// Why it cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StatusError {
+    #[error("there is no vault in {}", path.display())]
+    NoVault { path: PathBuf },
+    #[error("{} is damaged", path.display())]
+    Damaged { path: PathBuf },
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+}
+
+pub(crate) fn read(data: &Path) -> Result<Status, StatusError> {
+    let folder = Folder::at(data);
+    let fleet = folder.fleet();
+    if !fleet.exists() {
+        return Err(StatusError::NoVault {
+            path: data.to_owned(),
+        });
+    }
+    let operator = operator::load(&fleet)?;
+    let memory = folder::read_private(&fleet.memory())?;
+    let memory = Memory::decode(&memory).map_err(|_| StatusError::Damaged {
+        path: fleet.memory(),
+    })?;
+    let accounts = AccountsFile::at(folder.accounts()).list()?;
+    let active = accounts
+        .iter()
+        .filter(|account| account.standing == Standing::Active)
+        .count();
+    let store_bytes = std::fs::metadata(fleet.store())
+        .map_err(FolderError::at("cannot read", &fleet.store()))?
+        .len();
+    Ok(Status {
+        data: data.to_owned(),
+        running: folder.is_held()?,
+        pin: operator.public().pin().to_string(),
+        log_index: memory.index().number(),
+        accounts_active: active,
+        accounts_removed: accounts.len().saturating_sub(active),
+        store_bytes,
+    })
+}
+
+/// The bundle that the server gives, as it is stored.
+pub(crate) fn bundle(data: &Path) -> Result<String, StatusError> {
+    let fleet = Folder::at(data).fleet();
+    if !fleet.exists() {
+        return Err(StatusError::NoVault {
+            path: data.to_owned(),
+        });
+    }
+    let note = folder::read_private(&fleet.bundle())?;
+    String::from_utf8(note.to_vec()).map_err(|_| StatusError::Damaged {
+        path: fleet.bundle(),
+    })
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "vault      {}", self.data.display())?;
+        writeln!(f, "running    {}", if self.running { "yes" } else { "no" })?;
+        writeln!(f, "pin        {}", self.pin)?;
+        writeln!(f, "log        entry {}", self.log_index)?;
+        writeln!(
+            f,
+            "accounts   {} ({} removed)",
+            self.accounts_active, self.accounts_removed
+        )?;
+        write!(f, "store      {} bytes", self.store_bytes)
+    }
+}
