@@ -5,8 +5,10 @@
 //! Nothing here goes through SQLite: what the writer records is told by the bytes in the files, and so it can judge
 //! a reader that goes through SQLite.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -65,7 +67,10 @@ impl PageImage {
         if fs::metadata(&log).is_ok_and(|meta| meta.len() > 0) {
             return Err(CorpusError::WriteAheadLog(path.to_owned()));
         }
-        let content = fs::read(path).map_err(at(path))?;
+        Ok(Self::of_bytes(&fs::read(path).map_err(at(path))?))
+    }
+
+    fn of_bytes(content: &[u8]) -> Self {
         let page_bytes = match content.get(16..18) {
             Some(&[0, 1]) => 65_536,
             Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
@@ -79,7 +84,7 @@ impl PageImage {
         for (number, page) in (1..).zip(content.chunks(image.page_bytes)) {
             image.put(number, page);
         }
-        Ok(image)
+        image
     }
 
     pub(crate) fn digest(&self) -> ImageDigest {
@@ -134,83 +139,132 @@ fn subtract(sum: &mut Lanes, lanes: Lanes) {
 }
 
 /// A page image that is kept up to date from the write-ahead log.
+///
+/// It holds its own handle of the database file until it is dropped, which must be after SQLite's
+/// connections of this process were closed: POSIX drops a process's locks on a file when any handle of it
+/// is closed.
 #[derive(Debug)]
 pub(crate) struct Follower {
     path: PathBuf,
+    database: File,
     image: PageImage,
     log: Option<File>,
     /// The salts of the log's present round, and how many of its frames have been read.
     round: Option<([u8; 8], u64)>,
 }
 
+/// How far a log is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    /// So many frames: those that a commit of our own has seen.
+    Frame(u64),
+    /// To its end. Only while nobody can write: a frame that is being written looks like one.
+    End,
+}
+
 impl Follower {
-    /// Begins from a database file whose log is empty.
-    pub(crate) fn new(path: &Path) -> Result<Self, CorpusError> {
-        let image = PageImage::of_file(path)?;
+    /// Opens the files. Nothing is known until the first [`Self::begin`].
+    pub(crate) fn open(path: &Path) -> Result<Self, CorpusError> {
+        let database = File::open(path).map_err(at(path))?;
+        let image = PageImage {
+            page_bytes: 512,
+            pages: Vec::new(),
+            sum: [0; 4],
+        };
         Ok(Self {
             path: path.to_owned(),
+            database,
             image,
             log: None,
             round: None,
         })
     }
 
+    /// Reads the present state, while the caller keeps everybody from writing.
+    pub(crate) fn begin(&mut self) -> Result<(), CorpusError> {
+        let mut content = Vec::new();
+        self.database
+            .read_to_end(&mut content)
+            .map_err(at(&self.path))?;
+        self.image = PageImage::of_bytes(&content);
+        self.follow(Until::End, |_| Ok(()))
+    }
+
     pub(crate) fn digest(&self) -> ImageDigest {
         self.image.digest()
     }
 
-    /// Reads the log up to `frames` and tells every state that was committed since the last call.
+    /// Reads the log and tells every state that was committed since the last call.
     pub(crate) fn follow(
         &mut self,
-        frames: u64,
+        until: Until,
         mut committed: impl FnMut(ImageDigest) -> Result<(), CorpusError>,
     ) -> Result<(), CorpusError> {
-        let odd = || CorpusError::WriteAheadLog(self.path.clone());
         let path = beside(&self.path, "-wal");
-        let log = match self.log.take() {
-            Some(log) => log,
-            None => File::open(&path).map_err(at(&path))?,
+        if self.log.is_none() && path.is_file() {
+            self.log = Some(File::open(&path).map_err(at(&path))?);
+        }
+        let Some(log) = &self.log else { return Ok(()) };
+        let Some(salts) = round(log, self.image.page_bytes).map_err(at(&path))? else {
+            return Ok(());
         };
-        let mut header = [0; LOG_HEADER];
-        log.read_exact_at(&mut header, 0).map_err(at(&path))?;
-        let salts = salts(&header, 16).ok_or_else(odd)?;
         let mut read = match self.round {
             Some((same, read)) if same == salts => read,
             _ => 0,
         };
         let mut frame = vec![0; FRAME_HEADER + self.image.page_bytes];
-        while read < frames {
-            let place = LOG_HEADER as u64 + read * frame.len() as u64;
-            log.read_exact_at(&mut frame, place).map_err(at(&path))?;
-            let (head, page) = frame.split_at_checked(FRAME_HEADER).ok_or_else(odd)?;
-            if self::salts(head, 8) != Some(salts) {
-                return Err(odd());
+        let mut group = BTreeMap::new();
+        for next in read.. {
+            if matches!(until, Until::Frame(frames) if next >= frames) {
+                break;
             }
-            let number = number(head, 0).ok_or_else(odd)?;
-            let size = self::number(head, 4).ok_or_else(odd)?;
-            self.image.put(number, page);
-            read += 1;
+            let place = LOG_HEADER as u64 + next * frame.len() as u64;
+            match log.read_exact_at(&mut frame, place) {
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+                outcome => outcome.map_err(at(&path))?,
+            }
+            let (head, page) = frame.split_at_checked(FRAME_HEADER).unwrap_or_default();
+            if self::salts(head, 8) != Some(salts) {
+                break;
+            }
+            group.insert(number(head, 0), page.to_vec());
             // A frame that carries the database's size ends a commit.
+            let size = number(head, 4);
             if size > 0 {
+                for (number, page) in std::mem::take(&mut group) {
+                    self.image.put(number, &page);
+                }
                 self.image.cut(size);
+                read = next + 1;
                 committed(self.image.digest())?;
             }
         }
+        if matches!(until, Until::Frame(frames) if read < frames) {
+            return Err(CorpusError::WriteAheadLog(self.path.clone()));
+        }
         self.round = Some((salts, read));
-        self.log = Some(log);
         Ok(())
     }
+}
+
+/// The salts of the log's present round; `None` when the log is empty or is of other pages.
+fn round(log: &File, page_bytes: usize) -> io::Result<Option<[u8; 8]>> {
+    let mut header = [0; LOG_HEADER];
+    match log.read_exact_at(&mut header, 0) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        outcome => outcome?,
+    }
+    let same_pages = usize::try_from(number(&header, 8)).is_ok_and(|bytes| bytes == page_bytes);
+    Ok(if same_pages { salts(&header, 16) } else { None })
 }
 
 fn salts(header: &[u8], from: usize) -> Option<[u8; 8]> {
     header.get(from..)?.first_chunk().copied()
 }
 
-fn number(header: &[u8], from: usize) -> Option<u32> {
-    header
-        .get(from..)?
-        .first_chunk()
-        .map(|bytes| u32::from_be_bytes(*bytes))
+fn number(header: &[u8], from: usize) -> u32 {
+    let bytes = header.get(from..).and_then(|rest| rest.first_chunk());
+    u32::from_be_bytes(bytes.copied().unwrap_or_default())
 }
 
 /// The file of SQLite's that stands beside a database.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::chats::{Chats, People, between};
-use crate::corpus::{CHATS_PATH, checkpoint, close, open};
+use crate::corpus::{CHATS_PATH, close, open};
 use crate::error::CorpusError;
-use crate::image::Follower;
+use crate::image::{Follower, Until};
 use crate::journal::Recorder;
 use crate::random::Random;
 use crate::words::Words;
@@ -24,6 +24,9 @@ pub struct Pace {
     pub commits_per_second: u32,
     /// A checkpoint after so many commits, also in the middle of somebody's read; 0 for none.
     pub checkpoint_every: u32,
+    /// Nobody else writes. Then checkpoints are of all kinds, `TRUNCATE` among them; otherwise
+    /// only of the kind that loses none of the others' commits to the journal.
+    pub alone: bool,
 }
 
 impl Default for Pace {
@@ -32,6 +35,7 @@ impl Default for Pace {
             seed: 1,
             commits_per_second: 200,
             checkpoint_every: 50,
+            alone: false,
         }
     }
 }
@@ -46,17 +50,18 @@ pub struct Written {
     pub states: u64,
 }
 
-/// Keeps a chat database busy. Run it in a process of its own: SQLite's locks are between processes.
+/// Keeps a chat database busy. Run it in a process of its own, as an app is.
 #[derive(Debug, Clone, Copy)]
 pub struct Writer;
 
 impl Writer {
     /// Commits to the store in `root` until `go_on` says no, and records the digest of every
-    /// committed state in the file `journal`.
+    /// committed state in the file `journal`: its own, and those of others who write meanwhile
+    /// without making checkpoints, as [`Corpus::next_day`](crate::Corpus::next_day) does with
+    /// [`Wal::Keep`](crate::Wal::Keep).
     ///
     /// Each commit is a few messages, now and then with an edit, a deletion or receipts. A state
-    /// is recorded just after it was committed, so a reader compares with the journal when
-    /// this returned, or a moment later. No other process may checkpoint the database meanwhile.
+    /// is recorded just after it was committed, so compare with the journal when this has returned.
     ///
     /// # Errors
     /// When the store cannot be written or its log does not read as SQLite wrote it.
@@ -66,15 +71,10 @@ impl Writer {
         journal: &Path,
         mut go_on: impl FnMut() -> bool,
     ) -> Result<Written, CorpusError> {
-        let path = root.join(CHATS_PATH);
-        let found = open(root)?;
-        checkpoint(&found)?;
-        close(found)?;
-        let mut follower = Follower::new(&path)?;
         let mut recorder = Recorder::create(journal)?;
-        recorder.record(follower.digest())?;
-
+        let mut follower = Follower::open(&root.join(CHATS_PATH))?;
         let mut db = open(root)?;
+        let presser = open(root)?;
         let frames = Arc::new(AtomicU64::new(0));
         let told = Arc::clone(&frames);
         // The hook takes the place of SQLite's own checkpoints: only ours happen.
@@ -82,6 +82,11 @@ impl Writer {
             told.store(u64::try_from(count).unwrap_or_default(), Ordering::SeqCst);
             Ok(())
         }))?;
+        db.execute_batch("BEGIN IMMEDIATE")?;
+        follower.begin()?;
+        db.execute_batch("COMMIT")?;
+        recorder.record(follower.digest())?;
+
         let words = Words::new();
         let mut chats = Chats::new(&db, &words, People::read(&db)?)?;
         let mut r = Random::new(pace.seed);
@@ -90,16 +95,28 @@ impl Writer {
         while go_on() {
             commit(&db, &mut chats, &mut r)?;
             commits += 1;
-            follower.follow(frames.load(Ordering::SeqCst), |digest| {
-                recorder.record(digest)
-            })?;
+            let until = Until::Frame(frames.load(Ordering::SeqCst));
+            follower.follow(until, |digest| recorder.record(digest))?;
             if pace.checkpoint_every > 0 && commits.is_multiple_of(u64::from(pace.checkpoint_every))
             {
-                press(&db, &mut r)?;
+                if pace.alone {
+                    press_alone(&db, &mut r)?;
+                } else {
+                    // Whoever writes next may begin the log anew. While we hold the lock nobody
+                    // writes, and what is copied has been read.
+                    db.execute_batch("BEGIN IMMEDIATE")?;
+                    follower.follow(Until::End, |digest| recorder.record(digest))?;
+                    presser.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+                    db.execute_batch("COMMIT")?;
+                }
             }
             rest(start, commits, pace.commits_per_second);
         }
         drop(chats);
+        db.execute_batch("BEGIN IMMEDIATE")?;
+        follower.follow(Until::End, |digest| recorder.record(digest))?;
+        db.execute_batch("COMMIT")?;
+        close(presser)?;
         close(db)?;
         Ok(Written {
             commits,
@@ -130,7 +147,7 @@ fn commit(db: &Connection, chats: &mut Chats<'_>, r: &mut Random) -> Result<(), 
 }
 
 /// A checkpoint of one kind or another. A reader in the way makes it do less, never wrong.
-fn press(db: &Connection, r: &mut Random) -> Result<(), CorpusError> {
+fn press_alone(db: &Connection, r: &mut Random) -> Result<(), CorpusError> {
     let kind = r
         .pick(&["PASSIVE", "FULL", "RESTART", "TRUNCATE"])
         .copied()

@@ -115,3 +115,44 @@ fn every_state_that_a_writer_leaves_is_in_its_journal() {
         None
     );
 }
+
+#[test]
+fn a_journal_holds_the_commits_of_others_too() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("store");
+    let size = Size {
+        media_bytes: 0,
+        ..SMALL
+    };
+    Corpus::create(&root, size).unwrap();
+    let journal = home.path().join("journal");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let ordering = std::sync::atomic::Ordering::SeqCst;
+    let pace = Pace {
+        commits_per_second: 300,
+        checkpoint_every: 3,
+        ..Pace::default()
+    };
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| Writer::run(&root, pace, &journal, || !stop.load(ordering)));
+        for _ in 0..5 {
+            let day = Day {
+                messages: 30,
+                media_files: 0,
+                forwarded: 0,
+                wal: Wal::Keep,
+            };
+            Corpus::next_day(&root, day).unwrap();
+        }
+        stop.store(true, ordering);
+        let written = writer.join().unwrap().unwrap();
+        assert!(written.states > written.commits + 10, "{written:?}");
+    });
+    let left = Fingerprint::of(&root).unwrap();
+    let (_, print) = left
+        .databases()
+        .find(|(path, _)| path.ends_with("msgstore.db"))
+        .unwrap();
+    let journal = Journal::read(&journal).unwrap();
+    assert_eq!(journal.position(&print.image), Some(journal.len() - 1));
+}
