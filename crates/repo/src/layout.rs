@@ -30,31 +30,48 @@ const _: () = assert!(SEALED_FRAME_BYTES == FRAME_BYTES + TAG_BYTES);
 /// The length of a pack as it lies in a store (BACKUP-8).
 ///
 /// A full pack is 8 MiB: Google Drive resumes uploads above 5 MB and parts of an S3 upload start at
-/// 5 MiB. Tails climb a coarse ladder below it.
+/// 5 MiB. The last pack of a backup goes into the smallest class that holds it, at least 256 KiB.
+/// Classes stand at powers of two and half way between them: padding is at most a third, and a
+/// length tells less than four bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SizeClass {
     /// 256 KiB.
     Kib256,
+    /// 384 KiB.
+    Kib384,
     /// 512 KiB.
     Kib512,
+    /// 768 KiB.
+    Kib768,
     /// 1 MiB.
     Mib1,
+    /// 1.5 MiB.
+    Kib1536,
     /// 2 MiB.
     Mib2,
+    /// 3 MiB.
+    Mib3,
     /// 4 MiB.
     Mib4,
+    /// 6 MiB.
+    Mib6,
     /// 8 MiB: a full pack.
     Mib8,
 }
 
 impl SizeClass {
     /// All classes, smallest first.
-    pub const LADDER: [Self; 6] = [
+    pub const LADDER: [Self; 11] = [
         Self::Kib256,
+        Self::Kib384,
         Self::Kib512,
+        Self::Kib768,
         Self::Mib1,
+        Self::Kib1536,
         Self::Mib2,
+        Self::Mib3,
         Self::Mib4,
+        Self::Mib6,
         Self::Mib8,
     ];
 
@@ -63,10 +80,15 @@ impl SizeClass {
     pub const fn object_bytes(self) -> u32 {
         match self {
             Self::Kib256 => 256 * 1024,
+            Self::Kib384 => 384 * 1024,
             Self::Kib512 => 512 * 1024,
+            Self::Kib768 => 768 * 1024,
             Self::Mib1 => 1024 * 1024,
-            Self::Mib2 => 2 * 1024 * 1024,
-            Self::Mib4 => 4 * 1024 * 1024,
+            Self::Kib1536 => 1536 * 1024,
+            Self::Mib2 => 2048 * 1024,
+            Self::Mib3 => 3072 * 1024,
+            Self::Mib4 => 4096 * 1024,
+            Self::Mib6 => 6144 * 1024,
             Self::Mib8 => OBJECT_BYTES_MAX,
         }
     }
@@ -92,36 +114,6 @@ impl SizeClass {
             .into_iter()
             .find(|class| class.layout().plain_len() >= plain)
     }
-
-    /// The tail rule: which classes what is left after the full packs goes into.
-    ///
-    /// The largest class that the rest fills goes first, what then remains goes into the smallest
-    /// class that holds it; where both together are no smaller than one class that holds all, that
-    /// one it is. `rest` counts plaintext and is less than a full pack's.
-    #[must_use]
-    pub fn for_tail(rest: u32) -> Tail {
-        let one = Self::holding(rest).unwrap_or(Self::Mib8);
-        let filled = Self::LADDER
-            .into_iter()
-            .rev()
-            .find(|class| class.layout().plain_len() <= rest);
-        let split = filled.and_then(|first| {
-            let left = rest.checked_sub(first.layout().plain_len())?;
-            let second = Self::holding(left)?;
-            let both = first.object_bytes().checked_add(second.object_bytes())?;
-            (left > 0 && both < one.object_bytes()).then_some(Tail::Two(first, second))
-        });
-        split.unwrap_or(Tail::One(one))
-    }
-}
-
-/// What the tail rule says: see [`SizeClass::for_tail`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tail {
-    /// One pack of that class.
-    One(SizeClass),
-    /// Two packs, the first of them full.
-    Two(SizeClass, SizeClass),
 }
 
 /// A run of plaintext bytes in one pack.
@@ -278,25 +270,21 @@ mod tests {
         assert_eq!(SizeClass::Kib256.layout().plain_len(), 261_984);
     }
 
+    /// BACKUP-8.
     #[test]
-    fn the_tail_rule_fills_before_it_pads() {
-        let plain = |class: SizeClass| class.layout().plain_len();
-        assert_eq!(SizeClass::for_tail(1), Tail::One(SizeClass::Kib256));
+    fn padding_is_at_most_a_third() {
+        for plain in (1..SizeClass::Mib8.layout().plain_len()).step_by(4001) {
+            let class = SizeClass::holding(plain).unwrap();
+            let waste = class.layout().plain_len() - plain;
+            let third = class.object_bytes() / 3 + 1024;
+            assert!(
+                waste <= third || class == SizeClass::Kib256,
+                "{plain} in {class:?}"
+            );
+        }
         assert_eq!(
-            SizeClass::for_tail(plain(SizeClass::Mib4)),
-            Tail::One(SizeClass::Mib4)
-        );
-        assert_eq!(
-            SizeClass::for_tail(plain(SizeClass::Mib4) + 1),
-            Tail::Two(SizeClass::Mib4, SizeClass::Kib256)
-        );
-        assert_eq!(
-            SizeClass::for_tail(plain(SizeClass::Kib256) + 1),
-            Tail::One(SizeClass::Kib512)
-        );
-        assert_eq!(
-            SizeClass::for_tail(plain(SizeClass::Mib8) - 1),
-            Tail::One(SizeClass::Mib8)
+            SizeClass::holding(SizeClass::Mib8.layout().plain_len() + 1),
+            None
         );
     }
 
