@@ -1,7 +1,6 @@
 //! A database file that other programs may be writing to.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -9,15 +8,12 @@ use rusqlite::{Connection, OpenFlags};
 use crate::database::connection::read_in_transaction;
 use crate::database::header::PageSize;
 use crate::database::quiet::Files;
-use crate::database::state::{Held, LogState, Witness, open_read_only};
+use crate::database::state::{Held, LogState, SETTLE, Witness, open_read_only};
 use crate::database::wal::{LastCommit, last_commit};
 use crate::database::{
     DatabaseError, Image, ImageShape, PageSink, PageSource, Patience, ReadBy, Signature,
 };
 use crate::sniff::companion_path;
-
-/// How long to wait before a reading begins anew: longer than the granularity of time stamps.
-const PAUSE: Duration = Duration::from_millis(80);
 
 /// A database file, read beside whoever writes to it.
 ///
@@ -50,29 +46,36 @@ impl LiveDatabase {
         &self.path
     }
 
-    /// One attempt. None when another program came in its way.
+    /// One attempt. None when the file was replaced meanwhile.
     fn attempt(&self, sink: &mut dyn PageSink) -> Result<Option<Image>, DatabaseError> {
         let held = Held::open(&self.path, self.patience)?;
-        let signature = Signature::of(&held)?;
+        let mut signature = Signature::of(&held)?;
         let log = held.log_state()?;
         if held.stat.size == 0 {
             return self.empty(&held, log, signature, sink).map(Some);
         }
         let header = held.header()?;
-        let (shape, by) = match log {
-            LogState::Absent if !header.logged => {
-                (self.transaction(&held, sink)?, ReadBy::Transaction)
-            }
-            LogState::Shared { .. } => (self.transaction(&held, sink)?, ReadBy::Transaction),
-            LogState::Absent => (
-                files(&held, header.page_size, Witness::LogAbsent, sink)?,
-                ReadBy::Files,
-            ),
-            LogState::Unused { witness, .. } => (
-                files(&held, header.page_size, witness, sink)?,
-                ReadBy::Files,
-            ),
+        let witness = match log {
+            LogState::Absent => Some(Witness::LogAbsent),
+            LogState::Unused { witness, .. } => Some(witness),
+            LogState::Shared { .. } => None,
         };
+        if let Some(witness) = witness
+            && let Some(shape) = self.files(&held, header.page_size, witness, sink)?
+        {
+            return Ok(Some(Image {
+                shape,
+                signature: Some(signature),
+                by: ReadBy::Files,
+            }));
+        }
+        // A connection is there, or came while the files were read. Either way there is a log now,
+        // which nobody can take away while we share the file: SQLite finds all that it would make.
+        if matches!(held.log_state()?, LogState::Absent) || !held.is_in_place()? {
+            return Ok(None);
+        }
+        let shape = self.transaction(&held, &mut signature, sink)?;
+        let by = ReadBy::Transaction;
         Ok(shape.map(|shape| Image {
             shape,
             signature: Some(signature),
@@ -89,12 +92,12 @@ impl LiveDatabase {
         sink: &mut dyn PageSink,
     ) -> Result<Image, DatabaseError> {
         match log {
-            LogState::Unused { log, .. } | LogState::Shared { log, .. } if log.size > 0 => {
+            LogState::Unused { log, .. } | LogState::Shared { log } if log.size > 0 => {
                 return Err(DatabaseError::EmptyWithLog);
             }
             LogState::Absent | LogState::Unused { .. } | LogState::Shared { .. } => {}
         }
-        held.refuse_hot_journal()?;
+        held.refuse_hot_journal(self.patience)?;
         let page_size = PageSize::new(4096).ok_or(DatabaseError::BadSource)?;
         let shape = ImageShape {
             page_size,
@@ -112,9 +115,12 @@ impl LiveDatabase {
     fn transaction(
         &self,
         held: &Held,
+        signature: &mut Signature,
         sink: &mut dyn PageSink,
     ) -> Result<Option<ImageShape>, DatabaseError> {
         let sqlite = |error: rusqlite::Error| DatabaseError::from_sqlite(&error);
+        // Closing the index drops the locks of our connection: it is opened first and closed last.
+        let index = open_read_only(&companion_path(&held.path, "-shm"))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags).map_err(sqlite)?;
         connection
@@ -126,16 +132,49 @@ impl LiveDatabase {
             .map_err(sqlite)?;
         let read = read_in_transaction(&connection, sink, || {
             // SQLite opened by name what we hold by descriptor: it must be the same file.
-            if held.is_in_place()? {
-                Ok(())
-            } else {
-                Err(DatabaseError::Changed)
+            if !held.is_in_place()? {
+                return Err(DatabaseError::Changed);
             }
+            signature.settle_log(&held.path, index.as_ref())
         });
         match read {
             Ok(shape) => Ok(Some(shape)),
             Err(DatabaseError::Changed) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Reads from the files. None when a connection came in between.
+    fn files(
+        &self,
+        held: &Held,
+        page_size: PageSize,
+        witness: Witness,
+        sink: &mut dyn PageSink,
+    ) -> Result<Option<ImageShape>, DatabaseError> {
+        held.refuse_hot_journal(self.patience)?;
+        if !held.can_tell_by(&witness)? {
+            return Ok(None);
+        }
+        let log = committed_log(held)?;
+        let files = Files::new(
+            held,
+            page_size,
+            log.as_ref().map(|(file, commit)| (file, commit)),
+        )?;
+        let read = files.page_count().and_then(|page_count| {
+            files.read(page_count, sink)?;
+            Ok(ImageShape {
+                page_size,
+                page_count,
+            })
+        });
+        // BACKUP-1: what was read counts only if nobody could have written meanwhile; and what
+        // looks damaged may only look so because somebody wrote.
+        if held.still_holds(&witness)? {
+            read.map(Some)
+        } else {
+            Ok(None)
         }
     }
 }
@@ -146,42 +185,9 @@ impl PageSource for LiveDatabase {
             if let Some(image) = self.attempt(sink)? {
                 return Ok(image);
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(SETTLE);
         }
         Err(DatabaseError::Changed)
-    }
-}
-
-/// Reads from the files. None when a connection came in between.
-fn files(
-    held: &Held,
-    page_size: PageSize,
-    witness: Witness,
-    sink: &mut dyn PageSink,
-) -> Result<Option<ImageShape>, DatabaseError> {
-    held.refuse_hot_journal()?;
-    if !witness.can_tell() {
-        return Ok(None);
-    }
-    let log = committed_log(held)?;
-    let files = Files::new(
-        held,
-        page_size,
-        log.as_ref().map(|(file, commit)| (file, commit)),
-    )?;
-    let read = files.page_count().and_then(|page_count| {
-        files.read(page_count, sink)?;
-        Ok(ImageShape {
-            page_size,
-            page_count,
-        })
-    });
-    // BACKUP-1: what was read counts only if nobody could have written meanwhile; and what looks
-    // damaged may only look so because somebody wrote.
-    if held.still_holds(&witness)? {
-        read.map(Some)
-    } else {
-        Ok(None)
     }
 }
 

@@ -33,14 +33,13 @@ pub fn read_opaque(
         }
     })?;
     let begun_ns = now_ns();
-    held.refuse_hot_journal()?;
+    held.refuse_hot_journal(patience)?;
     let witness = match held.log_state()? {
         LogState::Absent => Witness::LogAbsent,
         LogState::Unused { witness, .. } => witness,
-        LogState::Shared { is_live: true, .. } => return Err(DatabaseError::InUse),
-        LogState::Shared { is_live: false, .. } => held.idle_index()?,
+        LogState::Shared { .. } => return Err(DatabaseError::InUse),
     };
-    if !witness.can_tell() {
+    if !held.can_tell_by(&witness)? {
         return Err(DatabaseError::Changed);
     }
     match committed_log(&held)? {

@@ -53,7 +53,6 @@ pub trait PageSource {
 
 /// What was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
 pub struct Image {
     /// Its size.
     pub shape: ImageShape,

@@ -1,6 +1,7 @@
 //! What tells, without reading a database, that nothing was committed to it since last time.
 
-use std::io::Read;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::database::header::{HEADER_BYTES, u32_at};
@@ -78,7 +79,10 @@ impl Signature {
         let log_path = companion_path(&held.path, "-wal");
         let log_stat = stat_of(&log_path)?;
         let log = match log_stat {
-            Some(stat) => Some(LogMark::of(&held.path, &stat)?),
+            Some(stat) => {
+                let index = open_read_only(&companion_path(&held.path, "-shm"))?;
+                Some(LogMark::of(&held.path, &stat, index.as_ref())?)
+            }
             None => None,
         };
         let racy =
@@ -89,6 +93,30 @@ impl Signature {
             log,
             racy,
         })
+    }
+
+    /// Takes over the log's ctime once our own connection is open, if nothing else has changed.
+    ///
+    /// SQLite sets the owner of a log when a privileged program opens it, to the owner that it has;
+    /// the ctime that this leaves is our own doing, and must not look like a commit next time.
+    pub(crate) fn settle_log(
+        &mut self,
+        database: &Path,
+        index: Option<&File>,
+    ) -> Result<(), DatabaseError> {
+        if let Some(before) = &mut self.log
+            && let Some(stat) = stat_of(&companion_path(database, "-wal"))?
+        {
+            let now = LogMark::of(database, &stat, index)?;
+            let file = FileMark {
+                ctime_ns: before.file.ctime_ns,
+                ..now.file
+            };
+            if (LogMark { file, ..now }) == *before {
+                *before = now;
+            }
+        }
+        Ok(())
     }
 
     /// The bytes to keep.
@@ -175,13 +203,15 @@ impl FileMark {
 }
 
 impl LogMark {
-    fn of(database: &Path, stat: &Stat) -> Result<Self, DatabaseError> {
-        let header: [u8; WAL_HEADER_BYTES] = head_of(database, "-wal")?;
+    fn of(database: &Path, stat: &Stat, index: Option<&File>) -> Result<Self, DatabaseError> {
+        // SQLite keeps no locks on the log itself, so it may be opened and closed at any time.
+        let log = open_read_only(&companion_path(database, "-wal"))?;
+        let header: [u8; WAL_HEADER_BYTES] = head_of(log.as_ref())?;
         let mut generation = [0; 12];
         generation.copy_from_slice(header.get(12..24).unwrap_or(&[0; 12]));
         // The index's header, in the machine's byte order: change counter at 8, frames at 16, and
         // the checksum of the last frame at 24 (SQLite's `WalIndexHdr`). Only compared, never used.
-        let index: [u8; 48] = head_of(database, "-shm")?;
+        let index: [u8; 48] = head_of(index)?;
         Ok(Self {
             file: FileMark::from(stat),
             generation,
@@ -193,20 +223,17 @@ impl LogMark {
 }
 
 /// The first bytes of a companion; zeros for what is not there.
-fn head_of<const N: usize>(database: &Path, ending: &str) -> Result<[u8; N], DatabaseError> {
+fn head_of<const N: usize>(file: Option<&File>) -> Result<[u8; N], DatabaseError> {
     let mut head = [0; N];
-    if let Some(mut file) = open_read_only(&companion_path(database, ending))? {
-        let mut left = head.as_mut_slice();
-        while !left.is_empty() {
-            match file.read(left) {
-                Ok(0) => break,
-                Ok(read) => left = left.get_mut(read..).unwrap_or_default(),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(DatabaseError::from_io(&error)),
-            }
-        }
+    let Some(file) = file else {
+        return Ok(head);
+    };
+    match file.read_exact_at(&mut head, 0) {
+        Ok(()) => Ok(head),
+        // A shorter file is being made or cut at this moment: nothing that will be seen again.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok([0; N]),
+        Err(error) => Err(DatabaseError::from_io(&error)),
     }
-    Ok(head)
 }
 
 struct Reader<'a>(&'a [u8]);

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, statat};
 
@@ -14,6 +15,9 @@ use crate::lock::{self, SharedLock};
 use crate::sniff::companion_path;
 use crate::stat::{Stat, now_ns};
 use crate::walk::open_listed;
+
+/// Longer than the granularity of time stamps.
+pub(crate) const SETTLE: Duration = Duration::from_millis(80);
 
 /// A database file that this process alone has open, under SQLite's shared lock.
 ///
@@ -81,36 +85,48 @@ impl Held {
         }
     }
 
-    /// The witness for a log whose index is there and used by nobody.
-    pub(crate) fn idle_index(&self) -> Result<Witness, DatabaseError> {
-        let index = stat_of(&companion_path(&self.path, "-shm"))?;
-        Ok(index.map_or(Witness::IndexAbsent, Witness::IndexUntouched))
-    }
-
     /// Whether the path still leads to this file.
     pub(crate) fn is_in_place(&self) -> Result<bool, DatabaseError> {
         Ok(stat_of(&self.path)?.is_some_and(|stat| stat.is_same_file(&self.stat)))
     }
 
     /// Refuses a journal that a dead program left: the main file then holds a half-made change.
-    pub(crate) fn refuse_hot_journal(&self) -> Result<(), DatabaseError> {
-        let path = companion_path(&self.path, "-journal");
-        let mut first = [0];
-        let read = match open_read_only(&path)? {
-            Some(mut journal) => journal
-                .read(&mut first)
-                .map_err(|error| DatabaseError::from_io(&error))?,
-            None => 0,
+    ///
+    /// A journal whose writer lives is no hindrance: the writer has reserved the file, and cannot
+    /// change it while we share it. It reserves before it makes the journal and lets go after it is
+    /// done with it, so a journal that was there before and after nobody had reserved is a dead
+    /// program's, as long as it is certain that it was one journal and not two.
+    pub(crate) fn refuse_hot_journal(&self, patience: Patience) -> Result<(), DatabaseError> {
+        for _ in 0..patience.attempts_max.max(1) {
+            let Some(before) = self.journal()? else {
+                return Ok(());
+            };
+            if lock::is_reserved(&self.file).map_err(|error| DatabaseError::from_io(&error))? {
+                return Ok(());
+            }
+            let is_certain = !before.is_racy_at(now_ns());
+            if is_certain
+                && self
+                    .journal()?
+                    .is_some_and(|now| now.is_unchanged_since(&before))
+            {
+                return Err(DatabaseError::HotJournal);
+            }
+            std::thread::sleep(SETTLE);
+        }
+        Err(DatabaseError::Locked)
+    }
+
+    /// The journal, unless it is done with: removed, emptied, or its header zeroed.
+    fn journal(&self) -> Result<Option<Stat>, DatabaseError> {
+        let io = |error: io::Error| DatabaseError::from_io(&error);
+        let Some(mut journal) = open_read_only(&companion_path(&self.path, "-journal"))? else {
+            return Ok(None);
         };
-        // A journal is done with when it is removed, emptied, or its header is zeroed.
-        if read == 0 || first == [0] {
-            return Ok(());
-        }
-        match lock::is_reserved(&self.file) {
-            Ok(true) => Err(DatabaseError::Locked),
-            Ok(false) => Err(DatabaseError::HotJournal),
-            Err(error) => Err(DatabaseError::from_io(&error)),
-        }
+        let stat = rustix::fs::fstat(&journal).map_err(|error| io(error.into()))?;
+        let mut first = [0];
+        let read = journal.read(&mut first).map_err(io)?;
+        Ok((read == 1 && first != [0]).then_some(Stat::from(&stat)))
     }
 
     /// Finds out how the log's users can be told, and whether there are any.
@@ -125,21 +141,30 @@ impl Held {
                 witness: Witness::IndexAbsent,
             },
             (Some(log), Some(index)) => {
-                if is_writable(&index_path)? {
-                    return Ok(LogState::Shared {
-                        log,
-                        is_live: has_live(&index_path)?,
-                    });
-                }
                 if has_live(&index_path)? {
-                    return Ok(LogState::Shared { log, is_live: true });
-                }
-                LogState::Unused {
-                    log,
-                    witness: Witness::IndexUntouched(index),
+                    LogState::Shared { log }
+                } else {
+                    LogState::Unused {
+                        log,
+                        witness: Witness::IndexUntouched(index),
+                    }
                 }
             }
         })
+    }
+
+    /// Whether a connection that comes from now on would show. Time stamps that are too fresh to
+    /// tell are given the time to settle.
+    pub(crate) fn can_tell_by(&self, witness: &Witness) -> Result<bool, DatabaseError> {
+        match witness {
+            Witness::LogAbsent | Witness::IndexAbsent => Ok(true),
+            Witness::IndexUntouched(stat) => {
+                if stat.is_racy_at(now_ns()) {
+                    std::thread::sleep(SETTLE);
+                }
+                Ok(!stat.is_racy_at(now_ns()) && self.still_holds(witness)?)
+            }
+        }
     }
 
     /// Whether what the witness stands for has held since it was made.
@@ -164,8 +189,8 @@ pub(crate) enum LogState {
     Absent,
     /// There is one, and no connection.
     Unused { log: Stat, witness: Witness },
-    /// There is one with its index, and a connection can be joined: SQLite itself must read.
-    Shared { log: Stat, is_live: bool },
+    /// There is one, and a connection: only SQLite can join it.
+    Shared { log: Stat },
 }
 
 /// What proves, at the end of a reading, that no connection came in between.
@@ -180,16 +205,6 @@ pub(crate) enum Witness {
     IndexAbsent,
     /// The first connection after a time without any empties the index, which stamps its ctime.
     IndexUntouched(Stat),
-}
-
-impl Witness {
-    /// Whether a change right now would show.
-    pub(crate) fn can_tell(&self) -> bool {
-        match self {
-            Self::LogAbsent | Self::IndexAbsent => true,
-            Self::IndexUntouched(stat) => !stat.is_racy_at(now_ns()),
-        }
-    }
 }
 
 /// What the file system says about `path`, if something is there. Links are not followed.
@@ -211,18 +226,8 @@ pub(crate) fn open_read_only(path: &Path) -> Result<Option<File>, DatabaseError>
     }
 }
 
-/// Whether SQLite could open the index as it wants to.
-fn is_writable(index: &Path) -> Result<bool, DatabaseError> {
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    match rustix::fs::open(index, flags, Mode::empty()) {
-        Ok(_) => Ok(true),
-        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM | rustix::io::Errno::ROFS) => {
-            Ok(false)
-        }
-        Err(error) => Err(DatabaseError::from_io(&error.into())),
-    }
-}
-
+/// Whether a connection uses the log. Closing the index drops this process's locks on it, so this
+/// is only asked while no connection of ours is open.
 fn has_live(index: &Path) -> Result<bool, DatabaseError> {
     match open_read_only(index)? {
         Some(index) => {

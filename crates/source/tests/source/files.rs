@@ -1,0 +1,157 @@
+//! Plain files are read as one state, or not at all.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use keyhaven_source::{FileError, Item, Regular, Rules, Stat, UNSETTLED, read_stable, walk};
+
+/// What a walk says about the one file of a folder.
+fn listed(folder: &Path) -> Regular {
+    let mut items = walk(folder, &Rules::default()).unwrap();
+    let Some(Item::Regular(regular)) = items.next() else {
+        panic!("no file")
+    };
+    regular
+}
+
+fn read(folder: &Path, during: &mut dyn FnMut(usize)) -> Result<(Stat, Vec<u8>), FileError> {
+    let regular = listed(folder);
+    let mut bytes = Vec::new();
+    let stat = read_stable(regular.path(), regular.stat(), &mut |part| {
+        during(bytes.len());
+        bytes.extend_from_slice(part);
+        ControlFlow::Continue(())
+    })?;
+    Ok((stat, bytes))
+}
+
+fn settle() {
+    std::thread::sleep(Duration::from_millis(70));
+}
+
+#[test]
+fn a_file_that_rests_is_read_to_its_last_byte() {
+    for size in [0, 1, 262_143, 262_144, 262_145, 600_000] {
+        let folder = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..size).map(|n: u32| (n * 7 % 253) as u8).collect();
+        fs::write(folder.path().join("photo.jpg"), &content).unwrap();
+        settle();
+        let (stat, bytes) = read(folder.path(), &mut |_| {}).unwrap();
+        assert_eq!(bytes, content);
+        assert!(listed(folder.path()).is_unchanged_plain_file(&stat));
+    }
+}
+
+/// BACKUP-1: whatever happens to a file while it is read, its bytes are those of one state.
+#[test]
+fn a_file_that_changes_while_it_is_read_is_refused() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 6] = [
+        ("grows", |path| {
+            File::options()
+                .append(true)
+                .open(path)
+                .unwrap()
+                .write_all(b"x")
+                .unwrap()
+        }),
+        ("shrinks", |path| {
+            File::options()
+                .write(true)
+                .open(path)
+                .unwrap()
+                .set_len(7)
+                .unwrap()
+        }),
+        ("is rewritten", |path| {
+            fs::write(path, vec![2; 600_000]).unwrap()
+        }),
+        ("is rewritten and dated back", |path| {
+            let before = fs::metadata(path).unwrap().modified().unwrap();
+            fs::write(path, vec![2; 600_000]).unwrap();
+            File::options()
+                .write(true)
+                .open(path)
+                .unwrap()
+                .set_modified(before)
+                .unwrap();
+        }),
+        ("changes its mode", |path| {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        }),
+        ("is replaced, and so changes its link count", |path| {
+            let other = path.with_extension("new");
+            fs::write(&other, vec![3; 600_000]).unwrap();
+            fs::rename(other, path).unwrap();
+        }),
+    ];
+    for (name, change) in changes {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("video.mp4");
+        fs::write(&path, vec![1; 600_000]).unwrap();
+        settle();
+        let mut once = true;
+        let result = read(folder.path(), &mut |at| {
+            if at > 0 && std::mem::take(&mut once) {
+                change(&path);
+            }
+        });
+        assert_eq!(result.unwrap_err(), FileError::Changed, "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_changed_after_it_was_listed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("video.mp4");
+    fs::write(&path, b"one").unwrap();
+    let regular = listed(folder.path());
+    let mut sink = |_: &[u8]| ControlFlow::Continue(());
+    settle();
+    fs::write(&path, b"two").unwrap();
+    let changed = read_stable(regular.path(), regular.stat(), &mut sink);
+    assert_eq!(changed.unwrap_err(), FileError::Changed);
+    fs::remove_file(&path).unwrap();
+    let gone = read_stable(regular.path(), regular.stat(), &mut sink);
+    assert_eq!(gone.unwrap_err(), FileError::Vanished);
+    // A pipe in the file's place does not hang us, and a link is not followed.
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &path,
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .unwrap();
+    let replaced = read_stable(regular.path(), regular.stat(), &mut sink);
+    assert_eq!(replaced.unwrap_err(), FileError::Vanished);
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
+    let replaced = read_stable(regular.path(), regular.stat(), &mut sink);
+    assert_eq!(replaced.unwrap_err(), FileError::Vanished);
+}
+
+/// Git's racy rule: a file that changed a moment before it was read may change again and keep its
+/// size and its times. What is remembered of it matches nothing.
+#[test]
+fn a_file_that_was_just_written_is_read_again_next_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("note.txt");
+    fs::write(&path, b"one").unwrap();
+    let (stat, _) = read(folder.path(), &mut |_| {}).unwrap();
+    assert_eq!(stat.ctime_ns, UNSETTLED);
+    assert!(!listed(folder.path()).is_unchanged_plain_file(&stat));
+    // An mtime far in the past does not help: programs set it at will.
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    drop(file);
+    let (stat, _) = read(folder.path(), &mut |_| {}).unwrap();
+    assert_eq!(stat.ctime_ns, UNSETTLED);
+    settle();
+    let (stat, _) = read(folder.path(), &mut |_| {}).unwrap();
+    assert!(listed(folder.path()).is_unchanged_plain_file(&stat));
+}

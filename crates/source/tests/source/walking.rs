@@ -1,0 +1,355 @@
+//! The walk: its order, its kinds, and what it survives.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use keyhaven_source::{Content, Item, PathKey, Rules, SkipReason, WalkError, walk};
+
+use crate::world::{Make, make};
+
+fn key(path: &str) -> PathKey {
+    PathKey::from_relative(Path::new(path)).unwrap()
+}
+
+fn items(root: &Path, rules: &Rules) -> Vec<Item> {
+    walk(root, rules).unwrap().collect()
+}
+
+/// Each item as its place and a word.
+fn told(root: &Path, rules: &Rules) -> Vec<(String, String)> {
+    items(root, rules)
+        .iter()
+        .map(|item| {
+            let word = match item {
+                Item::Regular(regular) => match regular.content() {
+                    Ok(content) => format!("{content:?}"),
+                    Err(reason) => format!("{reason:?}"),
+                },
+                Item::Dir { .. } => "Dir".to_owned(),
+                Item::Symlink { target, .. } => format!("-> {}", target.display()),
+                Item::Skipped { reason, .. } => format!("{reason:?}"),
+            };
+            (item.key().to_string(), word)
+        })
+        .collect()
+}
+
+fn expect(root: &Path, rules: &Rules, expected: &[(&str, &str)]) {
+    let told = told(root, rules);
+    let told: Vec<_> = told
+        .iter()
+        .map(|(key, word)| (key.as_str(), word.as_str()))
+        .collect();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn items_come_in_the_order_of_their_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for dir in ["a", "a-b", "a/b", "a/b/c", "z", "\u{e9}", "a.d"] {
+        fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    for file in [
+        "a/b/c/1",
+        "a/b-2",
+        "a!",
+        "a-b/x",
+        "B",
+        "a/b.txt",
+        "z/\u{1f600}",
+        "a.d/q",
+    ] {
+        fs::write(root.join(file), file).unwrap();
+    }
+    fs::write(root.join(OsStr::from_bytes(b"\xff\xfe raw")), "").unwrap();
+    fs::write(root.join(OsStr::from_bytes(b"a/new\nline")), "").unwrap();
+    let keys: Vec<_> = items(root, &Rules::default())
+        .iter()
+        .map(|item| item.key().clone())
+        .collect();
+    let mut sorted = keys.clone();
+    sorted.sort();
+    sorted.dedup();
+    assert_eq!(keys, sorted);
+    assert_eq!(keys.len(), 17);
+    for key in &keys {
+        assert!(key.below(root).symlink_metadata().is_ok(), "{key}");
+    }
+}
+
+#[test]
+fn a_database_is_told_by_its_content_under_any_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    drop(make(
+        &root.join("msgstore.db"),
+        Make {
+            rows: 3,
+            ..Make::default()
+        },
+    ));
+    fs::copy(root.join("msgstore.db"), root.join("IMG-0001.jpg")).unwrap();
+    fs::write(root.join("empty.db"), "").unwrap();
+    fs::write(root.join("photo.db"), b"\xff\xd8\xff\xe0 a photo").unwrap();
+    // What SQLite would not open is nobody's database.
+    fs::write(
+        root.join("quote.txt"),
+        b"SQLite format 3\0 is how they all begin",
+    )
+    .unwrap();
+    let mut header = fs::read(root.join("msgstore.db")).unwrap();
+    header[16] = 7;
+    fs::write(root.join("odd.sqlite"), header).unwrap();
+    expect(
+        root,
+        &Rules::default(),
+        &[
+            ("IMG-0001.jpg", "Database"),
+            ("empty.db", "File"),
+            ("msgstore.db", "Database"),
+            ("odd.sqlite", "File"),
+            ("photo.db", "File"),
+            ("quote.txt", "File"),
+        ],
+    );
+}
+
+/// A log, index or journal belongs to the database beside it, and to nothing else.
+#[test]
+fn companions_belong_to_their_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    drop(make(
+        &root.join("chat.db"),
+        Make {
+            rows: 3,
+            ..Make::default()
+        },
+    ));
+    for ending in ["-wal", "-shm", "-journal", "-journal2", ".bak"] {
+        fs::write(root.join(format!("chat.db{ending}")), "x").unwrap();
+    }
+    // Names alone make no companions.
+    for name in ["diary", "diary-journal", "lonely.db-wal", "-wal"] {
+        fs::write(root.join(name), "text").unwrap();
+    }
+    fs::create_dir(root.join("folder-shm")).unwrap();
+    fs::write(root.join("folder"), "text").unwrap();
+    // An empty file may be a database whose log holds all of it: the reader decides.
+    fs::write(root.join("new.db"), "").unwrap();
+    fs::write(root.join("new.db-wal"), "log").unwrap();
+    expect(
+        root,
+        &Rules::default(),
+        &[
+            ("-wal", "File"),
+            ("chat.db", "Database"),
+            ("chat.db-journal2", "File"),
+            ("chat.db.bak", "File"),
+            ("diary", "File"),
+            ("diary-journal", "File"),
+            ("folder", "File"),
+            ("folder-shm", "Dir"),
+            ("lonely.db-wal", "File"),
+            ("new.db", "Database"),
+        ],
+    );
+}
+
+/// Looks like a cipher's output: every run gives the same bytes.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut out = vec![0; bytes];
+    blake3::Hasher::new().finalize_xof().fill(&mut out);
+    out
+}
+
+#[test]
+fn an_encrypted_database_is_recognised() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    fs::create_dir(root.join("sql")).unwrap();
+    fs::write(root.join("sql/db.sqlite"), noise(8192)).unwrap();
+    fs::write(root.join("sql/main"), noise(8192)).unwrap();
+    fs::write(
+        root.join("sql/main-wal"),
+        [&[0x37, 0x7f, 0x06, 0x82][..], &noise(4000)].concat(),
+    )
+    .unwrap();
+    fs::write(root.join("video.bin"), noise(8192)).unwrap();
+    fs::write(root.join("uneven.db"), noise(8191)).unwrap();
+    expect(
+        root,
+        &Rules::default(),
+        &[
+            ("sql", "Dir"),
+            ("sql/db.sqlite", "Opaque"),
+            ("sql/main", "Opaque"),
+            ("uneven.db", "File"),
+            ("video.bin", "File"),
+        ],
+    );
+}
+
+#[test]
+fn links_are_not_followed_and_special_files_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let special = |name: &str, kind| {
+        rustix::fs::mknodat(rustix::fs::CWD, root.join(name), kind, 0o600.into(), 0).unwrap();
+    };
+    special("pipe", rustix::fs::FileType::Fifo);
+    let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+    std::os::unix::fs::symlink("..", root.join("up")).unwrap();
+    std::os::unix::fs::symlink("nowhere", root.join("dangling")).unwrap();
+    std::os::unix::fs::symlink("loop", root.join("loop")).unwrap();
+    expect(
+        root,
+        &Rules::default(),
+        &[
+            ("dangling", "-> nowhere"),
+            ("loop", "-> loop"),
+            ("pipe", "Pipe"),
+            ("socket", "Socket"),
+            ("up", "-> .."),
+        ],
+    );
+}
+
+#[test]
+fn rules_leave_out_and_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    fs::create_dir_all(root.join("store/packs")).unwrap();
+    fs::create_dir_all(root.join("a/b/c/d")).unwrap();
+    drop(make(
+        &root.join("own.db"),
+        Make {
+            rows: 3,
+            ..Make::default()
+        },
+    ));
+    fs::write(root.join("own.db-wal"), "live").unwrap();
+    fs::write(root.join("store-2"), "").unwrap();
+    let rules = Rules {
+        exclude: BTreeSet::from([key("store")]),
+        supplied: BTreeSet::from([key("own.db")]),
+        depth_max: 3,
+        ..Rules::default()
+    };
+    expect(
+        root,
+        &rules,
+        &[
+            ("a", "Dir"),
+            ("a/b", "Dir"),
+            ("a/b/c", "TooDeep"),
+            ("own.db", "Supplied"),
+            ("store", "Excluded"),
+            ("store-2", "File"),
+        ],
+    );
+}
+
+#[test]
+fn a_root_that_cannot_be_walked_has_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    assert_eq!(
+        walk(&missing, &Rules::default()).unwrap_err(),
+        WalkError::Missing
+    );
+    fs::write(&missing, "").unwrap();
+    assert_eq!(
+        walk(&missing, &Rules::default()).unwrap_err(),
+        WalkError::NotAFolder
+    );
+}
+
+/// What is gone or replaced by the time it is looked at is reported, and the walk goes on.
+#[test]
+fn a_walk_survives_what_happens_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for name in ["a", "b", "c/inside", "d", "e", "f"] {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, name).unwrap();
+    }
+    let mut walk = walk(root, &Rules::default()).unwrap();
+    let Some(Item::Regular(a)) = walk.next() else {
+        panic!()
+    };
+    fs::remove_file(root.join("a")).unwrap();
+    fs::remove_file(root.join("b")).unwrap();
+    fs::remove_dir_all(root.join("c")).unwrap();
+    fs::write(root.join("c"), "a file now").unwrap();
+    fs::remove_file(root.join("d")).unwrap();
+    fs::create_dir(root.join("d")).unwrap();
+    fs::write(root.join("d/new"), "").unwrap();
+    assert_eq!(a.content(), Err(SkipReason::Vanished));
+    let rest: Vec<String> = walk
+        .map(|item| {
+            if let Item::Skipped { key, reason } = &item {
+                return format!("{key} {reason:?}");
+            }
+            item.key().to_string()
+        })
+        .collect();
+    assert_eq!(rest, ["b Vanished", "c", "d", "d/new", "e", "f"]);
+    // A file that was replaced between the listing and the opening is not taken for the old one.
+    fs::write(root.join("other"), "a").unwrap();
+    fs::rename(root.join("other"), root.join("a")).unwrap();
+    assert_eq!(a.content(), Err(SkipReason::Replaced));
+}
+
+/// An unchanged folder costs no opening: the files are made unreadable, and nobody notices.
+#[test]
+fn an_unchanged_photo_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("photo.jpg"), "x").unwrap();
+    let first = items(folder.path(), &Rules::default());
+    let Item::Regular(photo) = &first[0] else {
+        panic!()
+    };
+    let known = *photo.stat();
+    let again = items(folder.path(), &Rules::default());
+    let Item::Regular(photo) = &again[0] else {
+        panic!()
+    };
+    assert!(photo.is_unchanged_plain_file(&known));
+    assert_eq!(photo.content(), Ok(Content::File));
+    // A log that appears beside it makes it worth a look, though it did not change itself.
+    fs::write(folder.path().join("photo.jpg-wal"), "x").unwrap();
+    let again = items(folder.path(), &Rules::default());
+    let Item::Regular(photo) = &again[0] else {
+        panic!()
+    };
+    assert!(!photo.is_unchanged_plain_file(&known));
+}
+
+/// The walk keeps the names of one folder, not its items: 20,000 files and their keys in order.
+#[test]
+fn a_large_folder_is_walked_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..20_000_u32 {
+        fs::write(
+            folder
+                .path()
+                .join(format!("{:08x}.jpg", n.wrapping_mul(2_654_435_761))),
+            "",
+        )
+        .unwrap();
+    }
+    let mut last: Option<PathKey> = None;
+    let mut count = 0;
+    for item in walk(folder.path(), &Rules::default()).unwrap() {
+        assert!(last.as_ref().is_none_or(|last| last < item.key()));
+        last = Some(item.key().clone());
+        count += 1;
+    }
+    assert_eq!(count, 20_000);
+}
