@@ -198,6 +198,7 @@ fn check(response: &Response) -> Result<(), TransportError> {
     match status {
         StatusCode::OK => Ok(()),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(TransportError::Denied),
+        StatusCode::BAD_REQUEST => Err(TransportError::Unreadable),
         StatusCode::TOO_MANY_REQUESTS => Err(TransportError::Busy {
             retry_after: retry_after(response),
         }),

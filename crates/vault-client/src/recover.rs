@@ -83,11 +83,14 @@ impl<T: Transport> Vault<T> {
             return Err(refused(journal, &outcome, &standing, "no KE2"));
         };
         let verdict = self.check(&state, password, &ke2, &cost, entropy);
-        // The second message is sent in every case, so that the host cannot tell a right password
-        // from a wrong one; after anything but a right one it is random.
+        // Whatever the verdict, a second message goes out, so that the host cannot tell a right
+        // password from a wrong one; after a wrong one it is random. Without a verdict (no memory to
+        // stretch the password, a vault that breaks its protocol) none is sent: the guess stays
+        // open, and the same password can finish it.
         let ke3 = match &verdict {
             Ok(login) => login.ke3,
-            Err(_) => client::decoy_ke3(entropy),
+            Err(VaultError::WrongPassword { .. }) => client::decoy_ke3(entropy),
+            Err(other) => return Err(other.clone()),
         };
         let answer = self.second(
             &conversation,
@@ -98,9 +101,8 @@ impl<T: Transport> Vault<T> {
         match (verdict, answer) {
             (Ok(login), answer) => self.released(journal, &login, answer?),
             // The guess was wrong whether or not the vault has heard that it was.
-            (Err(VaultError::WrongPassword { .. }), Ok(reply)) => Err(wrong(&reply.standing)),
-            (Err(VaultError::WrongPassword { .. }), Err(_)) => Err(wrong(&standing)),
-            (Err(other), _) => Err(other),
+            (Err(_), Ok(reply)) => Err(wrong(&reply.standing)),
+            (Err(_), Err(_)) => Err(wrong(&standing)),
         }
     }
 

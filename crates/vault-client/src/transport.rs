@@ -73,6 +73,11 @@ pub enum TransportError {
         /// How long to wait, if the vault said so.
         retry_after: Option<Duration>,
     },
+    /// The core could not open the request.
+    #[error(
+        "the vault could not open the request: the account's name is not the one that the login belongs to, or the vault's keys have changed"
+    )]
+    Unreadable,
     /// The vault answers that it cannot serve now.
     #[error("the vault is not in service at the moment")]
     Unavailable,
@@ -103,9 +108,11 @@ impl TransportError {
             Self::Unreachable | Self::TimedOut | Self::Busy { .. } | Self::Unavailable => {
                 Remedy::RetryLater
             }
-            Self::Denied | Self::NotAVault { .. } | Self::TooLong | Self::Unprotected => {
-                Remedy::AskUser
-            }
+            Self::Denied
+            | Self::Unreadable
+            | Self::NotAVault { .. }
+            | Self::TooLong
+            | Self::Unprotected => Remedy::AskUser,
             Self::Setup => Remedy::Stop,
         }
     }
