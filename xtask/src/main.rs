@@ -33,7 +33,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Checks what the architecture means; prints what is wrong and where.
-    Tidy,
+    Tidy(tidy::Options),
     /// Makes a believable chat store, or lets a day pass over one.
     Corpus(corpus::Options),
     /// Measures, beside the programs that people use today.
@@ -51,7 +51,7 @@ enum Bench {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
-        Task::Tidy => tidy::run(),
+        Task::Tidy(options) => tidy::run(&options),
         Task::Corpus(options) => corpus::run(&options),
         Task::Bench {
             what: Bench::Engine(options),

@@ -10,8 +10,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::Args;
 
 use crate::workspace;
+
+/// What to show beside what is wrong.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Print where each promise is kept and guarded.
+    #[arg(long)]
+    places: bool,
+}
 
 /// A file of the repository that holds text.
 #[derive(Debug)]
@@ -50,7 +59,7 @@ impl Fault {
     }
 }
 
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let root = crate::root();
     let pages = pages(&root)?;
     let mut faults = layers::check(&root)?;
@@ -61,14 +70,22 @@ pub(crate) fn run() -> anyhow::Result<()> {
         .iter()
         .find(|page| page.path == Path::new("PROMISES.md"))
         .context("PROMISES.md is missing")?;
-    let (kept, broken) = promises::check(&promises.content, &pages);
-    faults.extend(broken);
+    let promises = promises::find(&promises.content, &pages);
+    if options.places {
+        for promise in &promises {
+            println!("{}", promise.number);
+            println!("  code:  {}", promise.code.join("\n         "));
+            println!("  tests: {}", promise.tests.join("\n         "));
+        }
+    }
+    faults.extend(promises::check(&promises));
     for fault in &faults {
         println!("{}: {}", fault.place, fault.what);
     }
     if !faults.is_empty() {
         bail!("{} faults", faults.len());
     }
+    let kept = promises::kept(&promises);
     println!(
         "tidy: {} files, {kept} promises named by code and by a test",
         pages.len()

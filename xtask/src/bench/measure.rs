@@ -155,3 +155,33 @@ impl Stored {
         Ok(stored)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_measured_and_a_failing_one_is_told() {
+        let bench = tempfile::tempdir().unwrap();
+        let places = Places::new(bench.path(), bench.path(), "sh");
+        places.clear().unwrap();
+        let shell = |script: &str| Run {
+            program: "sh".into(),
+            arguments: vec!["-c".to_owned(), script.to_owned()],
+            environment: Vec::new(),
+            folder: places.folder.clone(),
+            flush: Some(places.folder.clone()),
+        };
+        let cost = run(
+            &shell("head -c 1000 /dev/zero > repository/a; sleep 0.1"),
+            &places,
+        )
+        .unwrap();
+        assert!(cost.wall >= Duration::from_millis(100));
+        assert!(cost.anonymous > 0);
+        let stored = Stored::of(&places.repository).unwrap();
+        assert_eq!((stored.bytes, stored.objects), (1_000, 1));
+        let told = run(&shell("echo the disk is full >&2; exit 3"), &places).unwrap_err();
+        assert!(told.to_string().contains("the disk is full"), "{told}");
+    }
+}

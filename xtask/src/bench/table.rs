@@ -99,3 +99,27 @@ fn day(cost: &Cost, bytes: u64) -> String {
 fn dash() -> String {
     "-".to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(millis: u64) -> Cost {
+        Cost {
+            wall: Duration::from_millis(millis),
+            user: Duration::ZERO,
+            anonymous: 3 << 20,
+        }
+    }
+
+    #[test]
+    fn medians_and_ratios_are_of_the_middle_run() {
+        let ours = [cost(900), cost(100), cost(300)];
+        let theirs = [cost(200), cost(200), cost(9_000)];
+        assert_eq!(seconds(median(&ours, |cost| cost.wall)), "0.30");
+        assert_eq!(times(ratio(&ours, &theirs)), "1.50");
+        assert_eq!(times(ratio(&ours, &[])), "-");
+        assert_eq!(peak(&ours), "3");
+        assert_eq!(mib(1_572_864), "1.5 MiB");
+    }
+}

@@ -7,24 +7,52 @@
 use super::source::{is_test_file, tests_begin};
 use super::{Fault, Page};
 
-/// Returns how many promises are kept, and what is wrong.
-pub(super) fn check(table: &str, pages: &[Page]) -> (usize, Vec<Fault>) {
+/// A promise of the table, and where it is named.
+#[derive(Debug)]
+pub(super) struct Promise<'a> {
+    pub(super) number: &'a str,
+    status: &'a str,
+    /// Places in code, as `path:line`.
+    pub(super) code: Vec<String>,
+    /// Places in tests.
+    pub(super) tests: Vec<String>,
+}
+
+/// Every promise of the table.
+pub(super) fn find<'a>(table: &'a str, pages: &[Page]) -> Vec<Promise<'a>> {
+    let rows = table.lines().filter_map(row);
+    rows.map(|(number, status)| {
+        let (code, tests) = places(number, pages);
+        Promise {
+            number,
+            status,
+            code,
+            tests,
+        }
+    })
+    .collect()
+}
+
+/// Returns what is wrong.
+pub(super) fn check(promises: &[Promise<'_>]) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let mut kept = 0_usize;
-    let rows: Vec<(&str, &str)> = table.lines().filter_map(row).collect();
-    if rows.is_empty() {
+    if promises.is_empty() {
         faults.push(Fault::new("PROMISES.md", "no table of promises"));
     }
-    for (number, status) in rows {
-        match status {
+    for Promise {
+        number,
+        status,
+        code,
+        tests,
+    } in promises
+    {
+        match *status {
             "later" => {}
             "kept" => {
-                kept = kept.saturating_add(1);
-                let (code, test) = places(number, pages);
-                if !code {
+                if code.is_empty() {
                     faults.push(Fault::new("PROMISES.md", format!("no code names {number}")));
                 }
-                if !test {
+                if tests.is_empty() {
                     faults.push(Fault::new("PROMISES.md", format!("no test names {number}")));
                 }
             }
@@ -34,7 +62,15 @@ pub(super) fn check(table: &str, pages: &[Page]) -> (usize, Vec<Fault>) {
             )),
         }
     }
-    (kept, faults)
+    faults
+}
+
+/// How many promises are kept.
+pub(super) fn kept(promises: &[Promise<'_>]) -> usize {
+    promises
+        .iter()
+        .filter(|promise| promise.status == "kept")
+        .count()
 }
 
 /// The number and status of a row of the table.
@@ -49,26 +85,29 @@ fn row(line: &str) -> Option<(&str, &str)> {
     (is_number("VAULT-") || is_number("BACKUP-")).then_some((number, cells.next()?))
 }
 
-/// Whether some code names the promise, and whether some test does.
-fn places(number: &str, pages: &[Page]) -> (bool, bool) {
-    let (mut code, mut test) = (false, false);
-    for page in pages.iter().filter(|page| page.is("rs")) {
+/// Where code names the promise, and where tests do.
+fn places(number: &str, pages: &[Page]) -> (Vec<String>, Vec<String>) {
+    let (mut code, mut tests) = (Vec::new(), Vec::new());
+    // This tool's own tests name promises without guarding any.
+    let of_the_house = |page: &&Page| page.is("rs") && !page.path.starts_with("xtask");
+    for page in pages.iter().filter(of_the_house) {
         let split = if is_test_file(&page.path) {
             0
         } else {
             tests_begin(&page.content)
         };
-        for (line, content) in page.content.lines().enumerate() {
+        for (line, content) in (1..).zip(page.content.lines()) {
             if names(content, number) {
-                if line >= split {
-                    test = true;
+                let place = format!("{}:{line}", page.path.display());
+                if line > split {
+                    tests.push(place);
                 } else if page.path.starts_with("crates") {
-                    code = true;
+                    code.push(place);
                 }
             }
         }
     }
-    (code, test)
+    (code, tests)
 }
 
 /// Whether the line holds the number itself, not one that begins with it.
@@ -101,14 +140,28 @@ mod tests {
         };
         let wrong = || page("crates/a/tests/a.rs", "// VAULT-12\n");
         let test = || page("crates/a/tests/b.rs", "/// Guards VAULT-1.\n#[test]\n");
+        let faults = |pages: &[Page]| check(&find(table, pages));
         assert_eq!(
-            check(table, &[code(), wrong()]),
-            (1, vec![Fault::new("PROMISES.md", "no test names VAULT-1")])
+            faults(&[code(), wrong()]),
+            [Fault::new("PROMISES.md", "no test names VAULT-1")]
         );
         assert_eq!(
-            check(table, &[test()]),
-            (1, vec![Fault::new("PROMISES.md", "no code names VAULT-1")])
+            faults(&[test()]),
+            [Fault::new("PROMISES.md", "no code names VAULT-1")]
         );
-        assert_eq!(check(table, &[code(), test()]), (1, vec![]));
+        let pages = [code(), test()];
+        assert_eq!(faults(&pages), []);
+        let [first, later] = &find(table, &pages)[..] else {
+            panic!()
+        };
+        assert_eq!(
+            (
+                first.code.len(),
+                first.tests.len(),
+                kept(&find(table, &pages))
+            ),
+            (1, 1, 1)
+        );
+        assert_eq!((later.number, later.code.len()), ("BACKUP-6", 0));
     }
 }
