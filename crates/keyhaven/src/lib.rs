@@ -7,3 +7,4 @@ mod files;
 pub mod home;
 pub mod keystore;
 pub mod progress;
+pub mod recovery;

@@ -85,7 +85,7 @@ pub use keyhaven_wire::bundle::{
 };
 pub use keyhaven_wire::device::DeviceSecret;
 pub use keyhaven_wire::message::{
-    AccountError, AccountName, AttemptSeen, ChangedBy, DeviceKey, DigestBytes, Freshness,
+    AccountError, AccountName, AttemptSeen, ChangedBy, DeviceKey, DigestBytes, FleetId, Freshness,
     Generation, HostTime, Line, Owner, RecordState, Standing, Totals, Verdict, Wait,
 };
 pub use keyhaven_wire::opaque::Cost;
