@@ -22,6 +22,8 @@
 mod node;
 mod partial;
 mod proof;
+#[cfg(test)]
+mod tests;
 
 use keyhaven_wire::message::LeafIndex;
 

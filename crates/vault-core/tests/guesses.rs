@@ -1,10 +1,5 @@
 //! The guess budget, through the sealed channel and the real core: VAULT-1, VAULT-3.
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "tests count with small numbers"
-)]
-
 use keyhaven_testkit::vault::{Answered, Person, VaultWorld};
 use keyhaven_vault_core::Policy;
 use keyhaven_wire::message::{
@@ -25,14 +20,9 @@ fn registered(seed: u64) -> (VaultWorld, Person) {
 
 /// A wrong guess, all the way; what is left after it.
 fn wrong(world: &mut VaultWorld, person: &Person) -> u8 {
-    let reply = person.recover_with_device(world, WRONG).unwrap_err();
-    reply.standing.guesses_left
-}
-
-fn denial(outcome: &Outcome) -> Option<Denial> {
-    match outcome {
-        Outcome::Denied(denial) => Some(*denial),
-        _ => None,
+    match person.recover_with_device(world, WRONG) {
+        Ok(recovered) => recovered.standing.guesses_left,
+        Err(reply) => reply.standing.guesses_left,
     }
 }
 
@@ -70,11 +60,11 @@ fn the_wrong_tenth_guess_destroys_the_record() {
         wrong(&mut world, &person);
     }
     let reply = person.recover_with_device(&mut world, WRONG).unwrap_err();
-    assert_eq!(denial(&reply.outcome), Some(Denial::Destroyed));
+    assert_eq!(reply.outcome.denial(), Some(Denial::Destroyed));
     assert_eq!(reply.standing.state, RecordState::Destroyed);
 
     let reply = person.recover_with_device(&mut world, RIGHT).unwrap_err();
-    assert_eq!(denial(&reply.outcome), Some(Denial::Destroyed));
+    assert_eq!(reply.outcome.denial(), Some(Denial::Destroyed));
 }
 
 /// VAULT-4: an eleventh KE1 destroys the record although the tenth was never finished, and the
@@ -89,12 +79,12 @@ fn an_eleventh_guess_destroys_the_record_and_the_tenth_comes_too_late() {
     let tenth = person.answer(&mut world, &tenth).unwrap();
     let eleventh = person.try_with_device(&mut world, RIGHT);
     let reply = person.answer(&mut world, &eleventh).unwrap_err();
-    assert_eq!(denial(&reply.outcome), Some(Denial::Destroyed));
+    assert_eq!(reply.outcome.denial(), Some(Denial::Destroyed));
 
     let reply = tenth
         .open(&person.send(&mut world, &tenth.step2))
         .unwrap_err();
-    assert_eq!(denial(&reply.outcome), Some(Denial::Destroyed));
+    assert_eq!(reply.outcome.denial(), Some(Denial::Destroyed));
 }
 
 /// VAULT-1: no way of asking gets an eleventh answer.
@@ -215,7 +205,7 @@ fn the_lifetime_cap_holds_until_a_device_lifts_it() {
         let _ = person.recover(&mut world, RIGHT);
     }
     let reply = person.recover_with_device(&mut world, RIGHT).unwrap_err();
-    assert_eq!(denial(&reply.outcome), Some(Denial::CapReached));
+    assert_eq!(reply.outcome.denial(), Some(Denial::CapReached));
     assert_eq!(reply.standing.wrong_since_lift, 12);
 
     let reply = person.change(&mut world, Action::LiftCap);
@@ -233,7 +223,7 @@ fn the_last_three_guesses_need_a_device_or_a_wait() {
     }
     let reply = person.recover(&mut world, RIGHT).unwrap_err();
     let refused = Some(Denial::LastGuessesReserved { until: None });
-    assert_eq!(denial(&reply.outcome), refused);
+    assert_eq!(reply.outcome.denial(), refused);
     assert_eq!(reply.standing.guesses_left, 3);
 
     let begin = Request::BeginWait {
@@ -244,7 +234,7 @@ fn the_last_three_guesses_need_a_device_or_a_wait() {
     };
     let reply = person.recover(&mut world, RIGHT).unwrap_err();
     let waiting = Some(Denial::LastGuessesReserved { until: Some(until) });
-    assert_eq!(denial(&reply.outcome), waiting);
+    assert_eq!(reply.outcome.denial(), waiting);
 
     world.pass(Policy::DEFAULT.wait_seconds);
     let recovered = person.recover(&mut world, RIGHT).unwrap();
@@ -268,7 +258,7 @@ fn a_device_cancels_a_wait_twice_at_most() {
     }
     person.ask(&mut world, &begin);
     let reply = person.change(&mut world, Action::CancelWait(Wait::FreshStart));
-    assert_eq!(denial(&reply.outcome), Some(Denial::CancelsSpent));
+    assert_eq!(reply.outcome.denial(), Some(Denial::CancelsSpent));
 
     // A proven password ends the wait, and lets the owner cancel again.
     person.recover(&mut world, RIGHT).unwrap();
@@ -288,7 +278,7 @@ fn a_fresh_start_begins_a_new_line_after_its_wait() {
     let too_early = stranger.prepare(&mut world, "another", 7, fresh);
     let reply = stranger.arm(&mut world, &too_early);
     let refused = Some(Denial::WaitNotOver { until: None });
-    assert_eq!(denial(&reply.outcome), refused);
+    assert_eq!(reply.outcome.denial(), refused);
 
     let begin = Request::BeginWait {
         wait: Wait::FreshStart,
@@ -305,7 +295,7 @@ fn a_fresh_start_begins_a_new_line_after_its_wait() {
 
     // The old line's password and device are worth nothing in the new one.
     let reply = person.owner_standing(&mut world);
-    assert_eq!(denial(&reply.outcome), Some(Denial::DeviceNotListed));
+    assert_eq!(reply.outcome.denial(), Some(Denial::DeviceNotListed));
     let reply = person.recover(&mut world, RIGHT).unwrap_err();
     assert_eq!(reply.outcome, Outcome::WrongPassword);
 }
@@ -352,7 +342,7 @@ fn a_destroyed_record_lives_again_only_by_a_device_and_another_password() {
         person.by_device(PasswordClaim::MayBeSame, id, finish)
     });
     let reply = person.arm(&mut world, &same);
-    assert_eq!(denial(&reply.outcome), Some(Denial::NoGuessesLeft));
+    assert_eq!(reply.outcome.denial(), Some(Denial::NoGuessesLeft));
 
     let other = person.prepare(&mut world, "quite another one", 3, |person, id, finish| {
         person.by_device(PasswordClaim::Different, id, finish)

@@ -21,6 +21,13 @@ impl MultiProof {
         Self { parts }
     }
 
+    /// Its parts.
+    pub fn parts(&self) -> impl Iterator<Item = (NodeKey, &[u8])> {
+        self.parts
+            .iter()
+            .map(|(key, bytes)| (*key, bytes.as_slice()))
+    }
+
     pub(crate) fn part(&self, key: &NodeKey) -> Option<&[u8]> {
         self.parts.get(key).map(Vec::as_slice)
     }

@@ -86,6 +86,18 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Why it was refused, if it was.
+    #[must_use]
+    pub const fn denial(&self) -> Option<Denial> {
+        if let Self::Denied(denial) = self {
+            Some(*denial)
+        } else {
+            None
+        }
+    }
+}
+
 /// Why a request was refused. The host never learns which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Denial {
