@@ -7,8 +7,8 @@ use std::path::Path;
 
 use keyhaven_secrets::Remedy;
 
+use crate::item::{SkipReason, open_listed};
 use crate::stat::{Stat, now_ns};
-use crate::walk::{SkipReason, open_listed};
 
 /// Why a file was not read as one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +59,7 @@ impl From<SkipReason> for FileError {
             | SkipReason::UnknownType
             | SkipReason::TooDeep
             | SkipReason::OtherDevice
+            | SkipReason::InUse
             | SkipReason::Excluded => Self::Vanished,
         }
     }

@@ -2,10 +2,14 @@
 mod claim;
 mod database;
 mod file;
+mod folder;
 pub mod guard;
+mod item;
 mod key;
+mod leveldb;
 mod lock;
 mod names;
+mod profile;
 mod sniff;
 mod stat;
 mod walk;
@@ -15,7 +19,9 @@ pub use database::{
     PageSize, PageSource, Patience, ReadBy, Signature, read_opaque,
 };
 pub use file::{FileError, StableFile, read_stable};
+pub use item::{Item, Regular, SkipReason};
 pub use key::{NotAPathKey, PathKey};
+pub use profile::{Detection, Opening, Profile};
 pub use sniff::Content;
 pub use stat::{Stat, UNSETTLED, now_ns};
-pub use walk::{Item, Regular, Rules, SkipReason, Walk, WalkError, walk};
+pub use walk::{Rules, Walk, WalkError, walk};

@@ -29,6 +29,8 @@ const SHARED: Range = Range {
 };
 /// In the log's index file: shared by every live connection.
 const LIVE: Range = Range { start: 128, len: 1 };
+/// A length of zero reaches to the end of the file, however far that is.
+const WHOLE: Range = Range { start: 0, len: 0 };
 
 /// How long between two tries to get a lock.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -78,6 +80,11 @@ pub(crate) fn is_reserved(file: &File) -> io::Result<bool> {
 /// Whether a connection lives that uses the log, told by the log's index file.
 pub(crate) fn has_live_connection(index: &File) -> io::Result<bool> {
     is_locked(index, LIVE)
+}
+
+/// Whether a program holds a lock on any byte of a file.
+pub(crate) fn is_locked_anywhere(file: &File) -> io::Result<bool> {
+    is_locked(file, WHOLE)
 }
 
 enum Kind {

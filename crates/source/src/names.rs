@@ -38,6 +38,15 @@ impl Names {
             .is_ok()
     }
 
+    pub(crate) fn has_prefix(&self, prefix: &[u8]) -> bool {
+        let at = self
+            .spans
+            .partition_point(|span| slice(&self.bytes, *span) < prefix);
+        self.spans
+            .get(at)
+            .is_some_and(|span| slice(&self.bytes, *span).starts_with(prefix))
+    }
+
     /// Whether any name looks like a database's log, index or journal.
     pub(crate) fn has_companion_names(&self) -> bool {
         self.companions

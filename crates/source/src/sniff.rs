@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::database::header::{Header, MAGIC};
 use crate::database::wal::WAL_MAGICS;
+use crate::item::{SkipReason, open_listed};
 use crate::stat::Stat;
-use crate::walk::{SkipReason, open_listed};
 
 /// What a regular file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,18 +1,15 @@
 //! The sorted, streaming walk over what is backed up.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
+use rustix::fs::{Mode, OFlags, fstat};
 
+use crate::folder::{Folder, Seen};
+use crate::item::{Item, SkipReason};
 use crate::key::PathKey;
-use crate::names::Names;
-use crate::sniff::{Companions, Content, Siblings};
+use crate::leveldb::LevelDb;
 use crate::stat::Stat;
 
 /// What a walk leaves out, and where it stops.
@@ -37,166 +34,6 @@ impl Default for Rules {
             supplied: BTreeSet::new(),
             stay_on_device: false,
             depth_max: 128,
-        }
-    }
-}
-
-/// One item of a walk.
-#[derive(Debug)]
-pub enum Item {
-    /// A file or a database: [`Regular::content`] tells which.
-    Regular(Regular),
-    /// A folder. What it holds follows.
-    Dir {
-        /// Where it stands.
-        key: PathKey,
-        /// What the file system says about it.
-        stat: Stat,
-    },
-    /// A symbolic link. It is never followed.
-    Symlink {
-        /// Where it stands.
-        key: PathKey,
-        /// What the file system says about it.
-        stat: Stat,
-        /// What it points to, as it is written in the link.
-        target: OsString,
-    },
-    /// Something that is not backed up. When it is a folder, nothing below it was seen: what an
-    /// earlier backup knows there is not gone, it is unknown.
-    Skipped {
-        /// Where it stands.
-        key: PathKey,
-        /// Why.
-        reason: SkipReason,
-    },
-}
-
-impl Item {
-    /// Where the item stands.
-    #[must_use]
-    pub fn key(&self) -> &PathKey {
-        match self {
-            Self::Regular(regular) => &regular.key,
-            Self::Dir { key, .. } | Self::Symlink { key, .. } | Self::Skipped { key, .. } => key,
-        }
-    }
-}
-
-/// Why an item is not backed up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SkipReason {
-    /// A named pipe holds no content.
-    #[error("is a named pipe")]
-    Pipe,
-    /// A socket holds no content.
-    #[error("is a socket")]
-    Socket,
-    /// A device is not content of this folder.
-    #[error("is a device")]
-    Device,
-    /// The file system names a type that is not known here.
-    #[error("is of an unknown type")]
-    UnknownType,
-    /// It was listed and gone a moment later.
-    #[error("vanished while it was looked at")]
-    Vanished,
-    /// It was replaced by something else between two looks.
-    #[error("was replaced while it was looked at")]
-    Replaced,
-    /// We may not read it.
-    #[error("may not be read")]
-    Denied,
-    /// The disk or the file system failed.
-    #[error("could not be read ({0})")]
-    Io(io::ErrorKind),
-    /// Folders nest deeper than the rules allow.
-    #[error("nests deeper than the limit")]
-    TooDeep,
-    /// Another file system is mounted there and the rules say to stay.
-    #[error("is on another file system")]
-    OtherDevice,
-    /// The rules leave it out.
-    #[error("is left out by the rules")]
-    Excluded,
-}
-
-impl SkipReason {
-    pub(crate) fn from_io(error: &io::Error) -> Self {
-        // `O_NOFOLLOW` on what has become a link, `O_DIRECTORY` on what is no folder any more.
-        if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
-            return Self::Replaced;
-        }
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "the standard library's enum grows"
-        )]
-        match error.kind() {
-            io::ErrorKind::NotFound => Self::Vanished,
-            io::ErrorKind::PermissionDenied => Self::Denied,
-            io::ErrorKind::NotADirectory => Self::Replaced,
-            kind => Self::Io(kind),
-        }
-    }
-}
-
-/// A file or a database, not yet told apart.
-#[derive(Debug)]
-pub struct Regular {
-    key: PathKey,
-    stat: Stat,
-    path: PathBuf,
-    companions: Companions,
-    known: Option<Content>,
-}
-
-impl Regular {
-    /// Where it stands.
-    #[must_use]
-    pub fn key(&self) -> &PathKey {
-        &self.key
-    }
-
-    /// What the file system says about it. For a database this is the main file alone.
-    #[must_use]
-    pub fn stat(&self) -> &Stat {
-        &self.stat
-    }
-
-    /// Where it can be opened.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether a file stands beside it that is named like a database's log, index or journal.
-    #[must_use]
-    pub fn has_companions(&self) -> bool {
-        self.companions.any()
-    }
-
-    /// Whether it is certainly the plain file with these attributes that an earlier backup read.
-    /// This opens nothing, and so costs nothing in a folder of 200,000 photos.
-    ///
-    /// A database is never told by this: a commit to its log leaves the main file untouched.
-    #[must_use]
-    pub fn is_unchanged_plain_file(&self, earlier: &Stat) -> bool {
-        !matches!(
-            self.known,
-            Some(Content::Database | Content::Opaque | Content::Supplied)
-        ) && !self.has_companions()
-            && self.stat.is_unchanged_since(earlier)
-    }
-
-    /// What it is, told by its content: this opens the file, reads its first bytes and closes it.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is not what was listed any more.
-    pub fn content(&self) -> Result<Content, SkipReason> {
-        match self.known {
-            Some(content) => Ok(content),
-            None => crate::sniff::sniff(&self.path, &self.stat, self.companions),
         }
     }
 }
@@ -255,7 +92,7 @@ pub fn walk(root: &Path, rules: &Rules) -> Result<Walk, WalkError> {
     let error = |error: rustix::io::Errno| WalkError::from_io(&error.into());
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = rustix::fs::open(root, flags, Mode::empty()).map_err(error)?;
-    let stat = Stat::from(&rustix::fs::fstat(&fd).map_err(error)?);
+    let stat = Stat::from(&fstat(&fd).map_err(error)?);
     let folder = Folder::list(fd, None, root.to_owned()).map_err(|reason| {
         if let SkipReason::Io(kind) = reason {
             WalkError::Io(kind)
@@ -263,11 +100,14 @@ pub fn walk(root: &Path, rules: &Rules) -> Result<Walk, WalkError> {
             WalkError::Denied
         }
     })?;
-    Ok(Walk {
+    let mut walk = Walk {
         rules: rules.clone(),
         device: stat.device,
-        folders: vec![folder],
-    })
+        folders: Vec::new(),
+        leveldbs: Vec::new(),
+    };
+    walk.go_into(folder);
+    Ok(walk)
 }
 
 /// A walk under way: see [`walk`].
@@ -276,6 +116,28 @@ pub struct Walk {
     rules: Rules,
     device: u64,
     folders: Vec<Folder>,
+    leveldbs: Vec<LevelDb>,
+}
+
+impl Walk {
+    /// The folders whose files were given but do not belong together, because a program opened the
+    /// database that they make up (LevelDB) since they were listed. Ask once everything is read:
+    /// what was read below these is not one state, and is to be reported as pending.
+    ///
+    /// The root itself, if it is one, is named by no key.
+    #[must_use]
+    pub fn disturbed(&self) -> Vec<Option<PathKey>> {
+        self.leveldbs
+            .iter()
+            .filter(|leveldb| leveldb.is_quiet && !leveldb.stayed_quiet())
+            .map(|leveldb| leveldb.key.clone())
+            .collect()
+    }
+
+    fn go_into(&mut self, folder: Folder) {
+        self.leveldbs.extend(folder.leveldb.clone());
+        self.folders.push(folder);
+    }
 }
 
 impl Iterator for Walk {
@@ -318,7 +180,7 @@ impl Iterator for Walk {
                     }
                     return Some(match folder.enter(&name, &key, &stat) {
                         Ok(below) => {
-                            self.folders.push(below);
+                            self.go_into(below);
                             Item::Dir { key, stat }
                         }
                         Err(reason) => Item::Skipped { key, reason },
@@ -327,146 +189,5 @@ impl Iterator for Walk {
                 Err(reason) => return Some(Item::Skipped { key, reason }),
             }
         }
-    }
-}
-
-/// What stands under one name.
-enum Seen {
-    Regular(Regular),
-    Dir(Stat),
-    Symlink(Stat, OsString),
-    /// A log, index or journal: part of the database beside it.
-    Companion,
-}
-
-/// A folder that is being walked.
-#[derive(Debug)]
-struct Folder {
-    fd: OwnedFd,
-    key: Option<PathKey>,
-    path: PathBuf,
-    names: Names,
-    /// The databases of this folder that have companions, so that those can be told.
-    databases: BTreeSet<Vec<u8>>,
-}
-
-impl Folder {
-    fn list(fd: OwnedFd, key: Option<PathKey>, path: PathBuf) -> Result<Self, SkipReason> {
-        let names = read_names(&fd).map_err(|error| SkipReason::from_io(&error.into()))?;
-        Ok(Self {
-            fd,
-            key,
-            path,
-            names,
-            databases: BTreeSet::new(),
-        })
-    }
-
-    fn enter(&self, name: &[u8], key: &PathKey, stat: &Stat) -> Result<Self, SkipReason> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let reason = |error: rustix::io::Errno| SkipReason::from_io(&error.into());
-        let fd = openat(&self.fd, name, flags, Mode::empty()).map_err(reason)?;
-        let opened = Stat::from(&rustix::fs::fstat(&fd).map_err(reason)?);
-        if !opened.is_same_file(stat) {
-            return Err(SkipReason::Replaced);
-        }
-        Self::list(
-            fd,
-            Some(key.clone()),
-            self.path.join(OsStr::from_bytes(name)),
-        )
-    }
-
-    fn look(&mut self, name: &[u8], key: &PathKey, rules: &Rules) -> Result<Seen, SkipReason> {
-        let reason = |error: rustix::io::Errno| SkipReason::from_io(&error.into());
-        let raw = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(reason)?;
-        let stat = Stat::from(&raw);
-        match FileType::from_raw_mode(raw.st_mode) {
-            FileType::RegularFile => self.regular(name, key, stat, rules),
-            FileType::Directory => Ok(Seen::Dir(stat)),
-            FileType::Symlink => {
-                let target = readlinkat(&self.fd, name, Vec::new()).map_err(reason)?;
-                Ok(Seen::Symlink(stat, OsString::from_vec(target.into_bytes())))
-            }
-            FileType::Fifo => Err(SkipReason::Pipe),
-            FileType::Socket => Err(SkipReason::Socket),
-            FileType::CharacterDevice | FileType::BlockDevice => Err(SkipReason::Device),
-            FileType::Unknown => Err(SkipReason::UnknownType),
-        }
-    }
-
-    fn regular(
-        &mut self,
-        name: &[u8],
-        key: &PathKey,
-        stat: Stat,
-        rules: &Rules,
-    ) -> Result<Seen, SkipReason> {
-        if self.is_companion(name) {
-            return Ok(Seen::Companion);
-        }
-        let companions = Companions::of(name, &self.names);
-        let path = self.path.join(OsStr::from_bytes(name));
-        // Only where a companion stands beside it must the content be known now, to tell whether
-        // the companion is an item of its own. That is rare, so that a folder of photos costs none.
-        let known = if rules.supplied.contains(key) {
-            Some(Content::Supplied)
-        } else if companions.any() {
-            Some(crate::sniff::sniff(&path, &stat, companions)?)
-        } else {
-            None
-        };
-        if companions.any() && known.is_some_and(|content| content != Content::File) {
-            self.databases.insert(name.to_vec());
-        }
-        Ok(Seen::Regular(Regular {
-            key: key.clone(),
-            stat,
-            path,
-            companions,
-            known,
-        }))
-    }
-
-    fn is_companion(&self, name: &[u8]) -> bool {
-        crate::sniff::owner_of(name).is_some_and(|owner| self.databases.contains(owner))
-    }
-}
-
-impl Siblings for Names {
-    fn has(&self, name: &[u8]) -> bool {
-        self.contains(name)
-    }
-
-    fn may_have_companions(&self) -> bool {
-        self.has_companion_names()
-    }
-}
-
-fn read_names(fd: &OwnedFd) -> rustix::io::Result<Names> {
-    let mut names = Names::default();
-    for entry in Dir::read_from(fd)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// Opens a regular file for reading and makes sure that it is the one that was listed. Never
-/// follows a link in the last place, and never hangs on a pipe that has taken the file's place.
-pub(crate) fn open_listed(path: &Path, listed: &Stat) -> Result<File, SkipReason> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let reason = |error: rustix::io::Errno| SkipReason::from_io(&error.into());
-    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(reason)?;
-    let raw = rustix::fs::fstat(&fd).map_err(reason)?;
-    let is_file = FileType::from_raw_mode(raw.st_mode) == FileType::RegularFile;
-    if is_file && Stat::from(&raw).is_same_file(listed) {
-        Ok(File::from(fd))
-    } else {
-        Err(SkipReason::Replaced)
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use keyhaven_secrets::Remedy;
 
-use crate::walk::SkipReason;
+use crate::item::SkipReason;
 
 /// Why no committed state of a database could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +99,7 @@ impl DatabaseError {
             | SkipReason::UnknownType
             | SkipReason::TooDeep
             | SkipReason::OtherDevice
+            | SkipReason::InUse
             | SkipReason::Excluded => Self::Vanished,
         }
     }

@@ -11,10 +11,10 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, statat};
 use crate::claim::Claim;
 use crate::database::header::{HEADER_BYTES, Header};
 use crate::database::{DatabaseError, Patience};
+use crate::item::open_listed;
 use crate::lock::{self, SharedLock};
 use crate::sniff::companion_path;
 use crate::stat::{Stat, now_ns};
-use crate::walk::open_listed;
 
 /// Longer than the granularity of time stamps.
 pub(crate) const SETTLE: Duration = Duration::from_millis(80);

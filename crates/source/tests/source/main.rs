@@ -18,6 +18,7 @@ mod closed;
 mod files;
 mod in_the_way;
 mod peer;
+mod profiles;
 mod read_only;
 mod shapes;
 mod signatures;

@@ -353,3 +353,66 @@ fn a_large_folder_is_walked_in_order() {
     }
     assert_eq!(count, 20_000);
 }
+
+/// A folder that LevelDB keeps, as far as names tell.
+fn leveldb(root: &Path) {
+    fs::create_dir(root.join("db")).unwrap();
+    for name in [
+        "CURRENT",
+        "LOCK",
+        "LOG",
+        "MANIFEST-000001",
+        "000005.ldb",
+        "000003.log",
+    ] {
+        fs::write(root.join("db").join(name), name).unwrap();
+    }
+}
+
+/// BACKUP-1: files that make sense only together are copied while no program has them open.
+#[test]
+fn a_leveldb_is_copied_only_while_nobody_has_it_open() {
+    let folder = tempfile::tempdir().unwrap();
+    leveldb(folder.path());
+    // Just made: a program may be about to go on.
+    assert_eq!(told(folder.path(), &Rules::default())[1].1, "InUse");
+    std::thread::sleep(std::time::Duration::from_millis(70));
+    assert!(
+        told(folder.path(), &Rules::default())[1..]
+            .iter()
+            .all(|(_, word)| word == "File")
+    );
+
+    // LevelDB locks the whole of `LOCK` for as long as it is open.
+    let lock = fs::File::options()
+        .write(true)
+        .open(folder.path().join("db/LOCK"))
+        .unwrap();
+    rustix::fs::fcntl_lock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    let here = told(folder.path(), &Rules::default());
+    assert_eq!(here[0].1, "Dir");
+    // A lock of this very process shows only where locks belong to files.
+    if cfg!(any(target_os = "linux", target_os = "android")) {
+        assert!(
+            here[1..].iter().all(|(_, word)| word == "InUse"),
+            "{here:?}"
+        );
+    }
+}
+
+/// BACKUP-1: a program that opens it after it was listed shows when all is read.
+#[test]
+fn a_leveldb_that_is_opened_meanwhile_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    leveldb(folder.path());
+    std::thread::sleep(std::time::Duration::from_millis(70));
+    let mut walk = walk(folder.path(), &Rules::default()).unwrap();
+    assert_eq!(walk.by_ref().count(), 7);
+    assert_eq!(walk.disturbed(), []);
+    fs::rename(
+        folder.path().join("db/LOG"),
+        folder.path().join("db/LOG.old"),
+    )
+    .unwrap();
+    assert_eq!(walk.disturbed(), [Some(key("db"))]);
+}

@@ -1,0 +1,171 @@
+//! One folder of a walk: its names, and what stands under each.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
+
+use crate::item::{Regular, SkipReason};
+use crate::key::PathKey;
+use crate::leveldb::LevelDb;
+use crate::names::Names;
+use crate::sniff::{Companions, Content, Siblings};
+use crate::stat::Stat;
+use crate::walk::Rules;
+
+/// What stands under one name.
+pub(crate) enum Seen {
+    Regular(Regular),
+    Dir(Stat),
+    Symlink(Stat, OsString),
+    /// A log, index or journal: part of the database beside it.
+    Companion,
+}
+
+/// A folder that is being walked.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    fd: OwnedFd,
+    pub(crate) key: Option<PathKey>,
+    path: PathBuf,
+    pub(crate) names: Names,
+    /// Whether its files belong together in a database that we cannot read.
+    pub(crate) leveldb: Option<LevelDb>,
+    /// The databases of this folder that have companions, so that those can be told.
+    databases: BTreeSet<Vec<u8>>,
+}
+
+impl Folder {
+    pub(crate) fn list(
+        fd: OwnedFd,
+        key: Option<PathKey>,
+        path: PathBuf,
+    ) -> Result<Self, SkipReason> {
+        let reason = |error: rustix::io::Errno| SkipReason::from_io(&error.into());
+        // The stat before the names: what comes or goes after it changes it.
+        let stat = Stat::from(&fstat(&fd).map_err(reason)?);
+        let names = read_names(&fd).map_err(reason)?;
+        let leveldb = LevelDb::recognise(&fd, key.as_ref(), &path, stat, &names);
+        Ok(Self {
+            fd,
+            key,
+            path,
+            names,
+            leveldb,
+            databases: BTreeSet::new(),
+        })
+    }
+
+    pub(crate) fn enter(
+        &self,
+        name: &[u8],
+        key: &PathKey,
+        stat: &Stat,
+    ) -> Result<Self, SkipReason> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let reason = |error: rustix::io::Errno| SkipReason::from_io(&error.into());
+        let fd = openat(&self.fd, name, flags, Mode::empty()).map_err(reason)?;
+        let opened = Stat::from(&rustix::fs::fstat(&fd).map_err(reason)?);
+        if !opened.is_same_file(stat) {
+            return Err(SkipReason::Replaced);
+        }
+        Self::list(
+            fd,
+            Some(key.clone()),
+            self.path.join(OsStr::from_bytes(name)),
+        )
+    }
+
+    pub(crate) fn look(
+        &mut self,
+        name: &[u8],
+        key: &PathKey,
+        rules: &Rules,
+    ) -> Result<Seen, SkipReason> {
+        let reason = |error: rustix::io::Errno| SkipReason::from_io(&error.into());
+        let raw = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(reason)?;
+        let stat = Stat::from(&raw);
+        match FileType::from_raw_mode(raw.st_mode) {
+            FileType::RegularFile => self.regular(name, key, stat, rules),
+            FileType::Directory => Ok(Seen::Dir(stat)),
+            FileType::Symlink => {
+                let target = readlinkat(&self.fd, name, Vec::new()).map_err(reason)?;
+                Ok(Seen::Symlink(stat, OsString::from_vec(target.into_bytes())))
+            }
+            FileType::Fifo => Err(SkipReason::Pipe),
+            FileType::Socket => Err(SkipReason::Socket),
+            FileType::CharacterDevice | FileType::BlockDevice => Err(SkipReason::Device),
+            FileType::Unknown => Err(SkipReason::UnknownType),
+        }
+    }
+
+    fn regular(
+        &mut self,
+        name: &[u8],
+        key: &PathKey,
+        stat: Stat,
+        rules: &Rules,
+    ) -> Result<Seen, SkipReason> {
+        if self.is_companion(name) {
+            return Ok(Seen::Companion);
+        }
+        if self
+            .leveldb
+            .as_ref()
+            .is_some_and(|leveldb| !leveldb.is_quiet)
+        {
+            return Err(SkipReason::InUse);
+        }
+        let companions = Companions::of(name, &self.names);
+        let path = self.path.join(OsStr::from_bytes(name));
+        // Only where a companion stands beside it must the content be known now, to tell whether
+        // the companion is an item of its own. That is rare, so that a folder of photos costs none.
+        let known = if rules.supplied.contains(key) {
+            Some(Content::Supplied)
+        } else if companions.any() {
+            Some(crate::sniff::sniff(&path, &stat, companions)?)
+        } else {
+            None
+        };
+        if companions.any() && known.is_some_and(|content| content != Content::File) {
+            self.databases.insert(name.to_vec());
+        }
+        Ok(Seen::Regular(Regular {
+            key: key.clone(),
+            stat,
+            path,
+            companions,
+            known,
+        }))
+    }
+
+    fn is_companion(&self, name: &[u8]) -> bool {
+        crate::sniff::owner_of(name).is_some_and(|owner| self.databases.contains(owner))
+    }
+}
+
+impl Siblings for Names {
+    fn has(&self, name: &[u8]) -> bool {
+        self.contains(name)
+    }
+
+    fn may_have_companions(&self) -> bool {
+        self.has_companion_names()
+    }
+}
+
+fn read_names(fd: &OwnedFd) -> rustix::io::Result<Names> {
+    let mut names = Names::default();
+    for entry in Dir::read_from(fd)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
