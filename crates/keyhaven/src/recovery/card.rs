@@ -102,27 +102,36 @@ impl RecoveryCard {
     ///
     /// When the QR code cannot be drawn, which fields within their bounds never cause.
     pub fn svg(&self) -> Result<String, CardError> {
-        const WIDTH: u32 = 172;
-        let mut page = Page::new(WIDTH, 64, TITLE);
+        let text = self.text();
+        // What is longer than the card is wide goes on in the next line.
+        let mut lines = Vec::new();
+        for line in text.lines().skip(1) {
+            let letters: Vec<char> = line.chars().collect();
+            lines.extend(letters.chunks(56).map(String::from_iter));
+        }
+        let lines_mm = u32::try_from(lines.len())
+            .unwrap_or(u32::MAX)
+            .saturating_mul(4);
+        let mut page = Page::new(172, lines_mm.saturating_add(32).max(64), TITLE);
         page.text(6, 11, 5.0, Style::Bold, "Keyhaven recovery card");
         page.text(
             6,
             17,
             2.8,
             Style::Plain,
-            "No secret stands here. With the password or the 64 digits it brings the backup back.",
+            "No secret stands here. Together with the password",
         );
-        let mut y = 24;
-        for line in self.text().lines().skip(1) {
-            // What is longer than the card is wide goes on in the next line.
-            let letters: Vec<char> = line.chars().collect();
-            for part in letters.chunks(60) {
-                let part: String = part.iter().collect();
-                page.text(6, y, 2.8, Style::Digits, &part);
-                y = y.saturating_add(4);
-            }
+        page.text(
+            6,
+            21,
+            2.8,
+            Style::Plain,
+            "or the 64 digits it brings the backup back.",
+        );
+        for (y, line) in (28..).step_by(4).zip(&lines) {
+            page.text(6, y, 2.8, Style::Digits, line);
         }
-        page.qr(116, 6, 52, EcLevel::L, self.text().as_bytes())
+        page.qr(116, 6, 52, EcLevel::L, text.as_bytes())
             .map_err(|_| CardError::Drawing)?;
         Ok(page.finish().as_str().to_owned())
     }

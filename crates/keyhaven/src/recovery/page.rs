@@ -12,7 +12,6 @@ pub(super) struct TooMuch;
 /// A page that is being drawn. What stands on it may be a secret, so its text is wiped.
 pub(super) struct Page {
     svg: Zeroizing<String>,
-    height_mm: u32,
 }
 
 impl Page {
@@ -27,7 +26,7 @@ impl Page {
              <rect width=\"{width_mm}\" height=\"{height_mm}\" fill=\"#fff\"/>\n",
             Escaped(title)
         );
-        Self { svg, height_mm }
+        Self { svg }
     }
 
     /// One line of text; `size_mm` is the height of its letters.
@@ -73,18 +72,6 @@ impl Page {
         }
         self.svg.push_str("\"/></svg>\n");
         Ok(())
-    }
-
-    /// A thin line across the page, where a card is cut or folded.
-    pub(super) fn rule(&mut self, y: u32, from: u32, to: u32) {
-        let _ = writeln!(
-            self.svg,
-            "<path d=\"M{from} {y}H{to}\" stroke=\"#888\" stroke-width=\"0.2\"/>"
-        );
-    }
-
-    pub(super) fn height_mm(&self) -> u32 {
-        self.height_mm
     }
 
     pub(super) fn finish(mut self) -> Zeroizing<String> {

@@ -32,10 +32,10 @@ impl RecoverySheet {
             "and without a password or this page nobody can, not even the makers of Keyhaven.",
             "Keep it on paper, away from the devices that are backed up. Do not photograph it.",
         ]) {
-            page.text(20, y, 4.2, Style::Plain, line);
+            page.text(20, y, 3.8, Style::Plain, line);
         }
         for (y, line) in (72..).step_by(12).zip(digits.lines()) {
-            page.text(32, y, 9.5, Style::Digits, &line);
+            page.text(43, y, 10.0, Style::Digits, &line);
         }
         let scanned = digits_for_scanner(key);
         // A quarter of the code may be lost to a fold or a stain (level Q).
@@ -53,9 +53,8 @@ impl RecoverySheet {
             "Only 0-9 and a-f occur; capitals and spaces do not matter; one wrong digit is found.",
             "To check this page without restoring anything: keyhaven key check",
         ]) {
-            page.text(20, y, 4.2, Style::Plain, line);
+            page.text(20, y, 3.8, Style::Plain, line);
         }
-        page.rule(page.height_mm().saturating_sub(20), 20, 190);
         Ok(Self { svg: page.finish() })
     }
 
