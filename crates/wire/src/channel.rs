@@ -23,6 +23,8 @@
 mod client;
 pub mod core;
 mod keys;
+#[cfg(test)]
+mod tests;
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};

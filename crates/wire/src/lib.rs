@@ -70,3 +70,5 @@ pub mod device;
 pub mod message;
 pub mod opaque;
 pub mod release;
+#[cfg(test)]
+mod testing;

@@ -18,6 +18,8 @@ mod ids;
 mod reply;
 mod request;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 pub use ids::{
     AccountError, AccountName, AttemptNumber, ChangeNumber, DEVICES_MAX, DeviceKey, DigestBytes,

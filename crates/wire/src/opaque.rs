@@ -26,6 +26,10 @@ mod cost;
 mod rng;
 pub mod server;
 mod suite;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;
 
 pub use cost::{Cost, CostError};
 

@@ -115,6 +115,14 @@ fn time_bounds_a_bundle_on_both_sides() {
 }
 
 #[test]
+fn an_operator_reads_its_own_bundle_whatever_its_date() {
+    let note = bundle().sign(&operator()).unwrap();
+    assert_eq!(Bundle::own(&note, &operator()), Ok(bundle()));
+    let other = OperatorSecret::from_bytes([8; 32]);
+    assert_eq!(Bundle::own(&note, &other), Err(BundleError::Signature));
+}
+
+#[test]
 fn a_bundle_older_than_one_seen_is_refused() {
     let seen = Seen {
         fleet: bundle().fleet,

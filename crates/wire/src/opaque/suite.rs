@@ -61,24 +61,38 @@ impl Ksf for Stretch {
 
 /// What both sides bind into a login, beside the messages.
 pub(super) struct Bound {
-    client: [u8; 32],
-    server: [u8; 32],
+    client: Option<Vec<u8>>,
+    server: Option<Vec<u8>>,
     context: Vec<u8>,
 }
 
 impl Bound {
     pub(super) fn new(parties: &Parties, cost: &Cost) -> Self {
         Self {
-            client: *parties.leaf.as_bytes(),
-            server: *parties.fleet.as_bytes(),
+            client: Some(parties.leaf.as_bytes().to_vec()),
+            server: Some(parties.fleet.as_bytes().to_vec()),
             context: [CONTEXT_LABEL, &cost.context()].concat(),
+        }
+    }
+
+    /// What one of the RFC's vectors binds.
+    #[cfg(test)]
+    pub(super) fn of_vector(
+        client: Option<Vec<u8>>,
+        server: Option<Vec<u8>>,
+        context: Vec<u8>,
+    ) -> Self {
+        Self {
+            client,
+            server,
+            context,
         }
     }
 
     pub(super) fn identifiers(&self) -> Identifiers<'_> {
         Identifiers {
-            client: Some(&self.client),
-            server: Some(&self.server),
+            client: self.client.as_deref(),
+            server: self.server.as_deref(),
         }
     }
 
