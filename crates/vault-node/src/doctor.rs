@@ -1,19 +1,21 @@
 //! Checks everything that can be checked of a vault at rest.
 
-use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use keyhaven_vault_core::{Entry, NODE_BYTES_MAX, NodeKey};
+use keyhaven_vault_core::{Entry, NodeKey};
 use keyhaven_vault_store::{Index, RedbStore, Snapshot, Store as _, StoreError};
+use keyhaven_wire::message::AccountName;
 use serde::Serialize;
 
 use crate::accounts::AccountsFile;
 use crate::cli::Exit;
 use crate::folder::{Folder, FolderError};
-use crate::machine::{Machine, ResumeError};
+use crate::machine::{CommitError, Machine, ResumeError};
 use crate::operator;
+use crate::os::SystemEntropy;
 
 /// What was checked and what was found, in order.
 #[derive(Debug, Serialize)]
@@ -52,33 +54,71 @@ pub(crate) fn examine(data: &Path) -> Result<Report, DoctorError> {
         checks: Vec::new(),
         worst: Exit::Done,
     };
+    let operator = operator::load(&fleet);
     report.note(
         "operator's key",
         Exit::Damaged,
-        operator::load(&fleet).map(|operator| format!("pin {}", operator.public().pin())),
+        operator.map(|operator| format!("pin {}", operator.public().pin())),
     );
+    let listed = AccountsFile::at(folder.accounts()).list();
+    let accounts: Vec<AccountName> = listed
+        .iter()
+        .flatten()
+        .map(|account| account.name.clone())
+        .collect();
     report.note(
         "accounts",
         Exit::Damaged,
-        AccountsFile::at(folder.accounts())
-            .list()
-            .map(|accounts| format!("{} accounts", accounts.len())),
+        listed.map(|listed| format!("{} in the list", listed.len())),
     );
     // The engine checks the file from end to end as it opens it.
     report.note("store and log", Exit::Damaged, read_store(&fleet.store()));
     // As a start would, with all that it checks: secrets, memory, and that the store's log leads
     // on from what the core remembers.
-    let resumed = Machine::resume(&fleet);
-    let exit = match &resumed {
-        Err(ResumeError::Gone { .. }) => Exit::Gone,
-        Ok(_) | Err(_) => Exit::Damaged,
-    };
-    report.note(
-        "secrets and memory",
-        exit,
-        resumed.map(|machine| format!("the core goes on from entry {}", machine.index())),
-    );
+    match Machine::resume(&fleet) {
+        Ok(mut machine) => {
+            let found = format!("the core goes on from entry {}", machine.index());
+            report.note(
+                "secrets and memory",
+                Exit::Damaged,
+                Ok::<_, Infallible>(found),
+            );
+            let records = read_records(&mut machine, &accounts);
+            report.note("records", Exit::Damaged, records);
+        }
+        Err(error) => {
+            let exit = match &error {
+                ResumeError::Gone { .. } => Exit::Gone,
+                ResumeError::Damaged { .. } | ResumeError::Folder(_) | ResumeError::Store(_) => {
+                    Exit::Damaged
+                }
+            };
+            report.note("secrets and memory", exit, Err(error));
+        }
+    }
     Ok(report)
+}
+
+/// VAULT-4, VAULT-8: the record of every account that is or was in the list, proven against the
+/// core's root and opened.
+fn read_records(machine: &mut Machine, accounts: &[AccountName]) -> Result<String, RecordFault> {
+    let damaged = machine.examine(accounts, &mut SystemEntropy)?;
+    if damaged.is_empty() {
+        return Ok(format!(
+            "{} accounts' records lead to the core's root and open",
+            accounts.len()
+        ));
+    }
+    let names: Vec<&str> = damaged.iter().map(AccountName::as_str).collect();
+    Err(RecordFault::Damaged(names.join(", ")))
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RecordFault {
+    #[error("the store does not hold what the core's root says of: {0}")]
+    Damaged(String),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +131,7 @@ enum StoreFault {
     Chain(Index),
     #[error("the log is empty")]
     Empty,
-    #[error("a node is under no key, or larger than any that a core makes")]
+    #[error("a node is under no key that a core makes")]
     Node,
     #[error("the tree has no root")]
     NoRoot,
@@ -101,13 +141,11 @@ fn read_store(path: &Path) -> Result<String, StoreFault> {
     let store = RedbStore::open(path)?;
     let snapshot = store.snapshot()?;
     let (entries, head) = read_log(&*snapshot)?;
-    let (mut nodes, mut root, mut good) = (BTreeMap::<u8, u64>::new(), false, true);
-    snapshot.for_each_node(&mut |key, value| {
-        let kind = key.first().copied().unwrap_or_default();
-        let count = nodes.entry(kind).or_default();
-        *count = count.saturating_add(1);
+    let (mut nodes, mut root, mut good) = (0_u64, false, true);
+    snapshot.for_each_node(&mut |key, _| {
+        nodes = nodes.saturating_add(1);
         root |= key == NodeKey::root().as_bytes();
-        good &= key.len() == NodeKey::BYTES && value.len() <= NODE_BYTES_MAX;
+        good &= key.len() == NodeKey::BYTES;
         ControlFlow::Continue(())
     })?;
     if !root {
@@ -116,7 +154,6 @@ fn read_store(path: &Path) -> Result<String, StoreFault> {
     if !good {
         return Err(StoreFault::Node);
     }
-    let nodes: u64 = nodes.values().copied().fold(0, u64::saturating_add);
     Ok(format!(
         "{entries} entries up to {head}, chained; {nodes} nodes"
     ))

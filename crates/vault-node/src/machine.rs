@@ -23,7 +23,8 @@ use keyhaven_vault_store::{
     AppendError, Index, LogEntry, RedbStore, Settled, Step, Store as _, StoreError,
     append_or_read_back,
 };
-use keyhaven_wire::message::HostTime;
+use keyhaven_wire::channel::{self, ChannelError};
+use keyhaven_wire::message::{AccountName, HostTime, LeafIndex, Request};
 
 use crate::folder::{self, Fleet, Folder, FolderError};
 use crate::operator::{self, Facts, OperatorError};
@@ -113,6 +114,9 @@ pub enum CommitError {
     /// The entry could not be appended, or it is not known whether it was.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// A question to the core could not be sealed: a bug of ours.
+    #[error("the core cannot be asked: {0}")]
+    Question(#[source] ChannelError),
     /// Another entry stands in the store: something else writes to it.
     #[error("another entry was appended to the store behind this vault's back")]
     Raced,
@@ -209,6 +213,36 @@ impl Machine {
             answers.push(answer.unwrap_or(Answered::Damaged));
         }
         Ok(answers)
+    }
+
+    /// Opens the record of every account, without changing anything, and returns the accounts whose
+    /// record the store does not hold as the core's root says.
+    pub(crate) fn examine(
+        &mut self,
+        accounts: &[AccountName],
+        entropy: &mut dyn Entropy,
+    ) -> Result<Vec<AccountName>, CommitError> {
+        let mut damaged = Vec::new();
+        for account in accounts {
+            // A question about the account's standing makes the core prove and open its record.
+            // What the core proposes for it is abandoned, and its answer with it.
+            let fleet = self.core.fleet();
+            let leaf = LeafIndex::of(&fleet, account);
+            let question = Request::Status { device: None };
+            let key = *self.core.channel_key();
+            let sealed = channel::seal_first(&fleet, &key, &leaf, &question, entropy);
+            let (request, _) = sealed.map_err(CommitError::Question)?;
+            let touch = Touch {
+                account: account.clone(),
+                request,
+            };
+            let executed = self.execute(vec![touch], HostTime::new(os::now_seconds()), entropy)?;
+            self.core.abandon();
+            if executed.is_none() {
+                damaged.push(account.clone());
+            }
+        }
+        Ok(damaged)
     }
 
     /// `None` when the store does not hold what the core's root says; nothing was done then.
