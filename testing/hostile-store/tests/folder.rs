@@ -1,4 +1,14 @@
 //! The folder store against the suite, against hostile folders, and against bad places.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test program, helpers included: a failure is a panic"
+)]
 
 mod common;
 

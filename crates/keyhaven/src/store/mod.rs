@@ -168,6 +168,56 @@ pub trait Store: Send + Sync {
     }
 }
 
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
+        (**self).put(path, body)
+    }
+
+    fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
+        (**self).get(path, range)
+    }
+
+    fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
+        (**self).get_into(path, offset, out)
+    }
+
+    fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {
+        (**self).length(path)
+    }
+
+    fn visit(
+        &self,
+        folder: &ObjectFolder,
+        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        (**self).visit(folder, each)
+    }
+
+    fn list(&self, folder: &ObjectFolder) -> Result<Vec<Listed>, StoreError> {
+        (**self).list(folder)
+    }
+
+    fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        (**self).delete(path)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        (**self).flush()
+    }
+
+    fn free_space(&self) -> Result<Option<u64>, StoreError> {
+        (**self).free_space()
+    }
+
+    fn ensure_room(&self, needed: u64) -> Result<(), StoreError> {
+        (**self).ensure_room(needed)
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+}
+
 /// Opens the store at `address`, which must be one: its marker is looked for.
 ///
 /// # Errors

@@ -29,6 +29,9 @@ const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
 /// Objects of a listing that are handed over at a time.
 const LISTED_AT_A_TIME: usize = 1000;
 
+/// A listing's next entry may take this many times as long as an answer: it can lie some pages on.
+const STALLS_PER_ENTRY: u32 = 5;
+
 /// Where a WebDAV server keeps an object until it is whole. Not the name of any object.
 const SPOOL: &str = ".spool";
 
@@ -40,6 +43,8 @@ pub(super) struct Bare {
     operator: Operator,
     place: String,
     kind: Kind,
+    /// How long the next entry of a listing may take.
+    entry_max: Duration,
     called_off: CalledOff,
 }
 
@@ -74,6 +79,7 @@ impl Bare {
             operator: operator.with_context(context),
             place,
             kind,
+            entry_max: patience.stall_max.saturating_mul(STALLS_PER_ENTRY),
             called_off,
         })
     }
@@ -122,6 +128,7 @@ impl Bare {
         let operator = self.operator.clone();
         let (name, during) = (path.to_string(), doing.clone());
         let asked = range.clone();
+        let is_about_range = range.is_some();
         let read = self.run(&doing, async move {
             let read = operator.read_with(&name);
             let read = match asked {
@@ -130,7 +137,8 @@ impl Bare {
             };
             match read.await {
                 Ok(buffer) => Ok(Some(buffer)),
-                Err(error) if error.kind() == ErrorKind::RangeNotSatisfied => Ok(None),
+                // The driver got fewer bytes than it asked for, or none of the range.
+                Err(error) if is_about_range && is_short(&error) => Ok(None),
                 Err(error) => Err(during.fault(&error)),
             }
         })?;
@@ -250,6 +258,7 @@ impl Store for Bare {
         let listing = Listing {
             operator: self.operator.clone(),
             is_flat: self.kind == Kind::S3,
+            entry_max: self.entry_max,
             during: doing.clone(),
             hand_over,
         };
@@ -323,6 +332,7 @@ enum Batch {
 struct Listing {
     operator: Operator,
     is_flat: bool,
+    entry_max: Duration,
     during: Doing,
     hand_over: SyncSender<Batch>,
 }
@@ -354,7 +364,7 @@ impl Listing {
                 other => other.map_err(|error| self.during.fault(&error))?,
             };
             let mut batch = Vec::new();
-            while let Some(entry) = lister.next().await {
+            while let Some(entry) = self.within(lister.next()).await? {
                 let entry = match entry {
                     Err(error) if error.kind() == ErrorKind::NotFound => break,
                     other => other.map_err(|error| self.during.fault(&error))?,
@@ -397,6 +407,14 @@ impl Listing {
         Ok(())
     }
 
+    /// A server may answer every page at once with nothing but the promise of another one: the
+    /// next entry has to come in time, whatever the pages do.
+    async fn within<T>(&self, next: impl Future<Output = T>) -> Result<T, StoreError> {
+        tokio::time::timeout(self.entry_max, next)
+            .await
+            .map_err(|_| unreachable(Outage::TimedOut))
+    }
+
     /// Hands a batch over; tells whether anybody still wants more.
     fn pass_on(&self, batch: &mut Vec<Listed>) -> bool {
         let batch = std::mem::take(batch);
@@ -405,6 +423,13 @@ impl Listing {
         batch.is_empty()
             || tokio::task::block_in_place(|| self.hand_over.send(Batch::Some(batch)).is_ok())
     }
+}
+
+/// Whether the driver says that a range's bytes are not all there. It has no kind of its own for
+/// an answer that is short or long, and none of its other complaints about a read lead further.
+fn is_short(error: &opendal::Error) -> bool {
+    error.kind() == ErrorKind::RangeNotSatisfied
+        || (error.kind() == ErrorKind::Unexpected && std::error::Error::source(error).is_none())
 }
 
 fn operator(

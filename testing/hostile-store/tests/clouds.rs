@@ -1,0 +1,473 @@
+//! The cloud store against real servers, and against rude ones.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test program, helpers included: a failure is a panic"
+)]
+
+mod common;
+#[path = "common/rude.rs"]
+mod rude;
+#[path = "common/servers.rs"]
+mod servers;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use common::path;
+use keyhaven::store::{
+    Body, CalledOff, CloudStore, Credentials, ObjectFolder, ObjectPath, Outage, Patience, Store,
+    StoreAddress, StoreError,
+};
+use keyhaven_hostile_store::conformance;
+use rude::{Answer, Rude};
+use servers::Server;
+
+/// Words that no error, log or description may hold (BACKUP-3).
+const USER: &str = "CANARYUSER";
+const SECRET: &str = "CANARYSECRET";
+/// What a server says in words is not ours to repeat either.
+const GOSSIP: &str = "CANARYGOSSIP";
+
+fn quick() -> Patience {
+    Patience {
+        attempts_max: 4,
+        pause_first: Duration::from_millis(1),
+        pause_max: Duration::from_millis(20),
+        connect_max: Duration::from_secs(5),
+        stall_max: Duration::from_millis(300),
+    }
+}
+
+fn connect(address: &str, patience: Patience) -> CloudStore {
+    let address = StoreAddress::parse(address).unwrap();
+    let credentials = Credentials::new(USER.to_owned(), SECRET.to_owned());
+    CloudStore::connect(&address, Some(&credentials), patience, CalledOff::never()).unwrap()
+}
+
+fn s3_at(server: &str) -> String {
+    format!("s3://bucket/some/folder?endpoint=http://{server}&region=eu-central-1")
+}
+
+fn dav_at(server: &str) -> String {
+    format!("webdav://{server}/my%20backups/phone")
+}
+
+/// Checks that nothing that a person or a log could see holds a secret.
+#[track_caller]
+fn assert_clean(store: &CloudStore, error: &StoreError) {
+    let remedy = error.remedy();
+    let seen = format!(
+        "{error} {error:?} {remedy:?} {store:?} {}",
+        store.describe()
+    );
+    for canary in [USER, SECRET, GOSSIP] {
+        assert!(!seen.contains(canary), "{seen}");
+    }
+}
+
+#[test]
+fn an_s3_server_is_an_honest_store() {
+    let server = Server::s3();
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    write!(
+        stream,
+        "PUT /bucket HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        server.address
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let store = connect(&s3_at(&server.address), Patience::default());
+    conformance::check(&store, &mut tempfile::tempfile().unwrap()).unwrap();
+
+    // More objects than one page of a listing names.
+    for n in 0..1_005_u32 {
+        store
+            .put(
+                &path(&format!("packs/{:02x}/{n:04x}", n % 256)),
+                Body::Bytes(b"x"),
+            )
+            .unwrap();
+    }
+    assert_eq!(store.list(&ObjectFolder::root()).unwrap().len(), 1_005);
+    assert_eq!(
+        store
+            .list(&ObjectFolder::parse("packs/07").unwrap())
+            .unwrap()
+            .len(),
+        4
+    );
+
+    // Two stores in one bucket do not see each other.
+    let other = connect(
+        &s3_at(&server.address).replace("folder", "folder2"),
+        quick(),
+    );
+    assert!(other.list(&ObjectFolder::root()).unwrap().is_empty());
+
+    let absent = connect(&s3_at(&server.address).replace("bucket", "absent"), quick());
+    for error in [
+        absent
+            .put(&path("packs/00/one"), Body::Bytes(b"x"))
+            .unwrap_err(),
+        absent.list(&ObjectFolder::root()).unwrap_err(),
+        absent.get(&path("packs/00/one"), None).unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Missing { .. }), "{error:?}");
+        assert_clean(&absent, &error);
+    }
+}
+
+#[test]
+fn a_webdav_server_is_an_honest_store() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::webdav(home.path(), USER, SECRET);
+    let store = connect(&dav_at(&server.address), Patience::default());
+    conformance::check(&store, &mut tempfile::tempfile().unwrap()).unwrap();
+    store
+        .put(&ObjectPath::marker(), Body::Bytes(b"marker"))
+        .unwrap();
+    // The address's %20 is the folder's space.
+    assert!(home.path().join("my backups/phone/keyhaven").is_file());
+    let spooled = std::fs::read_dir(home.path().join("my backups/phone/.spool")).unwrap();
+    assert_eq!(
+        spooled.count(),
+        0,
+        "what was moved into place left nothing behind"
+    );
+
+    let stranger = Credentials::new(USER.to_owned(), "WRONG".to_owned());
+    let address = StoreAddress::parse(&dav_at(&server.address)).unwrap();
+    for credentials in [Some(&stranger), None] {
+        let store =
+            CloudStore::connect(&address, credentials, quick(), CalledOff::never()).unwrap();
+        for error in [
+            store.get(&ObjectPath::marker(), None).unwrap_err(),
+            store
+                .put(&path("packs/00/one"), Body::Bytes(b"x"))
+                .unwrap_err(),
+            store.list(&ObjectFolder::root()).unwrap_err(),
+            store.delete(&ObjectPath::marker()).unwrap_err(),
+        ] {
+            assert!(matches!(error, StoreError::Denied { .. }), "{error:?}");
+            assert_clean(&store, &error);
+        }
+    }
+}
+
+#[test]
+fn opening_and_creating_tell_a_store_from_a_place() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::webdav(home.path(), USER, SECRET);
+    let address = StoreAddress::parse(&dav_at(&server.address)).unwrap();
+    let credentials = Credentials::new(USER.to_owned(), SECRET.to_owned());
+    let open = || keyhaven::store::open(&address, Some(&credentials), CalledOff::never());
+    let create = || keyhaven::store::create(&address, Some(&credentials), CalledOff::never());
+    assert!(matches!(
+        open().map(|_| ()),
+        Err(StoreError::NotAStore { .. })
+    ));
+    create()
+        .unwrap()
+        .put(&ObjectPath::marker(), Body::Bytes(b"marker"))
+        .unwrap();
+    assert!(open().is_ok());
+    assert!(matches!(
+        create().map(|_| ()),
+        Err(StoreError::AlreadyAStore { .. })
+    ));
+    let s3 = StoreAddress::parse("s3://bucket").unwrap();
+    let outcome = keyhaven::store::open(&s3, None, CalledOff::never()).map(|_| ());
+    assert!(
+        matches!(outcome, Err(StoreError::NoCredentials { .. })),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn what_may_pass_is_tried_again_and_succeeds() {
+    for first in [
+        "429 Too Many Requests",
+        "503 Slow Down",
+        "500 Oh",
+        "408 Request Timeout",
+    ] {
+        let server = Rude::start(move |_, number| match number {
+            0 | 1 => Answer::whole(first, "Retry-After: 1\r\n", GOSSIP),
+            _ => Answer::whole("200 OK", "", "sealed"),
+        });
+        let store = connect(&s3_at(&server.address), quick());
+        let begun = Instant::now();
+        assert_eq!(
+            store.get(&path("snapshots/one"), None).unwrap(),
+            b"sealed",
+            "{first}"
+        );
+        assert_eq!(server.requests(), 3);
+        // The server asked for a second; our own limit is 20 ms, twice.
+        let took = begun.elapsed();
+        assert!(
+            (Duration::from_millis(40)..Duration::from_millis(900)).contains(&took),
+            "{took:?}"
+        );
+    }
+}
+
+#[test]
+fn what_does_not_pass_is_an_error_of_its_kind_after_bounded_tries() {
+    type Case = (&'static str, fn() -> Answer, Outage);
+    let cases: [Case; 6] = [
+        (
+            "throttled",
+            || Answer::whole("429 No", "", GOSSIP),
+            Outage::Throttled,
+        ),
+        (
+            "locked",
+            || Answer::whole("423 Locked", "", GOSSIP),
+            Outage::Throttled,
+        ),
+        (
+            "fault",
+            || Answer::whole("502 Oh", "", GOSSIP),
+            Outage::ServerFault,
+        ),
+        (
+            "cut",
+            || Answer::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nfew".to_vec()),
+            Outage::CutBody,
+        ),
+        ("mute", || Answer::Stall(Vec::new()), Outage::TimedOut),
+        (
+            "stalls",
+            || Answer::Stall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfew".to_vec()),
+            Outage::TimedOut,
+        ),
+    ];
+    for (name, answer, due) in cases {
+        let server = Rude::start(move |_, _| answer());
+        let store = connect(&s3_at(&server.address), quick());
+        let error = store.get(&path("snapshots/one"), None).unwrap_err();
+        let right = matches!(
+            &error,
+            StoreError::Unreachable { outage, attempts: 4, .. } if *outage == due
+        );
+        assert!(right, "{name}: {error:?}");
+        assert_eq!(server.requests(), 4, "{name}");
+        assert_clean(&store, &error);
+    }
+    // Nobody listens at all.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    for address in [s3_at(&closed.to_string()), dav_at(&closed.to_string())] {
+        let store = connect(&address, quick());
+        let error = store
+            .put(&path("packs/00/one"), Body::Bytes(b"x"))
+            .unwrap_err();
+        let right = matches!(
+            error,
+            StoreError::Unreachable {
+                outage: Outage::Connection,
+                attempts: 4,
+                ..
+            }
+        );
+        assert!(right, "{error:?}");
+        assert_clean(&store, &error);
+    }
+}
+
+#[test]
+fn what_cannot_pass_is_an_error_at_once() {
+    let denied = "<Error><Code>AccessDenied</Code><Message>CANARYGOSSIP</Message></Error>";
+    let server = Rude::start(move |_, _| Answer::whole("403 Forbidden", "", denied));
+    let store = connect(&s3_at(&server.address), quick());
+    let error = store
+        .put(&path("packs/00/one"), Body::Bytes(b"x"))
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Denied { .. }), "{error:?}");
+    assert_clean(&store, &error);
+    assert_eq!(server.requests(), 1);
+
+    let server = Rude::start(|_, _| Answer::whole("507 Insufficient Storage", "", GOSSIP));
+    let store = connect(&dav_at(&server.address), quick());
+    let error = store
+        .put(&path("packs/00/one"), Body::Bytes(b"four"))
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreError::Full {
+                needed: 4,
+                free: None
+            }
+        ),
+        "{error:?}"
+    );
+    assert_clean(&store, &error);
+
+    for status in ["418 Teapot", "413 Too Large", "501 Never", "302 Found"] {
+        let server = Rude::start(move |_, _| {
+            Answer::whole(status, "Location: /round/and/round\r\n", GOSSIP)
+        });
+        let store = connect(&s3_at(&server.address), quick());
+        let error = store.get(&path("packs/00/one"), None).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Refused { .. }),
+            "{status}: {error:?}"
+        );
+        assert_clean(&store, &error);
+        assert!(
+            server.requests() <= 5,
+            "{status}: {} requests",
+            server.requests()
+        );
+    }
+}
+
+/// BACKUP-4: what a server returns is bounded and has the length that was asked for.
+#[test]
+fn an_answer_of_another_length_is_never_taken() {
+    let object = path("packs/00/one");
+    // The server ignores the range and sends everything.
+    let server = Rude::start(|head, _| match head.starts_with("HEAD") {
+        true => Answer::head(10),
+        false => Answer::whole("200 OK", "", "0123456789"),
+    });
+    let store = connect(&s3_at(&server.address), quick());
+    let error = store.get(&object, Some(2..4)).unwrap_err();
+    let right = matches!(
+        error,
+        StoreError::Unreachable {
+            outage: Outage::CutBody,
+            ..
+        }
+    );
+    assert!(right, "{error:?}");
+    // The object is shorter than the range.
+    let error = store.get_into(&object, 8, &mut [0; 4]).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreError::WrongLength {
+                expected: 12,
+                got: 10,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    // The object never ends.
+    let endless = b"HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n";
+    let server = Rude::start(|_, _| Answer::Endless(endless.to_vec()));
+    let store = connect(&s3_at(&server.address), quick());
+    let error = store.get(&object, None).unwrap_err();
+    assert!(matches!(error, StoreError::TooLarge { .. }), "{error:?}");
+    // The server does not say how long it is.
+    let server = Rude::start(|_, _| Answer::Endless(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()));
+    let store = connect(&s3_at(&server.address), quick());
+    let error = store.get(&object, None).unwrap_err();
+    assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
+}
+
+#[test]
+fn a_listing_that_leads_nowhere_is_an_error() {
+    // Pages that promise more and hold nothing, for ever.
+    let page = "<ListBucketResult><IsTruncated>true</IsTruncated>\
+                <NextContinuationToken>again</NextContinuationToken></ListBucketResult>";
+    let server = Rude::start(move |_, _| Answer::whole("200 OK", "", page));
+    let patience = Patience {
+        attempts_max: 2,
+        ..quick()
+    };
+    let store = connect(&s3_at(&server.address), patience);
+    let error = store.list(&ObjectFolder::root()).unwrap_err();
+    let right = matches!(
+        error,
+        StoreError::Unreachable {
+            outage: Outage::TimedOut,
+            ..
+        }
+    );
+    assert!(right, "{error:?}");
+
+    // Names outside the folder that was asked for, and of the folder itself.
+    for href in [
+        "/",
+        "/x",
+        "",
+        "/../../etc/passwd",
+        "/my%20backups/phone/packs/",
+        "%ff%fe",
+    ] {
+        let server = Rude::start(move |head, _| {
+            let tags = "<D:propstat><D:prop><D:getlastmodified>Mon, 23 Nov 2026 00:00:00 GMT\
+                        </D:getlastmodified><D:getcontentlength>5</D:getcontentlength>\
+                        <D:resourcetype><D:collection/></D:resourcetype></D:prop>\
+                        <D:status>HTTP/1.1 200 OK</D:status></D:propstat>";
+            let body = format!(
+                "<?xml version=\"1.0\"?><D:multistatus xmlns:D=\"DAV:\"><D:response>\
+                 <D:href>{href}</D:href>{tags}</D:response></D:multistatus>"
+            );
+            let _ = head;
+            Answer::whole("207 Multi-Status", "", &body)
+        });
+        let store = connect(&dav_at(&server.address), quick());
+        // Whatever it is, it ends, and names nothing that is not an object.
+        match store.list(&ObjectFolder::root()) {
+            Ok(listed) => assert!(listed.is_empty(), "{href}: {listed:?}"),
+            Err(error) => assert_clean(&store, &error),
+        }
+        assert!(
+            server.requests() < 20,
+            "{href}: {} requests",
+            server.requests()
+        );
+    }
+}
+
+#[test]
+fn a_call_that_is_called_off_ends_soon() {
+    let server = Rude::start(|_, _| Answer::Stall(Vec::new()));
+    let address = StoreAddress::parse(&s3_at(&server.address)).unwrap();
+    let credentials = Credentials::new(USER.to_owned(), SECRET.to_owned());
+    let begun = Instant::now();
+    let called_off = CalledOff::when(move || begun.elapsed() > Duration::from_millis(200));
+    let patience = Patience {
+        stall_max: Duration::from_secs(60),
+        ..quick()
+    };
+    let store = CloudStore::connect(&address, Some(&credentials), patience, called_off).unwrap();
+    let error = store.get(&path("packs/00/one"), None).unwrap_err();
+    assert_eq!(error, StoreError::Cancelled);
+    assert_eq!(
+        store.list(&ObjectFolder::root()).unwrap_err(),
+        StoreError::Cancelled
+    );
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+/// BACKUP-3: S3 credentials sign requests and never travel; WebDAV's travel to the server alone.
+#[test]
+fn credentials_go_nowhere_but_into_requests() {
+    let server = Rude::start(|head, _| {
+        assert!(!head.contains(SECRET), "S3 signs; it does not send: {head}");
+        Answer::whole("403 Forbidden", "", head)
+    });
+    let store = connect(&s3_at(&server.address), quick());
+    let error = store.get(&path("packs/00/one"), None).unwrap_err();
+    assert_clean(&store, &error);
+    let credentials = Credentials::new(USER.to_owned(), SECRET.to_owned());
+    assert!(!format!("{credentials:?}").contains("CANARY"));
+}

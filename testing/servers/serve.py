@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Starts a real S3 or WebDAV server on a free loopback port, for the store's tests.
+
+    python3 testing/servers/serve.py s3     --venv target/test-servers
+    python3 testing/servers/serve.py webdav --venv target/test-servers --root DIR --user U --secret S
+
+The first run installs the servers named in requirements.txt into the venv with pip; later runs use
+it as it is. When the server listens, one line `listening 127.0.0.1:PORT` is printed. It ends when
+its standard input does, so a test that is killed leaves nothing running.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import os
+import pathlib
+import subprocess
+import sys
+import venv
+
+HERE = pathlib.Path(__file__).resolve().parent
+REQUIREMENTS = HERE / "requirements.txt"
+
+
+def installed(folder: pathlib.Path) -> pathlib.Path:
+    """Makes sure that the venv has the servers, and returns its Python."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = folder / "requirements.sha256"
+    python = folder / "bin" / "python"
+    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    # Tests run side by side: the first one installs, the others wait for it.
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != wanted:
+            venv.create(folder, with_pip=True)
+            command = [str(python), "-m", "pip", "install", "--quiet", "-r", str(REQUIREMENTS)]
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+            stamp.write_text(wanted)
+    return python
+
+
+def serve_s3() -> None:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    wait_beside(port)
+    server.stop()
+
+
+def serve_webdav(root: str, user: str, secret: str) -> None:
+    import threading
+
+    from cheroot import wsgi
+    from wsgidav.wsgidav_app import WsgiDAVApp
+
+    app = WsgiDAVApp(
+        {
+            "provider_mapping": {"/": root},
+            "simple_dc": {"user_mapping": {"*": {user: {"password": secret}}}},
+            "http_authenticator": {"accept_digest": False, "default_to_digest": False},
+            "lock_storage": True,
+            "verbose": 0,
+            "logging": {"enable": False},
+        }
+    )
+    server = wsgi.Server(("127.0.0.1", 0), app)
+    server.prepare()
+    threading.Thread(target=server.serve, daemon=True).start()
+    wait_beside(server.bind_addr[1])
+    server.stop()
+
+
+def wait_beside(port: int) -> None:
+    print(f"listening 127.0.0.1:{port}", flush=True)
+    while sys.stdin.read(1):
+        pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("server", choices=["s3", "webdav"])
+    parser.add_argument("--venv", type=pathlib.Path, required=True)
+    parser.add_argument("--root", default=".")
+    parser.add_argument("--user", default="user")
+    parser.add_argument("--secret", default="secret")
+    options = parser.parse_args()
+    if os.environ.get("KEYHAVEN_IN_VENV") != "1":
+        python = installed(options.venv.resolve())
+        environment = {**os.environ, "KEYHAVEN_IN_VENV": "1"}
+        os.execve(python, [str(python), *sys.argv], environment)
+    if options.server == "s3":
+        serve_s3()
+    else:
+        serve_webdav(options.root, options.user, options.secret)
+
+
+if __name__ == "__main__":
+    main()
