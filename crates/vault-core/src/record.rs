@@ -156,6 +156,14 @@ impl Record {
         }
     }
 
+    /// What a password opens, if there is something.
+    pub(crate) fn live(&self) -> Option<&Live> {
+        match &self.life {
+            Life::Live(live) => Some(live),
+            Life::Vacant | Life::Destroyed | Life::Deleted => None,
+        }
+    }
+
     /// VAULT-4: the generation's keys and the wrapped key are gone with the `Live` that held them.
     pub(crate) fn destroy(&mut self) {
         self.life = Life::Destroyed;

@@ -3,12 +3,15 @@
 use keyhaven_secrets::Entropy;
 use keyhaven_wire::channel::{ChannelKey, ChannelPublicKey, KeyId};
 use keyhaven_wire::codec;
-use keyhaven_wire::message::FleetId;
+use keyhaven_wire::message::{FleetId, WrappedKey};
+use keyhaven_wire::opaque::Cost;
+use keyhaven_wire::opaque::server::{GenerationKeys, decoy_upload};
 use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;
 
 use crate::log::GroupId;
 use crate::policy::{Policy, PolicyError};
+use crate::record::Live;
 
 const MAGIC: &[u8] = b"keyhaven fleet secrets v1\0";
 const CHECK_BYTES: usize = 32;
@@ -92,6 +95,7 @@ pub struct FleetSecrets {
     body: Body,
     channel_public: Box<ChannelPublicKey>,
     channel_id: KeyId,
+    decoy: Box<Live>,
 }
 
 /// Why bytes are not a fleet's secrets.
@@ -119,7 +123,7 @@ impl FleetSecrets {
         entropy: &mut dyn Entropy,
     ) -> Result<Self, SecretsError> {
         policy.check()?;
-        Ok(Self::from_body(Body {
+        Self::from_body(Body {
             fleet: FleetId::new(keyhaven_secrets::random(entropy)),
             group: keyhaven_secrets::random(entropy),
             policy,
@@ -127,16 +131,25 @@ impl FleetSecrets {
             log: LogKey::generate(entropy),
             ticket: TicketKey::generate(entropy),
             channel: ChannelKey::generate(entropy),
-        }))
+        })
     }
 
-    fn from_body(body: Body) -> Self {
+    fn from_body(body: Body) -> Result<Self, SecretsError> {
         let channel_public = Box::new(body.channel.public());
-        Self {
+        let decoy = Live {
+            keys: GenerationKeys::draw(&mut DecoyStream::new(&body.ticket))
+                .map_err(|_| SecretsError::Damaged)?,
+            upload: decoy_upload(),
+            wrapped: WrappedKey::new([0; WrappedKey::BYTES]),
+            cost: Cost::DEFAULT,
+            proven: None,
+        };
+        Ok(Self {
             channel_id: channel_public.id(),
             channel_public,
+            decoy: Box::new(decoy),
             body,
-        }
+        })
     }
 
     /// Their bytes, for whoever keeps them. Secret.
@@ -163,7 +176,7 @@ impl FleetSecrets {
         }
         let body: Body = codec::decode(body).map_err(|_| SecretsError::Damaged)?;
         body.policy.check()?;
-        Ok(Self::from_body(body))
+        Self::from_body(body)
     }
 
     /// The fleet's name.
@@ -200,6 +213,11 @@ impl FleetSecrets {
         &self.body.ticket
     }
 
+    /// What is worked on where there is no record: nothing of it is ever released.
+    pub(crate) const fn decoy(&self) -> &Live {
+        &self.decoy
+    }
+
     pub(crate) const fn channel(&self) -> (&ChannelKey, &KeyId) {
         (&self.body.channel, &self.channel_id)
     }
@@ -211,6 +229,23 @@ impl std::fmt::Debug for FleetSecrets {
             .field("fleet", &self.body.fleet)
             .field("policy", &self.body.policy)
             .finish_non_exhaustive()
+    }
+}
+
+/// Random bytes for the decoy's keys, from a key that the fleet has anyway.
+struct DecoyStream(blake3::OutputReader);
+
+impl DecoyStream {
+    fn new(key: &TicketKey) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("keyhaven v1 vault decoy");
+        hasher.update(key.expose());
+        Self(hasher.finalize_xof())
+    }
+}
+
+impl Entropy for DecoyStream {
+    fn fill(&mut self, out: &mut [u8]) {
+        self.0.fill(out);
     }
 }
 

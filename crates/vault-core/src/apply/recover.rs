@@ -3,14 +3,18 @@
 use keyhaven_wire::channel::FollowKeys;
 use keyhaven_wire::device::Statement;
 use keyhaven_wire::message::{AttemptNumber, Denial, DeviceSigned, DigestBytes, Outcome, Wait};
-use keyhaven_wire::opaque::{Ke1, Ke3};
+use keyhaven_wire::opaque::server::Proven;
+use keyhaven_wire::opaque::{Ke1, Ke3, SessionKey};
 use keyhaven_wire::release::Release;
 
 use super::{Applied, Context, listed};
-use crate::record::{Exhausted, Life, Live, Record, View, Waits};
+use crate::record::{Exhausted, Life, Record, View, Waits};
 use crate::ticket::{ProofBody, RecoverTicket, TicketBody};
 
 /// KE1: spends a guess and answers, or answers the same guess again.
+///
+/// The evaluation is made before anything is decided, also for a record that is gone (from keys
+/// that open nothing), so that the time it takes does not tell a host what the decision was.
 pub(super) fn start(
     record: &mut Record,
     ke1: &Ke1,
@@ -18,21 +22,23 @@ pub(super) fn start(
     follow: &FollowKeys,
     context: &mut Context<'_>,
 ) -> Result<Applied, Denial> {
+    let digest = ke1_digest(ke1);
+    // The same KE1 again is the same guess: a dropped connection, or a leader that died, costs
+    // nothing more, and its answer is the same bytes (VAULT-2).
+    let known = record.guesses.answered_as(&digest);
+    let attempt = known.or(record.history.next()).ok_or(Denial::CapReached)?;
+    let answered = answer(record, ke1, digest, attempt, follow, context);
     match &record.life {
         Life::Live(_) => {}
         Life::Vacant | Life::Deleted => return Err(Denial::NoRecord),
         Life::Destroyed => return Err(Denial::Destroyed),
     }
-    let digest = ke1_digest(ke1);
-    // The same KE1 again is the same guess: a dropped connection, or a leader that died, costs
-    // nothing more, and its answer is the same bytes (VAULT-2).
-    if let Some(attempt) = record.guesses.answered_as(&digest) {
-        return answer(record, ke1, digest, attempt, follow, context);
+    // A KE1 with an element that is not valid is refused before it costs anything.
+    let answered = answered?;
+    if known.is_some() {
+        return Ok(answered);
     }
     admit(record, ke1, device, context)?;
-    let attempt = record.history.next().ok_or(Denial::CapReached)?;
-    // A KE1 with an element that is not valid is refused before it costs anything.
-    let answered = answer(record, ke1, digest, attempt, follow, context)?;
     match record.guesses.spend(attempt, digest) {
         Ok(()) => {
             record.history.answered(attempt, context.now);
@@ -84,7 +90,8 @@ fn answer(
     follow: &FollowKeys,
     context: &mut Context<'_>,
 ) -> Result<Applied, Denial> {
-    let live = live(record)?;
+    let secrets = context.secrets;
+    let live = record.live().unwrap_or(secrets.decoy());
     let (ke2, pending) = live
         .keys
         .respond(&context.parties, &live.upload, &live.cost, attempt, ke1)
@@ -115,12 +122,47 @@ fn answer(
 }
 
 /// KE3: proves the password, or ends the attempt.
+///
+/// Whatever the verdict, the same work is done: a KE3 is checked and a release is sealed.
 pub(super) fn finish(
     record: &mut Record,
     ticket: &RecoverTicket,
     ke3: &Ke3,
     context: &mut Context<'_>,
 ) -> Result<Applied, Denial> {
+    let proven = ticket.pending.prove(ke3).ok();
+    let verdict = judge(record, ticket, proven.as_ref(), context);
+    let session = match &proven {
+        Some(proven) => proven.session().clone(),
+        None => SessionKey::generate(context.entropy),
+    };
+    let sealed = release(record, ticket.attempt, context)
+        .seal(&session, &context.parties, context.entropy)
+        .map_err(|_| Denial::Malformed)?;
+    Ok(match verdict? {
+        Verdict::Right => Applied {
+            outcome: Outcome::Recovered(sealed),
+            view: View::Owner,
+        },
+        Verdict::Wrong => Applied {
+            outcome: Outcome::WrongPassword,
+            view: View::Account,
+        },
+    })
+}
+
+enum Verdict {
+    Right,
+    Wrong,
+}
+
+/// What a KE3, proven or not, does to the record.
+fn judge(
+    record: &mut Record,
+    ticket: &RecoverTicket,
+    proven: Option<&Proven>,
+    context: &Context<'_>,
+) -> Result<Verdict, Denial> {
     match &record.life {
         Life::Live(_) if ticket.generation == record.generation => {}
         Life::Destroyed if ticket.generation == record.generation => return Err(Denial::Destroyed),
@@ -128,23 +170,19 @@ pub(super) fn finish(
             return Err(Denial::Stale);
         }
     }
-    let Ok(proven) = ticket.pending.prove(ke3) else {
-        record.history.ended(ticket.attempt, false);
+    record.history.ended(ticket.attempt, proven.is_some());
+    let Some(proven) = proven else {
         if record.guesses.close(ticket.attempt) {
             // VAULT-4: the last guess was wrong.
             record.destroy();
             return Err(Denial::Destroyed);
         }
-        return Ok(Applied {
-            outcome: Outcome::WrongPassword,
-            view: View::Account,
-        });
+        return Ok(Verdict::Wrong);
     };
-    record.history.ended(ticket.attempt, true);
     let policy = context.secrets.policy();
     let refilled = record
         .guesses
-        .forgive(policy, ticket.attempt, &ticket.ke1, &proven);
+        .forgive(policy, ticket.attempt, &ticket.ke1, proven);
     if refilled {
         record.history.proven();
         record.waits = Waits::default();
@@ -152,49 +190,27 @@ pub(super) fn finish(
             live.proven = Some(ticket.attempt);
         }
     }
-    let release = release(record, ticket.attempt, context)?;
-    let sealed = release
-        .seal(proven.session(), &context.parties, context.entropy)
-        .map_err(|_| Denial::Malformed)?;
-    Ok(Applied {
-        outcome: Outcome::Recovered(sealed),
-        view: View::Owner,
-    })
+    Ok(Verdict::Right)
 }
 
 /// The wrapped key, and the session's proof if this attempt is the one that refilled last. A right
 /// KE3 that came too late to refill still gets the key: who sent it knows the password.
-fn release(
-    record: &Record,
-    attempt: AttemptNumber,
-    context: &mut Context<'_>,
-) -> Result<Release, Denial> {
-    let live = live(record)?;
-    let proof = if live.proven == Some(attempt) {
-        let body = ProofBody {
-            generation: record.generation,
-            attempt,
-        };
-        body.seal(
-            context.secrets.ticket(),
-            &context.parties.fleet,
-            &context.parties.leaf,
-            context.entropy,
-        )
-    } else {
-        None
+fn release(record: &Record, attempt: AttemptNumber, context: &mut Context<'_>) -> Release {
+    let secrets = context.secrets;
+    let live = record.live().unwrap_or(secrets.decoy());
+    let body = ProofBody {
+        generation: record.generation,
+        attempt,
     };
-    Ok(Release {
+    let proof = body.seal(
+        context.secrets.ticket(),
+        &context.parties.fleet,
+        &context.parties.leaf,
+        context.entropy,
+    );
+    Release {
         wrapped: live.wrapped,
-        proof,
-    })
-}
-
-fn live(record: &Record) -> Result<&Live, Denial> {
-    match &record.life {
-        Life::Live(live) => Ok(live),
-        Life::Vacant | Life::Deleted => Err(Denial::NoRecord),
-        Life::Destroyed => Err(Denial::Destroyed),
+        proof: proof.filter(|_| live.proven == Some(attempt)),
     }
 }
 

@@ -129,6 +129,23 @@ pub fn check_upload(upload: &RegistrationUpload) -> Result<(), OpaqueError> {
         .map_err(|_| OpaqueError::InvalidElement)
 }
 
+/// A registration of nobody: well formed, and no password opens it. A core answers from it where
+/// there is no record, so that the answer that it then throws away takes the usual time.
+#[must_use]
+pub fn decoy_upload() -> RegistrationUpload {
+    let mut upload = [0; RegistrationUpload::BYTES];
+    for (slot, byte) in upload.iter_mut().zip(RISTRETTO_BASEPOINT) {
+        *slot = byte;
+    }
+    RegistrationUpload::new(upload)
+}
+
+/// The canonical encoding of ristretto255's generator (RFC 9496, appendix A.1).
+const RISTRETTO_BASEPOINT: [u8; 32] = [
+    0xe2, 0xf2, 0xae, 0x0a, 0x6a, 0xbc, 0x4e, 0x71, 0xa8, 0x84, 0xa9, 0x61, 0xc5, 0x00, 0x51, 0x5f,
+    0x58, 0xe3, 0x0b, 0x6a, 0xa5, 0x82, 0xdd, 0x8d, 0xb6, 0xa6, 0x59, 0x45, 0xe0, 0x8d, 0x2d, 0x76,
+];
+
 impl Pending {
     /// Checks a KE3 in constant time.
     ///

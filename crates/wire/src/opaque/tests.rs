@@ -196,6 +196,21 @@ fn a_server_that_reflects_the_clients_element_is_refused() {
     assert_eq!(refused.unwrap_err(), OpaqueError::InvalidElement);
 }
 
+#[test]
+fn a_decoy_is_answered_like_a_record_and_opens_for_nobody() {
+    let mut entropy = Seeded::new(8);
+    let keys = GenerationKeys::draw(&mut entropy).unwrap();
+    let upload = super::server::decoy_upload();
+    assert_eq!(check_upload(&upload), Ok(()));
+    let (login, ke1) = login_start(PASSWORD, &mut entropy).unwrap();
+    let one = AttemptNumber::new(1);
+    let (ke2, _) = keys
+        .respond(&parties(), &upload, &cost(), one, &ke1)
+        .unwrap();
+    let refused = login_finish(&login, PASSWORD, &ke2, &cost(), &parties(), &mut entropy);
+    assert!(refused.is_err());
+}
+
 /// BACKUP-3: nothing secret is printed.
 #[test]
 fn debug_of_secrets_is_redacted() {
