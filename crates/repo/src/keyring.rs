@@ -13,7 +13,7 @@ use crate::codec::{CodecError, Reader, long, put_size, size};
 use crate::hash::{ContentHasher, IdKeys, NodeDigest, PageKey};
 use crate::layout::{HEADER_BYTES, TAG_BYTES, pad_up};
 use crate::names::{Epoch, SnapshotName, StoreId};
-use crate::object::{Frames, Header, ObjectError, ObjectKind, Subkey};
+use crate::object::{Frames, Header, ObjectError, ObjectKind, Subkey, seal_object};
 
 /// How many epochs a keyring holds at most. A rotation a week for ten years stays below it.
 pub const EPOCHS_MAX: usize = 1024;
@@ -227,12 +227,10 @@ impl Keyring {
         let subkey = wrapping_subkey(backup_key, &header)?;
         header.commitment = subkey.commitment();
         let mut object = Vec::with_capacity(size(object_len));
-        object.extend_from_slice(&header.encode());
+        object.resize(size(header.layout().data_start()), 0);
         object.extend_from_slice(&plain);
         object.resize(size(object_len), 0);
-        if let Some(body) = object.get_mut(size(HEADER_BYTES)..) {
-            subkey.seal_frames(body)?;
-        }
+        seal_object(&header, &subkey, &mut object)?;
         Ok(object)
     }
 
@@ -255,16 +253,11 @@ impl Keyring {
         if !subkey.opens(&header) {
             return Err(KeyringError::Object(ObjectError::WrongKey));
         }
-        let sealed = wrapped.get(size(HEADER_BYTES)..).unwrap_or_default();
-        let mut body = Zeroizing::new(sealed.to_vec());
-        subkey.open_frames(Frames {
-            layout: header.layout(),
-            first: 0,
-            sealed: &mut body,
-        })?;
-        let plain = body
-            .get(..size(header.layout().plain_len()))
-            .unwrap_or_default();
+        let mut object = Zeroizing::new(wrapped.to_vec());
+        let layout = header.layout();
+        let frames = Frames::of(layout, &mut object).ok_or(KeyringError::Malformed)?;
+        subkey.open_frames(frames)?;
+        let plain = object.get(size(layout.data_start())..).unwrap_or_default();
         let keyring = Self::decode(store, plain)?;
         if keyring.current < floor {
             return Err(KeyringError::EpochTooLow {

@@ -1,25 +1,31 @@
 //! Sizes: where each plaintext byte lies in a sealed object, and the classes that sizes come in.
 //!
 //! ```text
-//!   object     | header 96 | frame 0: 65536 + 16 | frame 1: 65536 + 16 | … | last frame: ≤ 65536 + 16 |
-//!   plaintext              | 0 ………………… 65535     | 65536 …             |   | … plain_len − 1          |
+//!   object     | header 96 | tags: 16 for each frame | frame 0: 65536 | frame 1: 65536 | … | last ≤ 65536 |
+//!   plaintext                                        | 0 …            | 65536 …        |   | … plain_len − 1
 //! ```
+//!
+//! The tags stand together in front, so the content is one run of bytes: a file is read and written
+//! with as few calls as the system allows, and hashed in slices as long as it likes. Header and tags
+//! are at most 2,144 bytes, which one read fetches.
 //!
 //! BACKUP-8: the length of a stored object is one of a few classes, so that it tells no more than
 //! the class of what is inside.
 
 use core::ops::Range;
 
-use crate::codec::{narrow, size};
+use crate::codec::narrow;
 use crate::names::PackName;
 
 /// Plaintext bytes in every frame but the last. Large enough that a frame's cost is the cipher's,
 /// small enough that reading one photo's corner does not open megabytes.
 pub const FRAME_BYTES: u32 = 64 * 1024;
-/// The authentication tag after each frame (AES-256-GCM).
+/// The authentication tag of each frame (AES-256-GCM).
 pub const TAG_BYTES: u32 = 16;
 /// The header in front of every sealed object.
 pub const HEADER_BYTES: u32 = 96;
+/// Header and tags of the longest object: what a reader of single extents fetches first.
+pub const START_BYTES_MAX: u32 = 2144;
 /// A frame with its tag.
 pub(crate) const SEALED_FRAME_BYTES: u32 = 65_552;
 /// The longest object of this format: a full pack.
@@ -178,18 +184,10 @@ impl Layout {
         self.frames > 0 && self.plain_len > before
     }
 
-    /// Where a plaintext byte lies in the object.
+    /// Header and tags: where the first frame starts.
     #[must_use]
-    pub(crate) fn position(plain: u32) -> usize {
-        let frames_before = plain.checked_div(FRAME_BYTES).unwrap_or(0);
-        let tags = frames_before.saturating_mul(TAG_BYTES);
-        size(HEADER_BYTES.saturating_add(plain).saturating_add(tags))
-    }
-
-    /// Plaintext bytes from `plain` to the end of its frame.
-    pub(crate) fn to_frame_end(plain: u32) -> u32 {
-        let within = plain.checked_rem(FRAME_BYTES).unwrap_or(0);
-        FRAME_BYTES.saturating_sub(within)
+    pub fn data_start(&self) -> u32 {
+        HEADER_BYTES.saturating_add(self.frames.saturating_mul(TAG_BYTES))
     }
 
     /// The frames that hold `[offset, offset + len)` of the plaintext: first and one past the last.
@@ -209,39 +207,10 @@ impl Layout {
     #[must_use]
     pub fn object_range(&self, extent: &Extent) -> Option<Range<u64>> {
         let span = self.frame_span(extent.offset, extent.len)?;
-        let start = HEADER_BYTES.checked_add(span.start.checked_mul(SEALED_FRAME_BYTES)?)?;
-        let end = HEADER_BYTES
-            .checked_add(span.end.checked_mul(SEALED_FRAME_BYTES)?)?
-            .min(self.object_len);
-        Some(u64::from(start)..u64::from(end))
-    }
-}
-
-/// The contiguous pieces of `[from, to)` of the plaintext, as ranges of the object's bytes.
-#[derive(Debug, Clone)]
-pub(crate) struct Pieces {
-    at: u32,
-    end: u32,
-}
-
-impl Pieces {
-    pub(crate) fn new(range: Range<u32>) -> Self {
-        Self {
-            at: range.start,
-            end: range.end,
-        }
-    }
-}
-
-impl Iterator for Pieces {
-    type Item = Range<usize>;
-
-    fn next(&mut self) -> Option<Range<usize>> {
-        let left = self.end.checked_sub(self.at).filter(|&left| left > 0)?;
-        let len = left.min(Layout::to_frame_end(self.at));
-        let start = Layout::position(self.at);
-        self.at = self.at.saturating_add(len);
-        Some(start..start.saturating_add(size(len)))
+        let start = span.start.checked_mul(FRAME_BYTES)?;
+        let end = span.end.checked_mul(FRAME_BYTES)?.min(self.plain_len);
+        let at = |plain: u32| u64::from(self.data_start()).checked_add(u64::from(plain));
+        Some(at(start)?..at(end)?)
     }
 }
 
@@ -259,13 +228,13 @@ mod tests {
         for class in SizeClass::LADDER {
             let layout = class.layout();
             assert!(layout.is_sound(), "{class:?}");
-            let last = Layout::position(layout.plain_len() - 1);
             assert_eq!(
-                u32::try_from(last).unwrap() + 1 + TAG_BYTES,
+                layout.data_start() + layout.plain_len(),
                 class.object_bytes(),
-                "the last byte stands before the last tag"
+                "{class:?}"
             );
         }
+        assert_eq!(SizeClass::Mib8.layout().data_start(), START_BYTES_MAX);
         assert_eq!(SizeClass::Mib8.layout().plain_len(), 8_386_464);
         assert_eq!(SizeClass::Kib256.layout().plain_len(), 261_984);
     }
@@ -289,20 +258,6 @@ mod tests {
     }
 
     #[test]
-    fn pieces_skip_the_tags() {
-        let pieces: Vec<_> = Pieces::new(65_530..131_080).collect();
-        assert_eq!(
-            pieces,
-            [
-                96 + 65_530..96 + 65_536,
-                96 + 65_552..96 + 65_552 + 65_536,
-                96 + 2 * 65_552..96 + 2 * 65_552 + 8
-            ]
-        );
-        assert_eq!(Pieces::new(5..5).count(), 0);
-    }
-
-    #[test]
     fn a_range_that_reaches_outside_has_no_bytes() {
         let layout = SizeClass::Kib256.layout();
         let extent = |offset, len| Extent {
@@ -310,10 +265,10 @@ mod tests {
             offset,
             len,
         };
-        assert_eq!(layout.object_range(&extent(0, 1)), Some(96..96 + 65_552));
+        assert_eq!(layout.object_range(&extent(0, 1)), Some(160..160 + 65_536));
         assert_eq!(
             layout.object_range(&extent(layout.plain_len() - 1, 1)),
-            Some(96 + 3 * 65_552..262_144)
+            Some(160 + 3 * 65_536..262_144)
         );
         assert_eq!(layout.object_range(&extent(layout.plain_len(), 1)), None);
         assert_eq!(layout.object_range(&extent(u32::MAX, u32::MAX)), None);

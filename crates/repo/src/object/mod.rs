@@ -7,7 +7,7 @@ mod subkey;
 pub use error::ObjectError;
 pub(crate) use header::BOUND_BYTES;
 pub use header::{FORMAT_VERSION, Header};
-pub(crate) use subkey::{Frames, Subkey};
+pub(crate) use subkey::{Frames, Subkey, seal_object};
 
 /// What an object is. It stands nowhere in the clear: the subkey is derived for one kind, so an
 /// object opens as what it was sealed as or not at all.

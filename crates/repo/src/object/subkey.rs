@@ -7,8 +7,8 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{BOUND_BYTES, Header, ObjectError, ObjectKind};
-use crate::codec::size;
-use crate::layout::{Layout, SEALED_FRAME_BYTES, TAG_BYTES};
+use crate::codec::{narrow, size};
+use crate::layout::{FRAME_BYTES, HEADER_BYTES, Layout, TAG_BYTES};
 
 const INFO: &[u8] = b"keyhaven v1 object";
 /// Bound header bytes, kind, frame number, last mark.
@@ -75,44 +75,46 @@ impl Subkey {
         Aad::from(aad)
     }
 
-    /// Seals the frames of an object in place: `body` is everything after the header, laid out with
-    /// room for each tag.
-    pub(crate) fn seal_frames(&self, body: &mut [u8]) -> Result<(), ObjectError> {
-        let mut frames = body
-            .chunks_mut(size(SEALED_FRAME_BYTES))
-            .enumerate()
-            .peekable();
-        while let Some((number, frame)) = frames.next() {
-            let number = crate::codec::narrow(number);
-            let last = frames.peek().is_none();
-            let at = frame.len().saturating_sub(size(TAG_BYTES));
-            let (plain, tag_place) = frame.split_at_mut(at);
-            let tag = self.key.seal_in_place_separate_tag(
-                nonce(number, last),
-                self.aad(number, last),
-                plain,
-            );
-            tag_place.copy_from_slice(tag.map_err(|_| ObjectError::Cipher)?.as_ref());
+    /// Seals the frames of an object in place: `data` is its plaintext, `tags` has room for a tag for
+    /// each frame of it.
+    pub(crate) fn seal_frames(&self, tags: &mut [u8], data: &mut [u8]) -> Result<(), ObjectError> {
+        let places = tags.chunks_exact_mut(size(TAG_BYTES));
+        let frames = data.chunks_mut(size(FRAME_BYTES));
+        if places.len() != frames.len() {
+            return Err(ObjectError::Cipher);
+        }
+        let last_number = frames.len().saturating_sub(1);
+        for (number, (place, frame)) in places.zip(frames).enumerate() {
+            let last = number == last_number;
+            let number = narrow(number);
+            let tag = self
+                .key
+                .seal_in_place_separate_tag(nonce(number, last), self.aad(number, last), frame)
+                .map_err(|_| ObjectError::Cipher)?;
+            place.copy_from_slice(tag.as_ref());
         }
         Ok(())
     }
 
-    /// Opens frames in place. On success each frame's plaintext stands where its ciphertext stood.
+    /// Opens frames in place. On success their plaintext stands where their ciphertext stood.
     pub(crate) fn open_frames(&self, frames: Frames<'_>) -> Result<(), ObjectError> {
         let Frames {
             layout,
             first,
-            sealed,
+            tags,
+            data,
         } = frames;
         let last_number = layout.frames().saturating_sub(1);
+        let mut tags = tags.chunks_exact(size(TAG_BYTES)).skip(size(first));
         let mut number = first;
-        for frame in sealed.chunks_mut(size(SEALED_FRAME_BYTES)) {
+        for frame in data.chunks_mut(size(FRAME_BYTES)) {
             let last = number == last_number;
+            let tag = tags.next().unwrap_or_default();
             // The last frame is kept aside so that a failure can be told apart below.
             let aside = last.then(|| frame.to_vec());
-            if self.open_one(frame, number, last).is_err() {
+            if !self.open_one(frame, tag, number, last) {
                 let other =
-                    aside.is_some_and(|mut copy| self.open_one(&mut copy, number, false).is_ok());
+                    aside.is_some_and(|mut copy| self.open_one(&mut copy, tag, number, false));
                 return Err(if other {
                     ObjectError::LastMarkMissing { frame: number }
                 } else {
@@ -124,13 +126,10 @@ impl Subkey {
         Ok(())
     }
 
-    fn open_one(&self, frame: &mut [u8], number: u32, last: bool) -> Result<(), ()> {
-        let at = frame.len().checked_sub(size(TAG_BYTES)).ok_or(())?;
-        let (cipher, tag) = frame.split_at_mut_checked(at).ok_or(())?;
+    fn open_one(&self, frame: &mut [u8], tag: &[u8], number: u32, last: bool) -> bool {
         self.key
-            .open_in_place_separate_tag(nonce(number, last), self.aad(number, last), tag, cipher)
-            .map(|_| ())
-            .map_err(|_| ())
+            .open_in_place_separate_tag(nonce(number, last), self.aad(number, last), tag, frame)
+            .is_ok()
     }
 }
 
@@ -140,8 +139,40 @@ pub(crate) struct Frames<'a> {
     pub(crate) layout: Layout,
     /// The number of the first of them.
     pub(crate) first: u32,
-    /// Their bytes, tags included.
-    pub(crate) sealed: &'a mut [u8],
+    /// The tags of all the object's frames.
+    pub(crate) tags: &'a [u8],
+    /// Their bytes.
+    pub(crate) data: &'a mut [u8],
+}
+
+impl<'a> Frames<'a> {
+    /// All frames of a whole object; nothing if it is shorter than its layout says.
+    pub(crate) fn of(layout: Layout, object: &'a mut [u8]) -> Option<Self> {
+        let (start, data) = object.split_at_mut_checked(size(layout.data_start()))?;
+        Some(Self {
+            layout,
+            first: 0,
+            tags: start.get(size(HEADER_BYTES)..)?,
+            data,
+        })
+    }
+}
+
+/// Seals a whole object in place, its header among it: `object` has its plaintext where the layout
+/// says, and room before it.
+pub(crate) fn seal_object(
+    header: &Header,
+    subkey: &Subkey,
+    object: &mut [u8],
+) -> Result<(), ObjectError> {
+    let (start, data) = object
+        .split_at_mut_checked(size(header.layout().data_start()))
+        .ok_or(ObjectError::Cipher)?;
+    let (head, tags) = start
+        .split_at_mut_checked(size(HEADER_BYTES))
+        .ok_or(ObjectError::Cipher)?;
+    head.copy_from_slice(&header.encode());
+    subkey.seal_frames(tags, data)
 }
 
 /// Seven zeros, the frame number big-endian, the last mark: as STREAM lays it out.

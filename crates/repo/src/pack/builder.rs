@@ -10,9 +10,19 @@ use super::{ExtentKind, PackError, PackKind, TocEntry};
 use crate::codec::{narrow, size};
 use crate::hash::ExtentDigest;
 use crate::keyring::Keyring;
-use crate::layout::{Extent, HEADER_BYTES, Layout, OBJECT_BYTES_MAX, Pieces, SizeClass};
+use crate::layout::{Extent, OBJECT_BYTES_MAX, START_BYTES_MAX, SizeClass};
 use crate::names::PackName;
-use crate::object::{Header, ObjectError};
+use crate::object::{Header, ObjectError, seal_object};
+
+/// Where the content stands in the buffer: behind room for the longest start. The start of a shorter
+/// object is shorter and stands right before the content, so an object is one run of the buffer
+/// whichever class it turns out to have.
+const DATA_AT: usize = 2144;
+/// The longest run that is handed out for reading into: it should still be in the processor's cache
+/// when it is hashed.
+const RUN_BYTES_MAX: u32 = 512 * 1024;
+
+const _: () = assert!(DATA_AT == START_BYTES_MAX as usize);
 
 /// Memory for one pack. It goes round: into a builder, through sealing, back by
 /// [`SealedPack::into_buffer`]. It is zeroed once, when it is made.
@@ -112,25 +122,22 @@ impl PackBuilder {
             .saturating_sub(self.filled)
     }
 
-    /// The next contiguous run of plaintext to fill: at most one frame. Empty when the pack is
-    /// full. What it holds before is meaningless.
+    /// The next run of plaintext to fill, at most 512 KiB. Empty when the pack is full. What it holds
+    /// before is meaningless.
     pub fn spare_mut(&mut self) -> &mut [u8] {
-        let len = self.room().min(Layout::to_frame_end(self.filled));
-        let start = Layout::position(self.filled);
-        let end = start.saturating_add(size(len));
-        self.buffer.0.get_mut(start..end).unwrap_or_default()
+        let len = self.room().min(RUN_BYTES_MAX);
+        let end = self.filled.saturating_add(len);
+        self.plain_mut(self.filled..end)
     }
 
     /// Takes the first `n` bytes of the last [`spare_mut`](Self::spare_mut) as filled, and returns
     /// them, for hashing. More than that run had is cut to it.
     pub fn advance(&mut self, n: usize) -> &[u8] {
-        let len = narrow(n)
-            .min(self.room())
-            .min(Layout::to_frame_end(self.filled));
-        let start = Layout::position(self.filled);
-        self.filled = self.filled.saturating_add(len);
-        let end = start.saturating_add(size(len));
-        self.buffer.0.get(start..end).unwrap_or_default()
+        let len = narrow(n).min(self.room()).min(RUN_BYTES_MAX);
+        let start = self.filled;
+        self.filled = start.saturating_add(len);
+        let range = in_buffer(start..self.filled);
+        self.buffer.0.get(range).unwrap_or_default()
     }
 
     /// Closes the open extent and says where it lies. `None` if nothing was filled since the last.
@@ -172,24 +179,13 @@ impl PackBuilder {
             return None;
         }
         let end = self.filled.checked_add(len)?;
-        self.write(self.filled..end, bytes);
+        self.plain_mut(self.filled..end).copy_from_slice(bytes);
         self.filled = end;
         self.end_extent(kind, digest)
     }
 
-    /// Writes over a range of plaintext.
-    fn write(&mut self, range: Range<u32>, bytes: &[u8]) {
-        let mut rest = bytes;
-        for piece in Pieces::new(range) {
-            let Some(place) = self.buffer.0.get_mut(piece) else {
-                return;
-            };
-            let Some((now, later)) = rest.split_at_checked(place.len()) else {
-                return;
-            };
-            place.copy_from_slice(now);
-            rest = later;
-        }
+    fn plain_mut(&mut self, range: Range<u32>) -> &mut [u8] {
+        self.buffer.0.get_mut(in_buffer(range)).unwrap_or_default()
     }
 
     /// The smallest class that holds what is in the pack now.
@@ -214,18 +210,13 @@ impl PackBuilder {
         };
         let toc_start = footer.toc_start(layout.plain_len())?;
         // The buffer holds what the last pack left: padding is zeros, so that it tells nothing.
-        for piece in Pieces::new(self.filled..toc_start) {
-            self.buffer.0.get_mut(piece).unwrap_or_default().fill(0);
-        }
-        let mut at = toc_start;
+        self.plain_mut(self.filled..toc_start).fill(0);
         let toc = core::mem::take(&mut self.toc);
-        for entry in &toc {
-            let bytes = entry.encode();
-            let end = at.saturating_add(narrow(bytes.len()));
-            self.write(at..end, &bytes);
-            at = end;
+        let table = self.plain_mut(toc_start..layout.plain_len());
+        let bytes = toc.iter().flat_map(TocEntry::encode).chain(footer.encode());
+        for (slot, byte) in table.iter_mut().zip(bytes) {
+            *slot = byte;
         }
-        self.write(at..layout.plain_len(), &footer.encode());
         self.seal_frames(keyring, class)?;
         Ok(SealedPack {
             name: self.name,
@@ -246,13 +237,20 @@ impl PackBuilder {
         };
         let subkey = keyring.subkey(&header, self.kind.object_kind())?;
         header.commitment = subkey.commitment();
-        let object = self.buffer.0.get_mut(..size(class.object_bytes()));
-        let (head, body) = object
-            .and_then(|object| object.split_at_mut_checked(size(HEADER_BYTES)))
-            .ok_or(ObjectError::Cipher)?;
-        head.copy_from_slice(&header.encode());
-        subkey.seal_frames(body)
+        let object = self.buffer.0.get_mut(object_range(class));
+        seal_object(&header, &subkey, object.ok_or(ObjectError::Cipher)?)
     }
+}
+
+/// Where plaintext stands in the buffer.
+fn in_buffer(plain: Range<u32>) -> Range<usize> {
+    DATA_AT.saturating_add(size(plain.start))..DATA_AT.saturating_add(size(plain.end))
+}
+
+/// Where an object of that class stands in the buffer.
+fn object_range(class: SizeClass) -> Range<usize> {
+    let start = DATA_AT.saturating_sub(size(class.layout().data_start()));
+    start..start.saturating_add(size(class.object_bytes()))
 }
 
 impl fmt::Debug for PackBuilder {
@@ -302,8 +300,8 @@ impl SealedPack {
     /// The bytes for the store.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        let len = size(self.class.object_bytes());
-        self.buffer.0.get(..len).unwrap_or_default()
+        let range = object_range(self.class);
+        self.buffer.0.get(range).unwrap_or_default()
     }
 
     /// Gives the memory back for the next pack.

@@ -6,9 +6,9 @@ use super::toc::{FOOTER_BYTES, Footer, decode_toc};
 use super::{PackError, PackKind, TocEntry};
 use crate::codec::{long, size};
 use crate::keyring::Keyring;
-use crate::layout::{Extent, HEADER_BYTES, Layout, Pieces, SizeClass};
+use crate::layout::{Extent, Layout, SizeClass};
 use crate::names::PackName;
-use crate::object::{Frames, Header};
+use crate::object::{Frames, Header, ObjectError};
 
 /// A pack whose every frame has authenticated and whose table of contents and padding are sound.
 pub struct OpenPack {
@@ -64,11 +64,11 @@ impl OpenPack {
     ) -> Result<Self, PackError> {
         let layout = pack_layout(&header)?;
         let subkey = keyring.open(&header, kind.object_kind())?;
-        subkey.open_frames(Frames {
-            layout,
-            first: 0,
-            sealed: object.get_mut(size(HEADER_BYTES)..).unwrap_or_default(),
-        })?;
+        let short = ObjectError::Truncated {
+            expected: u64::from(layout.object_len()),
+            found: long(object.len()),
+        };
+        subkey.open_frames(Frames::of(layout, &mut object).ok_or(short)?)?;
         let mut pack = Self {
             name,
             kind,
@@ -84,28 +84,22 @@ impl OpenPack {
     fn read_toc(&mut self) -> Result<(), PackError> {
         let end = self.layout.plain_len();
         let footer_at = end.saturating_sub(FOOTER_BYTES);
-        let footer = Footer::decode(&self.gather(footer_at, end))?;
+        let footer = Footer::decode(self.plain(footer_at, end))?;
         let toc_start = footer.toc_start(end)?;
-        self.toc = decode_toc(&self.gather(toc_start, footer_at), footer)?;
-        self.content_len = footer.content_len;
-        let padding = Pieces::new(footer.content_len..toc_start);
-        let clean = padding
-            .filter_map(|piece| self.object.get(piece))
-            .all(|piece| piece.iter().all(|&byte| byte == 0));
-        if clean {
-            Ok(())
-        } else {
-            Err(PackError::BadPadding)
+        let toc = decode_toc(self.plain(toc_start, footer_at), footer)?;
+        let padding = self.plain(footer.content_len, toc_start);
+        if padding.iter().any(|&byte| byte != 0) {
+            return Err(PackError::BadPadding);
         }
+        self.toc = toc;
+        self.content_len = footer.content_len;
+        Ok(())
     }
 
-    /// A copy of a short run of plaintext.
-    fn gather(&self, from: u32, to: u32) -> Vec<u8> {
-        Pieces::new(from..to)
-            .filter_map(|piece| self.object.get(piece))
-            .flatten()
-            .copied()
-            .collect()
+    fn plain(&self, from: u32, to: u32) -> &[u8] {
+        let start = size(self.layout.data_start());
+        let range = start.saturating_add(size(from))..start.saturating_add(size(to));
+        self.object.get(range).unwrap_or_default()
     }
 
     /// The name it lay under.
@@ -126,7 +120,7 @@ impl OpenPack {
         &self.toc
     }
 
-    /// The bytes of an extent, piece by piece: a piece ends where a frame does.
+    /// The bytes of an extent.
     ///
     /// # Errors
     /// [`PackError::NotHere`] if the extent lies in another pack or outside this one's content.
@@ -135,7 +129,8 @@ impl OpenPack {
         if extent.pack != self.name || !inside {
             return Err(PackError::NotHere);
         }
-        Ok(Slices::new(&self.object, 0, extent))
+        let end = extent.offset.saturating_add(extent.len);
+        Ok(Slices::new(self.plain(extent.offset, end)))
     }
 
     /// Appends the bytes of an extent to `out`.
@@ -172,32 +167,19 @@ pub(super) fn pack_layout(header: &Header) -> Result<Layout, PackError> {
         .ok_or(PackError::NotAClass { found })
 }
 
-/// The pieces of an extent, in order.
+/// The bytes of an extent, as the runs that they stand in. Format 1 has one run for each.
 #[derive(Clone)]
-pub struct Slices<'a> {
-    /// Part of an object, from byte `base` of it on.
-    object: &'a [u8],
-    base: usize,
-    pieces: Pieces,
-    len: u32,
-}
+pub struct Slices<'a>(Option<&'a [u8]>);
 
 impl<'a> Slices<'a> {
-    pub(super) fn new(object: &'a [u8], base: usize, extent: &Extent) -> Self {
-        let end = extent.offset.saturating_add(extent.len);
-        Self {
-            object,
-            base,
-            pieces: Pieces::new(extent.offset..end),
-            len: extent.len,
-        }
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(Some(bytes))
     }
 
-    /// Appends all pieces to `out`.
+    /// Appends all runs to `out`.
     pub fn append_to(self, out: &mut Vec<u8>) {
-        out.reserve(size(self.len));
-        for piece in self {
-            out.extend_from_slice(piece);
+        for run in self {
+            out.extend_from_slice(run);
         }
     }
 }
@@ -206,15 +188,12 @@ impl<'a> Iterator for Slices<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let piece = self.pieces.next()?;
-        let start = piece.start.checked_sub(self.base)?;
-        let end = piece.end.checked_sub(self.base)?;
-        self.object.get(start..end)
+        self.0.take()
     }
 }
 
 impl fmt::Debug for Slices<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Slices({} bytes)", self.len)
+        write!(f, "Slices({} bytes)", self.0.map_or(0, <[u8]>::len))
     }
 }

@@ -7,12 +7,12 @@ use super::open::{Slices, pack_layout};
 use super::{PackError, PackKind};
 use crate::codec::{long, size};
 use crate::keyring::Keyring;
-use crate::layout::{Extent, HEADER_BYTES, Layout};
+use crate::layout::{Extent, FRAME_BYTES, HEADER_BYTES, Layout, START_BYTES_MAX};
 use crate::names::PackName;
-use crate::object::{Frames, Header, Subkey};
+use crate::object::{Frames, Header, ObjectError, Subkey};
 
-/// Opens single extents of one pack. It is made from the pack's first 96 bytes and can be kept for
-/// all later reads of that pack.
+/// Opens single extents of one pack. It is made from the pack's start and can be kept for all later
+/// reads of that pack.
 ///
 /// It sees neither the last frame nor the table of contents, so it cannot notice that the pack was
 /// cut or extended elsewhere; the bytes that it does return are exact or an error.
@@ -20,13 +20,15 @@ pub struct PackReader {
     name: PackName,
     layout: Layout,
     subkey: Subkey,
+    tags: Vec<u8>,
 }
 
 impl PackReader {
-    /// Bytes of a pack's start that [`new`](Self::new) needs.
-    pub const HEADER_BYTES: u64 = 96;
+    /// Bytes of a pack's start, header and tags, that [`new`](Self::new) needs at most. Every pack is
+    /// longer.
+    pub const HEADER_BYTES: u64 = START_BYTES_MAX as u64;
 
-    /// Reads a pack's header: its first 96 bytes (more may follow and are not looked at).
+    /// Reads a pack's start. More may follow and is not looked at.
     ///
     /// # Errors
     /// [`PackError`] if it is not the header of that pack, kind and keyring.
@@ -39,10 +41,18 @@ impl PackReader {
         let header = Header::parse(start)?;
         let stated = u64::from(header.object_len);
         header.expect(keyring.store(), name.as_bytes(), stated)?;
+        let layout = pack_layout(&header)?;
+        let subkey = keyring.open(&header, kind.object_kind())?;
+        let tags = start.get(size(HEADER_BYTES)..size(layout.data_start()));
+        let tags = tags.ok_or(ObjectError::Truncated {
+            expected: u64::from(layout.data_start()),
+            found: long(start.len()),
+        })?;
         Ok(Self {
             name,
-            layout: pack_layout(&header)?,
-            subkey: keyring.open(&header, kind.object_kind())?,
+            layout,
+            subkey,
+            tags: tags.to_vec(),
         })
     }
 
@@ -57,7 +67,7 @@ impl PackReader {
         self.layout.object_range(extent).ok_or(PackError::NotHere)
     }
 
-    /// Opens an extent in the bytes of [`range`](Self::range), in place, and returns its pieces.
+    /// Opens an extent in the bytes of [`range`](Self::range), in place, and returns its bytes.
     ///
     /// # Errors
     /// [`PackError`]; the fetched bytes are worthless then.
@@ -79,11 +89,17 @@ impl PackReader {
         self.subkey.open_frames(Frames {
             layout: self.layout,
             first: span.start,
-            sealed: &mut *fetched,
+            tags: &self.tags,
+            data: &mut *fetched,
         })?;
-        let base = usize::try_from(range.start).map_err(|_| PackError::NotHere)?;
-        debug_assert!(base >= size(HEADER_BYTES), "frames stand behind the header");
-        Ok(Slices::new(fetched, base, extent))
+        let before = extent.offset.checked_rem(FRAME_BYTES).unwrap_or(0);
+        let (_, from) = fetched
+            .split_at_checked(size(before))
+            .ok_or(PackError::NotHere)?;
+        let (bytes, _) = from
+            .split_at_checked(size(extent.len))
+            .ok_or(PackError::NotHere)?;
+        Ok(Slices::new(bytes))
     }
 }
 

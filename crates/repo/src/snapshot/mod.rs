@@ -23,7 +23,7 @@ use crate::codec::{long, size};
 use crate::keyring::{Keyring, KeyringError};
 use crate::layout::{HEADER_BYTES, Layout, TAG_BYTES, pad_up};
 use crate::names::{Epoch, SnapshotDigest, SnapshotName, StoreId};
-use crate::object::{Frames, Header, ObjectError, ObjectKind};
+use crate::object::{Frames, Header, ObjectError, ObjectKind, seal_object};
 
 /// The length of a snapshot is a multiple of this (BACKUP-8).
 pub const SNAPSHOT_CLASS_BYTES: u32 = 4096;
@@ -154,11 +154,13 @@ impl Snapshot {
         };
         let subkey = keyring.subkey(&header, ObjectKind::Snapshot)?;
         header.commitment = subkey.commitment();
-        bytes.extend_from_slice(&header.encode());
         let body_at = bytes.len();
+        let plain_at = body_at.saturating_add(size(header.layout().data_start()));
+        bytes.resize(plain_at, 0);
         bytes.extend_from_slice(&plain);
         bytes.resize(size(total), 0);
-        subkey.seal_frames(bytes.get_mut(body_at..).unwrap_or_default())?;
+        let body = bytes.get_mut(body_at..).unwrap_or_default();
+        seal_object(&header, &subkey, body)?;
         Ok(SealedSnapshot {
             name,
             digest: SnapshotDigest::of(&bytes),
@@ -196,18 +198,11 @@ impl OpenSnapshot {
             return Err(SnapshotError::Malformed);
         }
         let subkey = keyring.open(&header, ObjectKind::Snapshot)?;
-        let mut body = sealed
-            .get(size(HEADER_BYTES)..)
-            .unwrap_or_default()
-            .to_vec();
-        subkey.open_frames(Frames {
-            layout: header.layout(),
-            first: 0,
-            sealed: &mut body,
-        })?;
-        let plain = body
-            .get(..size(header.layout().plain_len()))
-            .unwrap_or_default();
+        let mut body = sealed.to_vec();
+        let layout = header.layout();
+        let frames = Frames::of(layout, &mut body).ok_or(SnapshotError::Malformed)?;
+        subkey.open_frames(frames)?;
+        let plain = body.get(size(layout.data_start())..).unwrap_or_default();
         Ok(Self {
             name,
             digest: SnapshotDigest::of(object),

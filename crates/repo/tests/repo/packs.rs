@@ -79,7 +79,7 @@ fn extents_come_back_exactly_from_every_size_class() {
                 sealed.name(),
                 sealed.kind(),
                 &keyring,
-                &sealed.bytes()[..96],
+                &sealed.bytes()[..2144],
             )
             .unwrap();
             let range = reader.range(&extent).unwrap();
@@ -164,7 +164,10 @@ fn no_altered_byte_of_an_object_is_accepted() {
         object[at] ^= 1 << (at % 8);
         let error = open(&sealed, &keyring, object).expect_err("an altered byte");
         let found = error.outcome();
-        let frame = (at.saturating_sub(96) / 65_552) as u32;
+        let frame = match at {
+            0..160 => (at.saturating_sub(96) / 16) as u32,
+            _ => ((at - 160) / 65_536) as u32,
+        };
         match at {
             0..4 => assert_eq!(found, "not-keyhaven"),
             4..6 => assert_eq!(found, "unknown-version"),
@@ -265,7 +268,7 @@ fn reading_one_extent_notices_swapped_frames() {
         sealed.name(),
         PackKind::Media,
         &keyring,
-        &sealed.bytes()[..96],
+        &sealed.bytes()[..2144],
     )
     .unwrap();
     let second = Extent {
@@ -274,8 +277,8 @@ fn reading_one_extent_notices_swapped_frames() {
         ..extent
     };
     let range = reader.range(&second).unwrap();
-    assert_eq!((range.start, range.end), (96 + 65_552, 96 + 2 * 65_552));
-    let mut swapped = sealed.bytes()[96..96 + 65_552].to_vec();
+    assert_eq!((range.start, range.end), (160 + 65_536, 160 + 2 * 65_536));
+    let mut swapped = sealed.bytes()[160..160 + 65_536].to_vec();
     assert_eq!(
         reader.open(&second, &mut swapped).unwrap_err(),
         PackError::Object(ObjectError::FrameAltered { frame: 1 })
@@ -312,7 +315,7 @@ fn the_same_content_is_never_sealed_alike() {
     for (at, one) in made.iter().enumerate() {
         for other in &made[at + 1..] {
             assert_ne!(one.0, other.0);
-            assert_ne!(one.1[96..112], other.1[96..112]);
+            assert_ne!(one.1[160..176], other.1[160..176]);
             assert_ne!(one.1[64..96], other.1[64..96]);
         }
     }
