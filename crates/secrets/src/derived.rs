@@ -14,8 +14,6 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub enum Label {
     /// From the backup key: wraps a backup's keyring, which holds its data keys.
     WrapKeyring,
-    /// From the backup key: seals what a device keeps of a backup between two runs.
-    LocalState,
     /// From the backup key: its short public name.
     KeyFingerprint,
     /// From OPAQUE's export key: seals the backup key that the vault keeps.
@@ -26,9 +24,8 @@ pub enum Label {
 
 impl Label {
     /// Every label, for tests that compare them all.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 4] = [
         Self::WrapKeyring,
-        Self::LocalState,
         Self::KeyFingerprint,
         Self::VaultWrap,
         Self::VaultCommitment,
@@ -40,7 +37,6 @@ impl Label {
     pub fn domain(self) -> &'static str {
         match self {
             Self::WrapKeyring => "keyhaven v1 wrap-keyring",
-            Self::LocalState => "keyhaven v1 local-state",
             Self::KeyFingerprint => "keyhaven v1 key-fingerprint",
             Self::VaultWrap => "keyhaven v1 vault-wrap",
             Self::VaultCommitment => "keyhaven v1 vault-commitment",

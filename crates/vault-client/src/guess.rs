@@ -101,3 +101,65 @@ impl Entropy for GuessEntropy<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::MemoryJournal;
+    use keyhaven_testkit::entropy::SeededEntropy;
+    use keyhaven_wire::message::{FleetId, LeafIndex};
+
+    fn parties(leaf: u8) -> Parties {
+        Parties {
+            fleet: FleetId::new([1; 32]),
+            leaf: LeafIndex::new([leaf; 32]),
+        }
+    }
+
+    /// Golden bytes, made with Python's `hmac` module: a guess begun by one version is finished by
+    /// the next.
+    #[test]
+    fn the_randomness_of_a_guess_is_fixed() {
+        let seed = Seed(Zeroizing::new([5; 32]));
+        let password = Password::parse("walnut trapeze").unwrap();
+        let parties = parties(2);
+        let mut entropy = seed.of(&password, &parties);
+        let mut bytes = [0; 37];
+        let (first, second) = bytes.split_at_mut(33);
+        entropy.fill(first);
+        entropy.fill(second);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, GOLDEN);
+    }
+
+    const GOLDEN: &str = "b28a003a6638e647a46cb23b0a91ab7b7ee1b164a9dd13a29d96358eb4d319d4\
+        4c7aaea186";
+
+    /// VAULT-1: the same seed until the guess is over; never one of another account.
+    #[test]
+    fn a_seed_is_kept_for_its_account_and_drawn_anew_for_another() {
+        let mut journal = MemoryJournal::new();
+        let mut resume = |leaf, seed| {
+            let mut entropy = SeededEntropy::new(seed);
+            *Seed::resume(&mut journal, &parties(leaf), &mut entropy)
+                .unwrap()
+                .0
+        };
+        let first = resume(2, 1);
+        assert_eq!(resume(2, 2), first);
+        assert_ne!(resume(3, 3), first);
+        assert_ne!(resume(2, 4), first);
+    }
+
+    #[test]
+    fn an_entry_that_is_no_seed_is_replaced() {
+        for entry in [&b""[..], &[1; 96], &[1; 98], &[2; 97]] {
+            let mut journal = MemoryJournal::new();
+            journal.store(Slot::Guess, entry).unwrap();
+            let mut entropy = SeededEntropy::new(1);
+            let seed = Seed::resume(&mut journal, &parties(2), &mut entropy).unwrap();
+            assert_ne!(*seed.0, [1; 32]);
+            assert_ne!(*seed.0, [2; 32]);
+        }
+    }
+}

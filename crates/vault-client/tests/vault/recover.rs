@@ -351,3 +351,26 @@ fn debug_output_of_a_recovery_shows_no_secret() {
     assert!(!shown.contains("walnut"));
     assert!(!shown.contains("4242") && !shown.contains("66, 66"));
 }
+
+/// The one test with the real cost of a password: Argon2id with 64 MiB, three passes, four lanes.
+#[test]
+fn the_default_cost_registers_and_recovers() {
+    let world = World::new();
+    let policy = Policy::default();
+    let vault = world.vault_with(policy);
+    let mut journal = MemoryJournal::new();
+    let entropy = &mut world.entropy();
+    let key = BackupKey::from_bytes([7; 32]);
+    let typed = password(PASSWORD);
+    vault
+        .register(&mut journal, &typed, &key, None, RegisterBy::First, entropy)
+        .unwrap();
+    assert!(
+        vault
+            .recover(&mut journal, &typed, None, entropy)
+            .unwrap()
+            .key
+            == key
+    );
+    assert_eq!(Cost::DEFAULT, Cost::parse(65_536, 3, 4).unwrap());
+}
