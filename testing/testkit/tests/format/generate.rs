@@ -224,7 +224,7 @@ impl Maker {
             ),
             (
                 "pack-cut-class",
-                v("not-a-class", "Cut at a frame, and the header says so too.")
+                v("not-a-class", "Cut, and the header says so too.")
                     .with("edit", "12 90000300")
                     .with("cut", 196_752),
             ),
@@ -243,21 +243,42 @@ impl Maker {
             ),
             (
                 "pack-first-byte",
-                v("frame-altered", "The first byte of the first frame.").with("edit", "96 00ff"),
+                v("frame-altered", "The first byte of the first frame.").with("edit", "160 00ff"),
+            ),
+            (
+                "pack-last-byte",
+                v("frame-altered", "The last byte of the last frame.").with("edit", "262143 00"),
+            ),
+            (
+                "pack-first-tag",
+                v("frame-altered", "The first byte of the first tag.").with("edit", "96 00ff"),
             ),
             (
                 "pack-last-tag",
-                v("frame-altered", "The last byte of the last tag.").with("edit", "262143 00"),
+                v("frame-altered", "The last byte of the last tag.").with("edit", "159 00"),
             ),
             (
                 "pack-swapped-frames",
-                v("frame-altered", "Two frames in each other's place.")
-                    .with("copy", "96 65648 65552")
-                    .with("copy", "65648 96 65552"),
+                v(
+                    "frame-altered",
+                    "Two frames in each other's place, their tags with them.",
+                )
+                .with("copy", "160 65696 65536")
+                .with("copy", "65696 160 65536")
+                .with("copy", "96 112 16")
+                .with("copy", "112 96 16"),
             ),
             (
                 "pack-repeated-frame",
-                v("frame-altered", "The second frame twice.").with("copy", "65648 131200 65552"),
+                v("frame-altered", "The second frame twice, its tag with it.")
+                    .with("copy", "65696 131232 65536")
+                    .with("copy", "112 128 16"),
+            ),
+            (
+                "pack-swapped-tags",
+                v("frame-altered", "Two tags in each other's place.")
+                    .with("copy", "96 112 16")
+                    .with("copy", "112 96 16"),
             ),
         ]
     }
@@ -363,7 +384,7 @@ impl Maker {
                     "extent media 65536 10",
                     "The first frame instead of the second.",
                 )
-                .with("copy", "96 65648 65552"),
+                .with("copy", "160 65696 65536"),
             ),
             (
                 "extent-outside",
@@ -488,7 +509,7 @@ impl Maker {
             ),
             (
                 "snapshot-body-altered",
-                v("frame-altered", "The last tag.").with("edit", format!("{} 00ff", all - 2)),
+                v("frame-altered", "Its last bytes.").with("edit", format!("{} 00ff", all - 2)),
             ),
             (
                 "snapshot-body-commitment",

@@ -50,11 +50,12 @@ pub(crate) fn open(secret: &Secret, kind: u8, object: &[u8]) -> Vec<u8> {
         object.len() as u32,
         u32::from_le_bytes(header[12..16].try_into().unwrap())
     );
-    let frames = body.chunks(FRAME + TAG).count();
+    let frames = body.len().div_ceil(FRAME + TAG);
+    let (tags, data) = body.split_at(frames * TAG);
     let mut plain = Vec::new();
-    for (number, frame) in body.chunks(FRAME + TAG).enumerate() {
+    for (number, (frame, tag)) in data.chunks(FRAME).zip(tags.chunks(TAG)).enumerate() {
         let (nonce, aad) = bound(header, kind, number as u32, number + 1 == frames);
-        let mut frame = frame.to_vec();
+        let mut frame = [frame, tag].concat();
         plain.extend_from_slice(key.open_in_place(nonce, aad, &mut frame).unwrap());
     }
     plain
@@ -73,14 +74,18 @@ pub(crate) fn seal_like(
     let mut out = like[..64].to_vec();
     out.extend_from_slice(&commitment);
     let frames = plain.chunks(FRAME).count();
+    let mut data = Vec::new();
     for (number, frame) in plain.chunks(FRAME).enumerate() {
         let last = mark && number + 1 == frames;
         let (nonce, aad) = bound(like, kind, number as u32, last);
         let mut frame = frame.to_vec();
-        key.seal_in_place_append_tag(nonce, aad, &mut frame)
+        let tag = key
+            .seal_in_place_separate_tag(nonce, aad, &mut frame)
             .unwrap();
-        out.extend_from_slice(&frame);
+        out.extend_from_slice(tag.as_ref());
+        data.extend_from_slice(&frame);
     }
+    out.extend_from_slice(&data);
     assert_eq!(out.len(), like.len());
     out
 }
