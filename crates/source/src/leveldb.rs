@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 
@@ -18,7 +19,7 @@ use crate::stat::{Stat, now_ns};
 /// A LevelDB folder as it was when it was listed.
 #[derive(Debug, Clone)]
 pub(crate) struct LevelDb {
-    pub(crate) key: Option<PathKey>,
+    key: Option<PathKey>,
     path: PathBuf,
     listed: Stat,
     /// Whether no program had it open, certainly.
@@ -45,7 +46,7 @@ impl LevelDb {
     }
 
     /// Whether no program has had it open since it was listed.
-    pub(crate) fn stayed_quiet(&self) -> bool {
+    fn stayed_quiet(&self) -> bool {
         let Ok(now) = statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW) else {
             return false;
         };
@@ -54,6 +55,32 @@ impl LevelDb {
             return false;
         };
         self.is_quiet && !is_open(&fd) && Stat::from(&now).is_unchanged_since(&self.listed)
+    }
+}
+
+/// Watches folders whose files make sense only together (LevelDB), from when a walk lists them.
+#[derive(Debug, Clone, Default)]
+pub struct Watch(Arc<Mutex<Vec<LevelDb>>>);
+
+impl Watch {
+    /// The folders whose files the walk gave, and which a program has opened since they were
+    /// listed. Ask once everything is read: what was read in these folders is not one state, and is
+    /// to be reported as pending. None stands for the root itself.
+    #[must_use]
+    pub fn disturbed(&self) -> Vec<Option<PathKey>> {
+        let watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        watched
+            .iter()
+            .filter(|leveldb| leveldb.is_quiet && !leveldb.stayed_quiet())
+            .map(|leveldb| leveldb.key.clone())
+            .collect()
+    }
+
+    pub(crate) fn extend(&self, leveldb: Option<LevelDb>) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(leveldb);
     }
 }
 

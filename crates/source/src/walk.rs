@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags, fstat};
 use crate::folder::{Folder, Seen};
 use crate::item::{Item, SkipReason};
 use crate::key::PathKey;
-use crate::leveldb::LevelDb;
+use crate::leveldb::Watch;
 use crate::stat::Stat;
 
 /// What a walk leaves out, and where it stops.
@@ -104,7 +104,7 @@ pub fn walk(root: &Path, rules: &Rules) -> Result<Walk, WalkError> {
         rules: rules.clone(),
         device: stat.device,
         folders: Vec::new(),
-        leveldbs: Vec::new(),
+        watch: Watch::default(),
     };
     walk.go_into(folder);
     Ok(walk)
@@ -116,26 +116,18 @@ pub struct Walk {
     rules: Rules,
     device: u64,
     folders: Vec<Folder>,
-    leveldbs: Vec<LevelDb>,
+    watch: Watch,
 }
 
 impl Walk {
-    /// The folders whose files were given but do not belong together, because a program opened the
-    /// database that they make up (LevelDB) since they were listed. Ask once everything is read:
-    /// what was read below these is not one state, and is to be reported as pending.
-    ///
-    /// The root itself, if it is one, is named by no key.
+    /// A watch over the folders of this walk whose files make sense only together.
     #[must_use]
-    pub fn disturbed(&self) -> Vec<Option<PathKey>> {
-        self.leveldbs
-            .iter()
-            .filter(|leveldb| leveldb.is_quiet && !leveldb.stayed_quiet())
-            .map(|leveldb| leveldb.key.clone())
-            .collect()
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     fn go_into(&mut self, folder: Folder) {
-        self.leveldbs.extend(folder.leveldb.clone());
+        self.watch.extend(folder.leveldb.clone());
         self.folders.push(folder);
     }
 }

@@ -153,6 +153,30 @@ fn vacuum_and_another_page_size_between_reads() {
     check(&image);
 }
 
+/// BACKUP-1: what lies behind the last page, as a program that died while it grew the file leaves
+/// it, is no part of the database.
+#[test]
+fn bytes_behind_the_last_page_are_left_out() {
+    for journal in ["wal", "delete"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chat.db");
+        drop(make(
+            &path,
+            Make {
+                journal,
+                ..Make::default()
+            },
+        ));
+        let (_, exact) = read(&path).unwrap();
+        let longer = [exact.as_slice(), &[7; 2 * 4096 + 100]].concat();
+        fs::write(&path, longer).unwrap();
+        assert_eq!(read(&path).unwrap().1, exact);
+        let mut peer = Peer::open(&path);
+        peer.must("SELECT count(*) FROM message");
+        assert_eq!(read(&path).unwrap().1, exact);
+    }
+}
+
 /// A database in which nothing was ever committed has no pages, and its file no bytes.
 #[test]
 fn an_empty_database() {

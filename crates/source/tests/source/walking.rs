@@ -406,13 +406,14 @@ fn a_leveldb_that_is_opened_meanwhile_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     leveldb(folder.path());
     std::thread::sleep(std::time::Duration::from_millis(70));
-    let mut walk = walk(folder.path(), &Rules::default()).unwrap();
-    assert_eq!(walk.by_ref().count(), 7);
-    assert_eq!(walk.disturbed(), []);
+    let walk = walk(folder.path(), &Rules::default()).unwrap();
+    let watch = walk.watch();
+    assert_eq!(walk.count(), 7);
+    assert_eq!(watch.disturbed(), []);
     fs::rename(
         folder.path().join("db/LOG"),
         folder.path().join("db/LOG.old"),
     )
     .unwrap();
-    assert_eq!(walk.disturbed(), [Some(key("db"))]);
+    assert_eq!(watch.disturbed(), [Some(key("db"))]);
 }
