@@ -203,9 +203,7 @@ impl SpooledStore {
     /// Any [`StoreError`] of asking the spool's disk.
     pub fn spool_room(&self) -> Result<u64, StoreError> {
         let used = self.shared.lock().bytes;
-        let allowed = self.shared.limits.bytes_max.saturating_sub(used);
-        let free = self.shared.spool.free_space()?.unwrap_or(u64::MAX);
-        Ok(allowed.min(free.saturating_sub(self.shared.limits.spare_bytes)))
+        self.shared.room(used)
     }
 
     /// Asks whether `needed` bytes can be spooled at once, as a database does that is read in one
@@ -213,14 +211,11 @@ impl SpooledStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] with the spool's room, and any error of asking for it.
+    /// [`StoreError::SpoolFull`], and any error of asking for the room.
     pub fn ensure_spool_room(&self, needed: u64) -> Result<(), StoreError> {
-        let room = self.spool_room()?;
-        if room < needed {
-            return Err(StoreError::Full {
-                needed,
-                free: Some(room),
-            });
+        let free = self.spool_room()?;
+        if free < needed {
+            return Err(StoreError::SpoolFull { needed, free });
         }
         Ok(())
     }
@@ -274,6 +269,34 @@ impl Shared {
             self.called_off.check()?;
             state = self.wait(state);
         }
+    }
+
+    /// The bytes that may be spooled beside `used` ones.
+    fn room(&self, used: u64) -> Result<u64, StoreError> {
+        let allowed = self.limits.bytes_max.saturating_sub(used);
+        let free = self.spool.free_space()?.unwrap_or(u64::MAX);
+        Ok(allowed.min(free.saturating_sub(self.limits.spare_bytes)))
+    }
+
+    /// Takes room for an object before it is written, so that two puts cannot share it, and waits
+    /// for uploads to make some. From now on an upload of that name is due.
+    fn reserve(&self, path: &ObjectPath, needed: u64) -> Result<(), StoreError> {
+        self.wait_until(|state| match self.room(state.bytes) {
+            Ok(room) if room >= needed => {
+                state.bytes = state.bytes.saturating_add(needed);
+                let spooled = state.spooled.entry(path.clone()).or_default();
+                spooled.due = spooled.due.saturating_add(1);
+                Some(Ok(()))
+            }
+            // What nobody has decided about, and what others have on the disk, will never make
+            // room by itself: only uploads do.
+            Ok(free) => state
+                .spooled
+                .values()
+                .all(|spooled| spooled.due == 0)
+                .then_some(Err(StoreError::SpoolFull { needed, free })),
+            Err(error) => Some(Err(error)),
+        })?
     }
 
     /// Waits until the remote store has `path`, or everything.
@@ -354,48 +377,35 @@ impl Store for SpooledStore {
     fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
         let shared = &self.shared;
         let len = body.len();
-        if len > shared.limits.bytes_max {
-            return Err(StoreError::Full {
-                needed: len,
-                free: Some(shared.limits.bytes_max),
-            });
-        }
-        // The room is taken before the bytes are written, so that two puts cannot share it.
-        shared
-            .wait_until(|state| {
-                let bytes = state.bytes.saturating_add(len);
-                let fits = bytes <= shared.limits.bytes_max;
-                // Leftovers that nobody decided about will never make room by themselves.
-                let hopeless = !fits && state.spooled.values().all(|spooled| spooled.due == 0);
-                if fits || hopeless {
-                    if fits {
-                        state.bytes = bytes;
-                    }
-                    return Some(fits);
-                }
-                None
-            })?
-            .then_some(())
-            .ok_or(StoreError::Full {
-                needed: len,
-                free: Some(0),
-            })?;
+        shared.reserve(path, len)?;
         let written = shared.spool.put(path, body);
         let mut state = shared.lock();
-        match written {
-            Ok(()) => {
-                let spooled = state.spooled.entry(path.clone()).or_default();
-                let replaced = spooled.len;
-                spooled.len = len;
-                spooled.due = spooled.due.saturating_add(1);
+        if written.is_ok() {
+            if let Some(spooled) = state.spooled.get_mut(path) {
+                let replaced = std::mem::replace(&mut spooled.len, len);
                 state.bytes = state.bytes.saturating_sub(replaced);
-                state.queue.push_back(path.clone());
             }
-            Err(_) => state.bytes = state.bytes.saturating_sub(len),
+            state.queue.push_back(path.clone());
+        } else {
+            state.bytes = state.bytes.saturating_sub(len);
+            if let Some(spooled) = state.spooled.get_mut(path) {
+                spooled.due = spooled.due.saturating_sub(1);
+                if spooled.due == 0 && spooled.len == 0 {
+                    state.spooled.remove(path);
+                }
+            }
         }
         drop(state);
         shared.changed.notify_all();
-        written
+        written.map_err(|error| {
+            // The store may have room; this device has not.
+            if let StoreError::Full { needed, free } = error {
+                let free = free.unwrap_or_default();
+                StoreError::SpoolFull { needed, free }
+            } else {
+                error
+            }
+        })
     }
 
     fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {

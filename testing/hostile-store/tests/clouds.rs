@@ -165,28 +165,9 @@ fn a_webdav_server_is_an_honest_store() {
 }
 
 #[test]
-fn opening_and_creating_tell_a_store_from_a_place() {
-    let home = tempfile::tempdir().unwrap();
-    let server = Server::webdav(home.path(), USER, SECRET);
-    let address = StoreAddress::parse(&dav_at(&server.address)).unwrap();
-    let credentials = Credentials::new(USER.to_owned(), SECRET.to_owned());
-    let open = || keyhaven::store::open(&address, Some(&credentials), CalledOff::never());
-    let create = || keyhaven::store::create(&address, Some(&credentials), CalledOff::never());
-    assert!(matches!(
-        open().map(|_| ()),
-        Err(StoreError::NotAStore { .. })
-    ));
-    create()
-        .unwrap()
-        .put(&ObjectPath::marker(), Body::Bytes(b"marker"))
-        .unwrap();
-    assert!(open().is_ok());
-    assert!(matches!(
-        create().map(|_| ()),
-        Err(StoreError::AlreadyAStore { .. })
-    ));
-    let s3 = StoreAddress::parse("s3://bucket").unwrap();
-    let outcome = keyhaven::store::open(&s3, None, CalledOff::never()).map(|_| ());
+fn s3_without_credentials_is_refused_before_anything_is_sent() {
+    let address = StoreAddress::parse("s3://bucket").unwrap();
+    let outcome = CloudStore::connect(&address, None, quick(), CalledOff::never());
     assert!(
         matches!(outcome, Err(StoreError::NoCredentials { .. })),
         "{outcome:?}"

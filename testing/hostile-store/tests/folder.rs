@@ -97,6 +97,27 @@ fn an_interrupted_set_up_can_be_repeated() {
 }
 
 #[test]
+fn a_store_that_vanishes_while_it_is_open_is_missing_not_damaged() {
+    let home = tempfile::tempdir().unwrap();
+    let at = home.path().join("store");
+    let store = new_store(&at);
+    let reader = FolderStore::open(&at).unwrap();
+    fs::remove_dir_all(&at).unwrap();
+    for error in [
+        reader.get(&ObjectPath::marker(), None).unwrap_err(),
+        reader.list(&ObjectFolder::root()).unwrap_err(),
+        reader
+            .put(&path("packs/00/one"), Body::Bytes(b"x"))
+            .unwrap_err(),
+        store
+            .put(&path("packs/00/one"), Body::Bytes(b"x"))
+            .unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Missing { .. }), "{error:?}");
+    }
+}
+
+#[test]
 fn a_store_that_is_only_read_is_not_written_to() {
     let home = tempfile::tempdir().unwrap();
     let at = home.path().join("store");

@@ -151,15 +151,15 @@ fn a_spool_takes_no_more_disk_than_it_may() {
     };
     let store = Arc::new(spooled(Arc::new(slow), &home, 3 << 20));
     let error = store.ensure_spool_room((3 << 20) + 1).unwrap_err();
-    let due = StoreError::Full {
+    let due = StoreError::SpoolFull {
         needed: (3 << 20) + 1,
-        free: Some(3 << 20),
+        free: 3 << 20,
     };
     assert_eq!(error, due, "said before anything is read");
     let error = store
         .put(&path("packs/00/huge"), Body::Bytes(&vec![0; 4 << 20]))
         .unwrap_err();
-    assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+    assert!(matches!(error, StoreError::SpoolFull { .. }), "{error:?}");
 
     let filled = Arc::new(AtomicBool::new(false));
     let writer = std::thread::spawn({

@@ -131,6 +131,16 @@ pub enum StoreError {
         /// The bytes that are free, if the store tells.
         free: Option<u64>,
     },
+    /// The disk of this device on which objects wait for their upload has not enough room.
+    #[error(
+        "the disk that holds the spool has no room: {needed} bytes are needed, {free} may be used"
+    )]
+    SpoolFull {
+        /// The bytes that were to be spooled.
+        needed: u64,
+        /// The bytes that the spool may still use.
+        free: u64,
+    },
     /// The store could not be reached, also after bounded retries.
     #[error("the store cannot be reached ({outage}; tried {attempts} times)")]
     Unreachable {
@@ -178,12 +188,15 @@ pub enum StoreError {
     /// The operation was called off by its caller.
     #[error("called off")]
     Cancelled,
-    /// An earlier write could not be made durable; the store object makes no claims any more.
+    /// A write could not be made durable; the store object makes no claims any more.
     ///
     /// After a failed flush, an operating system may have dropped the unwritten bytes and report
     /// success the next time: only opening the store anew and writing again is sound.
-    #[error("an earlier write did not reach the disk: open the store again and repeat the backup")]
-    FlushFailed,
+    #[error("a write did not reach the disk ({kind}): open the store again and repeat the backup")]
+    FlushFailed {
+        /// The operating system's kind of failure.
+        kind: io::ErrorKind,
+    },
     /// The operating system reported something else.
     #[error("cannot {action}: {kind}")]
     Disk {
@@ -220,9 +233,10 @@ impl StoreError {
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Unreachable { .. } | Self::FlushFailed | Self::Cancelled | Self::NoMachinery => {
-                Remedy::RetryLater
-            }
+            Self::Unreachable { .. }
+            | Self::FlushFailed { .. }
+            | Self::Cancelled
+            | Self::NoMachinery => Remedy::RetryLater,
             Self::Missing { .. }
             | Self::NotAFolder { .. }
             | Self::NotAStore { .. }
@@ -231,6 +245,7 @@ impl StoreError {
             | Self::Denied { .. }
             | Self::ReadOnly { .. }
             | Self::Full { .. }
+            | Self::SpoolFull { .. }
             | Self::NoCredentials { .. } => Remedy::AskUser,
             Self::NotFound { .. }
             | Self::WrongLength { .. }

@@ -218,56 +218,6 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
 }
 
-/// Opens the store at `address`, which must be one: its marker is looked for.
-///
-/// # Errors
-///
-/// [`StoreError::NotAStore`], and whatever opening and asking it gives.
-pub fn open(
-    address: &StoreAddress,
-    credentials: Option<&Credentials>,
-    called_off: CalledOff,
-) -> Result<Arc<dyn Store>, StoreError> {
-    if let Some(folder) = address.folder() {
-        return Ok(Arc::new(FolderStore::open(folder)?));
-    }
-    let store = CloudStore::connect(address, credentials, Patience::default(), called_off)?;
-    match store.length(&ObjectPath::marker()) {
-        Ok(_) => Ok(Arc::new(store)),
-        Err(StoreError::NotFound { .. } | StoreError::NotAnObject { .. }) => {
-            Err(StoreError::NotAStore {
-                place: store.describe(),
-            })
-        }
-        Err(other) => Err(other),
-    }
-}
-
-/// Prepares a new store at `address`, where there must be none. It becomes one when its marker is
-/// put, which the caller does.
-///
-/// # Errors
-///
-/// [`StoreError::AlreadyAStore`], [`StoreError::NotEmpty`] for a folder with other files, and
-/// whatever opening and asking it gives.
-pub fn create(
-    address: &StoreAddress,
-    credentials: Option<&Credentials>,
-    called_off: CalledOff,
-) -> Result<Arc<dyn Store>, StoreError> {
-    if let Some(folder) = address.folder() {
-        return Ok(Arc::new(FolderStore::create(folder)?));
-    }
-    let store = CloudStore::connect(address, credentials, Patience::default(), called_off)?;
-    match store.length(&ObjectPath::marker()) {
-        Ok(_) => Err(StoreError::AlreadyAStore {
-            place: store.describe(),
-        }),
-        Err(StoreError::NotFound { .. }) => Ok(Arc::new(store)),
-        Err(other) => Err(other),
-    }
-}
-
 /// Checks a range against an object's length, and gives the range's length.
 fn check_range(path: &ObjectPath, range: &Range<u64>, len: u64) -> Result<usize, StoreError> {
     if range.end > len || range.start > range.end {

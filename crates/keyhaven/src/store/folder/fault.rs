@@ -32,7 +32,7 @@ impl Place {
             Errno::ACCESS | Errno::PERM => StoreError::Denied { action, place },
             Errno::ROFS => StoreError::ReadOnly { place },
             // The folder was opened and is gone: its disk was pulled, or its server forgot it.
-            Errno::STALE | Errno::NODEV | Errno::NXIO | Errno::NOTCONN => {
+            Errno::NOENT | Errno::STALE | Errno::NODEV | Errno::NXIO | Errno::NOTCONN => {
                 StoreError::Missing { place }
             }
             errno => {

@@ -3,21 +3,24 @@
 mod fault;
 mod session;
 mod syncer;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::fs::File;
 use std::io::Write;
 use std::ops::{ControlFlow, Range};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::Advice;
 use rustix::io::Errno;
 
 use self::fault::Place;
 use self::session::{SPOOL, Session};
-use self::syncer::{Syncer, Written};
+use self::syncer::{FlushFn, Syncer, Written};
 use self::tree::{Found, Tree, WalkError};
 use super::body::Body;
 use super::error::{Action, StoreError};
@@ -36,8 +39,9 @@ pub struct FolderStore {
     path: PathBuf,
     place: Place,
     tree: Arc<Tree>,
+    flush: FlushFn,
     // A store that is only read begins no session, so it may stand on a read-only disk.
-    syncer: std::sync::Mutex<()>,
+    beginning: Mutex<()>,
     writing: OnceLock<Syncer>,
 }
 
@@ -75,7 +79,7 @@ impl FolderStore {
                     _ => Path::new("."),
                 };
                 File::open(parent)
-                    .and_then(|parent| syncer::flush(&parent).map_err(std::io::Error::from))
+                    .and_then(|parent| syncer::flush(parent.as_fd()).map_err(std::io::Error::from))
                     .map_err(|error| place.io_fault(Action::Open, &error))?;
             }
             Err(Errno::EXIST) => {}
@@ -139,7 +143,8 @@ impl FolderStore {
             path: path.to_owned(),
             place,
             tree: Arc::new(tree),
-            syncer: std::sync::Mutex::new(()),
+            flush: syncer::flush,
+            beginning: Mutex::new(()),
             writing: OnceLock::new(),
         })
     }
@@ -150,15 +155,16 @@ impl FolderStore {
             return Ok(syncer);
         }
         let _beginning = self
-            .syncer
+            .beginning
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(syncer) = self.writing.get() {
             return Ok(syncer);
         }
         let session =
             Session::begin(&self.tree).map_err(|errno| self.place.fault(Action::Put, errno))?;
-        let syncer = Syncer::begin(Arc::clone(&self.tree), session, self.place.clone())?;
+        let (tree, place) = (Arc::clone(&self.tree), self.place.clone());
+        let syncer = Syncer::begin(tree, session, place, self.flush)?;
         Ok(self.writing.get_or_init(|| syncer))
     }
 
@@ -173,6 +179,11 @@ impl FolderStore {
         match self.tree.open_object(path) {
             Ok(Found::File(file, len)) => Ok((file, len)),
             Ok(Found::SomethingElse) => Err(StoreError::NotAnObject { path: path.clone() }),
+            // An object that is not there, or nothing that is there: the difference matters to
+            // somebody who is about to be told that a backup is damaged.
+            Err(Errno::NOENT) if self.tree.is_gone() => Err(StoreError::Missing {
+                place: self.place.text(),
+            }),
             Err(Errno::NOENT) => Err(StoreError::NotFound { path: path.clone() }),
             Err(errno) => Err(self.place.fault(Action::Get, errno)),
         }
@@ -275,6 +286,11 @@ impl Store for FolderStore {
         each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         self.settle(None)?;
+        if self.tree.is_gone() {
+            return Err(StoreError::Missing {
+                place: self.place.text(),
+            });
+        }
         self.tree
             .visit(folder, LISTED_OBJECTS_MAX, &mut |path, len| {
                 each(Listed { path, len })

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -27,6 +28,9 @@ const THREADS: usize = 2;
 /// Flushes of folders in flight at the end.
 const FOLDER_THREADS: usize = 4;
 
+/// What makes a file or folder durable. A parameter, so that tests can let it fail.
+pub(super) type FlushFn = fn(BorrowedFd<'_>) -> Result<(), Errno>;
+
 /// The background threads and what they share. Dropping it finishes what is under way.
 #[derive(Debug)]
 pub(super) struct Syncer {
@@ -39,6 +43,7 @@ struct Shared {
     tree: Arc<Tree>,
     session: Session,
     place: Place,
+    flush: FlushFn,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -69,11 +74,13 @@ impl Syncer {
         tree: Arc<Tree>,
         session: Session,
         place: Place,
+        flush: FlushFn,
     ) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared {
             tree,
             session,
             place,
+            flush,
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
         });
@@ -153,8 +160,8 @@ impl Syncer {
                     return;
                 };
                 if let Err(errno) = self.shared.flush_folder(folder) {
-                    self.shared
-                        .fail(self.shared.place.fault(Action::Flush, errno));
+                    let fault = self.shared.place.fault(Action::Flush, errno);
+                    self.shared.fail(undurable(fault));
                 }
             }
         };
@@ -233,7 +240,7 @@ impl Shared {
 
     /// Flushes a temporary file and gives it its name. If anything fails, it is removed.
     fn finish(&self, written: &Written) -> Result<(), Errno> {
-        let outcome = flush(&written.file).and_then(|()| self.rename(written));
+        let outcome = (self.flush)(written.file.as_fd()).and_then(|()| self.rename(written));
         if outcome.is_err() {
             self.session.discard(&written.name);
         }
@@ -247,7 +254,7 @@ impl Shared {
                 path: written.path.clone(),
             },
             errno => {
-                let fault = self.place.fault(Action::Put, errno);
+                let fault = undurable(self.place.fault(Action::Flush, errno));
                 self.place.sized(fault, written.len, self.tree.root())
             }
         }
@@ -270,7 +277,7 @@ impl Shared {
 
     fn flush_folder(&self, folder: &ObjectFolder) -> Result<(), Errno> {
         match self.tree.open_folder(folder) {
-            Ok(fd) => flush(&fd),
+            Ok(fd) => (self.flush)(fd.as_fd()),
             // Somebody removed the folder with all that was in it: a hostile or careless store,
             // which reading back will find. There is nothing to flush.
             Err(Errno::NOENT) => Ok(()),
@@ -279,8 +286,18 @@ impl Shared {
     }
 }
 
+/// What the operating system has no better word for, when it happens to bytes that were written:
+/// they may be lost, and nothing that is asked later will tell.
+fn undurable(fault: StoreError) -> StoreError {
+    if let StoreError::Disk { kind, .. } = fault {
+        StoreError::FlushFailed { kind }
+    } else {
+        fault
+    }
+}
+
 /// Flushes a file or folder to the disk itself.
-pub(super) fn flush<Fd: std::os::fd::AsFd>(fd: &Fd) -> Result<(), Errno> {
+pub(super) fn flush(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     // On Apple's systems fsync stops at the drive's own cache; only this goes on.
     #[cfg(target_vendor = "apple")]
     if rustix::fs::fcntl_fullfsync(fd).is_ok() {

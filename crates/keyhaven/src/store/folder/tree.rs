@@ -62,6 +62,11 @@ impl Tree {
         self.root.as_fd()
     }
 
+    /// Whether the store's folder was removed while it was open.
+    pub(super) fn is_gone(&self) -> bool {
+        rustix::fs::fstat(&self.root).map_or(true, |stat| stat.st_nlink == 0)
+    }
+
     /// Opens `folder`; for the root this is a second handle on it.
     pub(super) fn open_folder(&self, folder: &ObjectFolder) -> Result<OwnedFd, Errno> {
         let mut at = None;
