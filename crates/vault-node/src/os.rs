@@ -26,6 +26,19 @@ pub(crate) fn now_seconds() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
+/// File handles for everything that is not a connection: the store, the log, files being written.
+const OTHER_HANDLES: u64 = 64;
+
+/// This many connections, or as many as the process has file handles for.
+pub(crate) fn within_handles(connections: usize) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let room = limit
+        .unwrap_or(u64::MAX)
+        .saturating_sub(OTHER_HANDLES)
+        .max(1);
+    connections.min(usize::try_from(room).unwrap_or(usize::MAX))
+}
+
 /// Asks the system not to write this process's memory to disk or to let others read it. Each is
 /// asked for separately; what the system refuses is logged and does not stop the vault.
 pub(crate) fn harden() {

@@ -133,6 +133,9 @@ pub struct VaultPin(pub keyhaven_wire::bundle::Pin);
 
 /// Serves the vault in a data folder. When this returns, the vault answers.
 ///
+/// The server has threads of its own. Call this, and let go of what it returns, where blocking is
+/// allowed: not inside an asynchronous task.
+///
 /// # Errors
 /// [`ServeError`] when it cannot answer; nothing of it is left running.
 pub fn serve(config: &Config) -> Result<Running, ServeError> {
@@ -198,7 +201,7 @@ pub fn serve(config: &Config) -> Result<Running, ServeError> {
     let listener = Listener {
         listener,
         router: http::router(door),
-        connections: Connections::new(limits.connections),
+        connections: Connections::new(os::within_handles(limits.connections)),
         metrics,
         phase: watched,
         head_time: limits.head_time,

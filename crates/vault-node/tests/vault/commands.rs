@@ -160,3 +160,54 @@ fn help_names_every_exit_code() {
         .unwrap();
     assert_eq!(code(&wrong), 2);
 }
+
+/// The page for operators says what the program does: every flag, code, file and length.
+#[test]
+fn the_page_for_operators_agrees_with_the_program() {
+    let page = include_str!("../../../../docs/operating.md");
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_keyhaven-vault"))
+        .args(["serve", "--help"])
+        .output()
+        .unwrap();
+    let flags = out(&help).lines().filter_map(|line| {
+        let words = line.split_whitespace();
+        words
+            .map(|word| word.trim_matches(['.', ',']))
+            .find(|word| word.starts_with("--"))
+    });
+    let mut seen = 0;
+    for flag in flags.filter(|flag| !matches!(*flag, "--help" | "--verbose")) {
+        assert!(
+            page.contains(&format!("`{flag}")),
+            "{flag} is not on the page"
+        );
+        seen += 1;
+    }
+    assert!(seen >= 12, "{seen} flags of `serve`");
+    let thousands = |number: usize| match number.checked_div(1000) {
+        Some(0) | None => number.to_string(),
+        Some(thousands) => format!("{thousands},{:03}", number % 1000),
+    };
+    for number in [
+        keyhaven_wire::channel::SEALED_REQUEST_BYTES,
+        keyhaven_wire::channel::SEALED_REPLY_BYTES,
+        keyhaven_vault_core::MEMORY_BYTES,
+        keyhaven_vault_core::ENTRY_BYTES,
+        usize::try_from(keyhaven_vault_store::LOG_ENTRIES_KEPT).unwrap(),
+    ] {
+        let number = thousands(number);
+        assert!(page.contains(&number), "{number} is not on the page");
+    }
+    let house = House::open();
+    let files = fs::read_dir(house.file(""))
+        .unwrap()
+        .map(|file| file.unwrap().file_name());
+    for file in files {
+        let file = file.to_str().unwrap().to_owned();
+        assert!(
+            page.contains(&format!("`fleet/{file}`")),
+            "{file} is not on the page"
+        );
+    }
+    assert_eq!(fs::read(house.file("core.memory")).unwrap().len(), 133);
+}

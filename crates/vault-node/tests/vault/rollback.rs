@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use keyhaven_vault_client::VaultError;
+
 use crate::world::{House, Person, command, saved, serving};
 
 fn refused(house: &House) -> (Option<i32>, String) {
@@ -184,4 +186,33 @@ fn a_bent_store_is_refused_or_serves_what_is_whole() {
     fs::write(house.file("core.memory"), memory).unwrap();
     house.start(&[]);
     assert!(ada.guess(&house, "the right one").unwrap().key == ada.key);
+}
+
+/// VAULT-2: what cannot be remembered is not answered. The vault stops, and started again it knows
+/// of the guess, whose answer the same password still gets.
+#[test]
+fn a_memory_that_cannot_be_written_releases_nothing_and_stops_the_vault() {
+    let mut house = House::open();
+    let mut ada = house.person("ada");
+    ada.register(&house, "the right one").unwrap();
+    // A folder in the way of the file that would replace the memory, as a full disk would be.
+    fs::create_dir(house.file("core.memory.next")).unwrap();
+    let unanswered = ada.guess(&house, "wrong").unwrap_err();
+    assert!(
+        matches!(unanswered, VaultError::Transport(_)),
+        "{unanswered:?}"
+    );
+    let (status, log) = house.ended();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("memory"), "{log}");
+
+    fs::remove_dir(house.file("core.memory.next")).unwrap();
+    house.start(&[]);
+    assert_eq!(ada.standing(&house).guesses_left, 9, "it was spent");
+    let verdict = ada.guess(&house, "wrong").unwrap_err();
+    assert_eq!(
+        verdict,
+        VaultError::WrongPassword { left: 9 },
+        "and is the same guess again"
+    );
 }

@@ -90,8 +90,13 @@ impl House {
 
     /// `SIGTERM`, as an operator would; and what was said on standard error.
     pub(crate) fn stop(&mut self) -> (ExitStatus, String) {
+        kill_process(self.running.as_ref().unwrap().pid(), Signal::TERM).unwrap();
+        self.ended()
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) fn ended(&mut self) -> (ExitStatus, String) {
         let mut running = self.running.take().unwrap();
-        kill_process(running.pid(), Signal::TERM).unwrap();
         let status = running.child.wait().unwrap();
         (status, running.log.take().unwrap().join().unwrap())
     }
