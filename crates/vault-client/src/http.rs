@@ -199,6 +199,8 @@ fn check(response: &Response) -> Result<(), TransportError> {
         StatusCode::OK => Ok(()),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(TransportError::Denied),
         StatusCode::BAD_REQUEST => Err(TransportError::Unreadable),
+        StatusCode::REQUEST_TIMEOUT => Err(TransportError::TimedOut),
+        StatusCode::INTERNAL_SERVER_ERROR => Err(TransportError::Damaged),
         StatusCode::TOO_MANY_REQUESTS => Err(TransportError::Busy {
             retry_after: retry_after(response),
         }),

@@ -81,6 +81,9 @@ pub enum TransportError {
     /// The vault answers that it cannot serve now.
     #[error("the vault is not in service at the moment")]
     Unavailable,
+    /// The vault has lost or damaged what it keeps for this account.
+    #[error("the vault's own store is damaged where this account's record stands")]
+    Damaged,
     /// The answer is none that a vault gives: perhaps something else listens there.
     #[error("what answers at this address does not behave like a vault (HTTP status {status})")]
     NotAVault {
@@ -113,7 +116,7 @@ impl TransportError {
             | Self::NotAVault { .. }
             | Self::TooLong
             | Self::Unprotected => Remedy::AskUser,
-            Self::Setup => Remedy::Stop,
+            Self::Damaged | Self::Setup => Remedy::Stop,
         }
     }
 }

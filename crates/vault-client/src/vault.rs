@@ -17,6 +17,9 @@ use crate::error::VaultError;
 use crate::memory::BundleMemory;
 use crate::transport::{Transport, TransportError};
 
+/// The longest pause that is waited out here; a longer one is the caller's to show.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What a client insists on, whatever a vault says.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -198,7 +201,8 @@ impl<T> fmt::Debug for Vault<T> {
     }
 }
 
-/// Tries again after what passes by itself: a broken connection, a time-out, a vault that restarts.
+/// Tries again after what passes by itself: a broken connection, a time-out, a vault that restarts,
+/// a short pause that it asks for.
 fn again<T>(
     policy: &Policy,
     mut attempt: impl FnMut() -> Result<T, TransportError>,
@@ -213,6 +217,11 @@ fn again<T>(
             ) => {
                 std::thread::sleep(pause);
                 pause = pause.saturating_mul(3);
+            }
+            Err(TransportError::Busy {
+                retry_after: Some(asked),
+            }) if asked <= PATIENCE => {
+                std::thread::sleep(asked);
             }
             answer => return answer,
         }

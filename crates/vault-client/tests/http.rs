@@ -111,6 +111,11 @@ fn each_refusal_of_the_front_door_has_its_own_error() {
         refused("503 Service Unavailable"),
         TransportError::Unavailable
     );
+    assert_eq!(refused("408 Request Timeout"), TransportError::TimedOut);
+    assert_eq!(
+        refused("500 Internal Server Error"),
+        TransportError::Damaged
+    );
     assert_eq!(
         refused("404 Not Found"),
         TransportError::NotAVault { status: 404 }

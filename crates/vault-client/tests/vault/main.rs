@@ -8,6 +8,7 @@
 
 mod change;
 mod connect;
+mod hostile;
 mod recover;
 mod register;
 mod watch;

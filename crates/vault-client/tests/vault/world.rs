@@ -156,7 +156,11 @@ impl World {
         DeviceSecret::generate(&mut self.entropy())
     }
 
-    fn serve(&self, account: &AccountName, sealed: &[u8]) -> Result<Vec<u8>, TransportError> {
+    pub(crate) fn serve(
+        &self,
+        account: &AccountName,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, TransportError> {
         let mut host = self.host.lock().unwrap();
         let Host {
             core,
