@@ -2,7 +2,7 @@
 //!
 //! XChaCha20-Poly1305 under the fleet's record key, with a fresh random 192-bit nonce at every
 //! touch, bound to fleet and account; the generation stands inside. Bytes: version 1, nonce 24,
-//! ciphertext, tag 16: together 1,536.
+//! ciphertext, tag 16: together 1,664.
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -15,8 +15,8 @@ use crate::record::Record;
 use crate::secrets::RecordKey;
 
 /// Every leaf has this length.
-pub(crate) const LEAF_BYTES: usize = 1536;
-const BODY_BYTES: usize = 1495;
+pub(crate) const LEAF_BYTES: usize = 1664;
+pub(crate) const BODY_BYTES: usize = 1623;
 const VERSION: u8 = 1;
 const NONCE_BYTES: usize = 24;
 

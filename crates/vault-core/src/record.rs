@@ -5,6 +5,8 @@
 
 mod guesses;
 mod history;
+#[cfg(test)]
+mod tests;
 mod waits;
 
 use keyhaven_wire::message::{
@@ -185,7 +187,7 @@ impl Record {
             wrong_since_lift: self.history.since_lift(),
             cap: policy.lifetime_guesses,
             totals: self.history.totals(),
-            attempts: self.history.recent().to_vec(),
+            attempts: self.history.recent(),
             last_guesses_at: self.waits.last_guesses,
             fresh_start_at: self.waits.fresh_start,
             owner: match view {

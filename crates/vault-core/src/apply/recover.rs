@@ -41,7 +41,7 @@ pub(super) fn start(
     admit(record, ke1, device, context)?;
     match record.guesses.spend(attempt, digest) {
         Ok(()) => {
-            record.history.answered(attempt, context.now);
+            record.history.answered(context.now);
             Ok(answered)
         }
         Err(Exhausted) => {

@@ -10,8 +10,18 @@ pub(crate) struct History {
     totals: Totals,
     #[n(1)]
     since_lift: u32,
+    /// The last attempts, oldest first. They are numbered without gaps up to the total, so that a
+    /// number need not be stored.
     #[n(2)]
-    recent: Vec<AttemptSeen>,
+    recent: Vec<Seen>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+struct Seen {
+    #[n(0)]
+    at: HostTime,
+    #[n(1)]
+    verdict: Verdict,
 }
 
 impl History {
@@ -20,26 +30,29 @@ impl History {
         AttemptNumber::new(self.totals.answered).next()
     }
 
-    /// An attempt was answered. It counts against the lifetime cap until it is proven right.
-    pub(crate) fn answered(&mut self, number: AttemptNumber, at: HostTime) {
-        self.totals.answered = number.number();
+    /// The next attempt was answered. It counts against the lifetime cap until it is proven right.
+    pub(crate) fn answered(&mut self, at: HostTime) {
+        self.totals.answered = self.totals.answered.saturating_add(1);
         self.since_lift = self.since_lift.saturating_add(1);
         if self.recent.len() >= RING_MAX {
             self.recent.remove(0);
         }
-        self.recent.push(AttemptSeen {
-            number,
+        self.recent.push(Seen {
             at,
             verdict: Verdict::Unfinished,
         });
     }
 
-    /// A second message came. Only the first verdict on an attempt counts.
+    /// A second message came. Only the first verdict on an attempt counts, and only while the
+    /// attempt is among the last ones: so the totals and the attempts shown never disagree.
     pub(crate) fn ended(&mut self, number: AttemptNumber, right: bool) {
         let unfinished = self
-            .recent
-            .iter_mut()
-            .find(|seen| seen.number == number && seen.verdict == Verdict::Unfinished);
+            .totals
+            .answered
+            .checked_sub(number.number())
+            .and_then(|back| usize::try_from(back).ok())
+            .and_then(|back| self.recent.iter_mut().rev().nth(back))
+            .filter(|seen| seen.verdict == Verdict::Unfinished);
         if let Some(seen) = unfinished {
             if right {
                 seen.verdict = Verdict::Right;
@@ -69,7 +82,17 @@ impl History {
         self.totals
     }
 
-    pub(crate) fn recent(&self) -> &[AttemptSeen] {
-        &self.recent
+    /// The last attempts, oldest first, with their numbers.
+    pub(crate) fn recent(&self) -> Vec<AttemptSeen> {
+        let count = u64::try_from(self.recent.len()).unwrap_or(u64::MAX);
+        let first = self.totals.answered.saturating_sub(count).saturating_add(1);
+        (first..)
+            .zip(&self.recent)
+            .map(|(number, seen)| AttemptSeen {
+                number: AttemptNumber::new(number),
+                at: seen.at,
+                verdict: seen.verdict,
+            })
+            .collect()
     }
 }

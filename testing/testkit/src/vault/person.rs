@@ -5,9 +5,9 @@ use keyhaven_vault_core::Answer;
 use keyhaven_wire::channel::{Awaiting, Conversation, seal_first};
 use keyhaven_wire::device::{DeviceSecret, Statement};
 use keyhaven_wire::message::{
-    AccountName, Action, Authority, Change, ChangeNumber, DeviceSigned, Followup, LeafIndex,
-    Outcome, PasswordClaim, RegisterAuthority, RegisterFinish, RegistrationId, Reply, Request,
-    SessionProof, Signature, Standing,
+    AccountName, Action, AttemptNumber, Authority, Change, ChangeNumber, DeviceSigned, Followup,
+    LeafIndex, Outcome, PasswordClaim, RegisterAuthority, RegisterFinish, RegistrationId, Reply,
+    Request, SessionProof, Signature, Standing,
 };
 use keyhaven_wire::opaque::client::{
     LoggedIn, LoginState, decoy_ke3, login_finish, login_start, register_finish, register_start,
@@ -61,6 +61,8 @@ pub struct Attempt {
 pub struct Answered {
     /// KE2, to be compared.
     pub ke2: Ke2,
+    /// The guess's number.
+    pub number: AttemptNumber,
     /// KE3's request, sealed.
     pub step2: Vec<u8>,
     awaiting: Awaiting,
@@ -282,7 +284,10 @@ impl Person {
             .open(reply)
             .expect("a reply to this request");
         let Outcome::RecoverStarted {
-            ke2, cost, ticket, ..
+            ke2,
+            cost,
+            attempt: number,
+            ticket,
         } = reply.outcome
         else {
             return Err(Box::new(reply));
@@ -306,6 +311,7 @@ impl Person {
             .expect("sealing");
         Ok(Answered {
             ke2,
+            number,
             step2,
             awaiting,
             session,
