@@ -55,23 +55,30 @@ pub struct Limits {
     pub patience: Duration,
 }
 
+impl Limits {
+    /// What a vault on one machine gets unless told otherwise.
+    pub const DEFAULT: Self = Self {
+        // Below the 1,024 file handles that many systems give a process.
+        connections: 768,
+        queue: 1024,
+        // A recovery is two requests; a device that backs up often asks a few times an hour. Ten a
+        // second is a hundredth of what one core answers.
+        account: Rate {
+            per_second: 10,
+            burst: 200,
+        },
+        everybody: Rate {
+            per_second: 2_000,
+            burst: 4_000,
+        },
+        head_time: Duration::from_secs(20),
+        body_time: Duration::from_secs(10),
+        patience: Duration::from_secs(10),
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            // Below the 1,024 file handles that many systems give a process.
-            connections: 768,
-            queue: 1024,
-            account: Rate {
-                per_second: 2,
-                burst: 60,
-            },
-            everybody: Rate {
-                per_second: 2_000,
-                burst: 4_000,
-            },
-            head_time: Duration::from_secs(20),
-            body_time: Duration::from_secs(10),
-            patience: Duration::from_secs(10),
-        }
+        Self::DEFAULT
     }
 }

@@ -20,8 +20,7 @@ use keyhaven_vault_core::{
     SecretsError, Touch, prove,
 };
 use keyhaven_vault_store::{
-    AppendError, Index, LogEntry, RedbStore, Settled, Step, Store as _, StoreError,
-    append_or_read_back,
+    AppendError, Index, LogEntry, RedbStore, Settled, Step, Store, StoreError, append_or_read_back,
 };
 use keyhaven_wire::channel::{self, ChannelError};
 use keyhaven_wire::message::{AccountName, HostTime, LeafIndex, Request};
@@ -36,7 +35,7 @@ const ENTRIES_AT_ONCE: usize = 256;
 /// A core that can go on.
 pub(crate) struct Machine {
     core: Core,
-    store: RedbStore,
+    store: Box<dyn Store>,
     fleet: Fleet,
     head: Index,
 }
@@ -177,7 +176,7 @@ impl Machine {
         let head = Index::new(memory.index().number());
         let mut machine = Self {
             core,
-            store,
+            store: Box::new(store),
             fleet: fleet.clone(),
             head,
         };
@@ -263,7 +262,7 @@ impl Machine {
             nodes: &nodes,
         };
         // VAULT-2: the spend is on the medium before its answer can leave the core.
-        match append_or_read_back(&self.store, &step)? {
+        match append_or_read_back(&*self.store, &step)? {
             Settled::Appended => {}
             Settled::Lost { .. } => return Err(CommitError::Raced),
         }

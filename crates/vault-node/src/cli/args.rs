@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::Limits;
+
 /// Keyhaven's vault: keeps backup keys behind a password and ten guesses.
 #[derive(Debug, Parser)]
 #[command(
@@ -83,27 +85,27 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) until_stdin_ends: bool,
     /// Connections at once; the longest idle one makes room for a new one.
-    #[arg(long, value_name = "N", default_value_t = 768, help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT.connections, help_heading = "Limits")]
     pub(crate) max_connections: usize,
     /// Requests that may wait for the core; one more is answered 503.
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 1024,
+        default_value_t = Limits::DEFAULT.queue,
         help_heading = "Limits"
     )]
     pub(crate) max_waiting: usize,
     /// Requests per second of one account, on average; more is answered 429.
-    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT.account.per_second, help_heading = "Limits")]
     pub(crate) account_rate: u32,
     /// Requests of one account at once, after a pause.
-    #[arg(long, value_name = "N", default_value_t = 60, help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT.account.burst, help_heading = "Limits")]
     pub(crate) account_burst: u32,
     /// Requests per second of all accounts together, on average; more is answered 429.
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 2000,
+        default_value_t = Limits::DEFAULT.everybody.per_second,
         help_heading = "Limits"
     )]
     pub(crate) global_rate: u32,
@@ -111,7 +113,7 @@ pub(crate) struct Serve {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 4000,
+        default_value_t = Limits::DEFAULT.everybody.burst,
         help_heading = "Limits"
     )]
     pub(crate) global_burst: u32,
