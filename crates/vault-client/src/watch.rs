@@ -4,11 +4,17 @@
 //! *unseen*. Seeing it is this module's part: a device compares what it knew with what the vault
 //! says, and tells its owner plainly. It never registers anything by itself (VAULT-7).
 
+use keyhaven_secrets::Entropy;
 use keyhaven_wire::codec;
+use keyhaven_wire::device::DeviceSecret;
 use keyhaven_wire::message::{
     ChangeNumber, ChangedBy, DeviceKey, Generation, Line, RecordState, Standing,
 };
 use minicbor::{Decode, Encode};
+
+use crate::error::VaultError;
+use crate::transport::Transport;
+use crate::vault::Vault;
 
 /// What a device knew of its account's record when it last looked. To be stored.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -62,6 +68,31 @@ pub enum Alarm {
     WentBack,
 }
 
+impl<T: Transport> Vault<T> {
+    /// Looks at the account as one of its devices, and compares with what the device knew. A device
+    /// that is not listed any more, or whose record is gone, is told so by the alarm.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub fn watch(
+        &self,
+        device: &DeviceSecret,
+        known: &Known,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(Standing, Option<Alarm>), VaultError> {
+        let standing = match self.standing(Some(device), entropy) {
+            // The record does not know the device: what it says to anybody must do.
+            Err(
+                VaultError::DeviceNotListed | VaultError::NoRecord { .. } | VaultError::Exhausted,
+            ) => self.standing(None, entropy)?,
+            standing => standing?,
+        };
+        let alarm = known.alarm(&standing);
+        Ok((standing, alarm))
+    }
+}
+
 impl Known {
     /// What a standing says, to be remembered. The devices are remembered from an owner's standing
     /// only; pass the ones known before when it is not one.
@@ -80,7 +111,8 @@ impl Known {
         }
     }
 
-    /// Compares with a standing that this device asked for with its signature.
+    /// Compares with a standing that this device asked for with its signature; see
+    /// [`Vault::watch`].
     #[must_use]
     pub fn alarm(&self, standing: &Standing) -> Option<Alarm> {
         if standing.line != self.line {
@@ -97,12 +129,12 @@ impl Known {
         if standing.generation < self.generation || standing.change < self.change {
             return Some(Alarm::WentBack);
         }
-        if standing.generation == self.generation && standing.change == self.change {
-            return None;
-        }
         let Some(owner) = &standing.owner else {
             return Some(Alarm::NotListed);
         };
+        if standing.generation == self.generation && standing.change == self.change {
+            return None;
+        }
         match owner.changed_by {
             ChangedBy::Password => None,
             ChangedBy::Device(key) if self.devices.contains(&key) => None,

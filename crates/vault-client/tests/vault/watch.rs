@@ -16,16 +16,19 @@ fn watched() -> (World, DeviceSecret, Known) {
     world
         .register(&mut MemoryJournal::new(), PASSWORD, &key, Some(&device), by)
         .unwrap();
-    let known = Known::of(&look(&world, &device), None);
+    let known = Known::of(&standing(&world, &device), None);
     (world, device, known)
 }
 
-fn look(world: &World, device: &DeviceSecret) -> Standing {
+fn look(world: &World, device: &DeviceSecret, known: &Known) -> Option<Alarm> {
     let vault = world.vault(Fault::None);
-    // A device that is not listed any more asks without its signature.
-    vault
+    vault.watch(device, known, &mut world.entropy()).unwrap().1
+}
+
+fn standing(world: &World, device: &DeviceSecret) -> Standing {
+    world
+        .vault(Fault::None)
         .standing(Some(device), &mut world.entropy())
-        .or_else(|_| vault.standing(None, &mut world.entropy()))
         .unwrap()
 }
 
@@ -33,7 +36,7 @@ fn look(world: &World, device: &DeviceSecret) -> Standing {
 fn guesses_and_own_changes_raise_no_alarm() {
     let (world, device, known) = watched();
     assert!(world.guess("wrong").is_err());
-    assert_eq!(known.alarm(&look(&world, &device)), None);
+    assert_eq!(look(&world, &device, &known), None);
     let newest = Freshness {
         sequence: 1,
         digest: DigestBytes::new([1; 32]),
@@ -43,7 +46,7 @@ fn guesses_and_own_changes_raise_no_alarm() {
     vault
         .note_freshness(&mut MemoryJournal::new(), newest, by, &mut world.entropy())
         .unwrap();
-    assert_eq!(known.alarm(&look(&world, &device)), None);
+    assert_eq!(look(&world, &device, &known), None);
     assert_eq!(Known::decode(&known.encode()), Some(known));
 }
 
@@ -68,7 +71,7 @@ fn a_change_proven_by_the_password_raises_no_alarm_and_one_of_an_unknown_device_
         )
         .unwrap();
     assert_eq!(
-        known.alarm(&look(&world, &device)),
+        look(&world, &device, &known),
         None,
         "the password was proven"
     );
@@ -82,7 +85,7 @@ fn a_change_proven_by_the_password_raises_no_alarm_and_one_of_an_unknown_device_
         .unwrap();
     let key = stranger.public();
     assert_eq!(
-        known.alarm(&look(&world, &device)),
+        look(&world, &device, &known),
         Some(Alarm::UnknownDevice { key })
     );
 }
@@ -96,7 +99,7 @@ fn a_device_that_was_struck_off_says_so() {
     vault
         .remove_device(&mut journal, device.public(), By::Device(&device), entropy)
         .unwrap();
-    assert_eq!(known.alarm(&look(&world, &device)), Some(Alarm::NotListed));
+    assert_eq!(look(&world, &device, &known), Some(Alarm::NotListed));
 }
 
 /// VAULT-7: the device tells its owner; it registers nothing by itself.
@@ -112,7 +115,7 @@ fn a_fresh_start_and_a_lost_record_are_told_plainly() {
     let anew = world
         .register(&mut MemoryJournal::new(), "a thief's", &key, None, by)
         .unwrap();
-    let alarm = known.alarm(&look(&world, &device)).unwrap();
+    let alarm = look(&world, &device, &known).unwrap();
     assert_eq!(
         alarm,
         Alarm::LineChanged {
@@ -131,7 +134,7 @@ fn a_fresh_start_and_a_lost_record_are_told_plainly() {
         )
         .unwrap();
     assert_eq!(
-        known.alarm(&look(&world, &device)),
+        look(&world, &device, &known),
         Some(Alarm::RecordGone {
             state: RecordState::Deleted
         })
@@ -141,7 +144,7 @@ fn a_fresh_start_and_a_lost_record_are_told_plainly() {
 #[test]
 fn an_older_state_of_the_record_is_noticed() {
     let (world, device, before) = watched();
-    let old = look(&world, &device);
+    let old = standing(&world, &device);
     let vault = world.vault(Fault::None);
     let mut journal = MemoryJournal::new();
     let other = world.device().public();
@@ -153,6 +156,6 @@ fn an_older_state_of_the_record_is_noticed() {
             &mut world.entropy(),
         )
         .unwrap();
-    let known = Known::of(&look(&world, &device), Some(&before));
+    let known = Known::of(&standing(&world, &device), Some(&before));
     assert_eq!(known.alarm(&old), Some(Alarm::WentBack));
 }
