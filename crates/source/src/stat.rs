@@ -60,12 +60,17 @@ impl Stat {
     #[must_use]
     pub fn settled_at(self, now_ns: i64) -> Self {
         if self.is_racy_at(now_ns) {
-            Self {
-                ctime_ns: UNSETTLED,
-                ..self
-            }
+            self.unsettled()
         } else {
             self
+        }
+    }
+
+    /// The same, made to match nothing.
+    pub(crate) fn unsettled(self) -> Self {
+        Self {
+            ctime_ns: UNSETTLED,
+            ..self
         }
     }
 

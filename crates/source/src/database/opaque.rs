@@ -34,9 +34,9 @@ pub fn read_opaque(
     })?;
     let begun_ns = now_ns();
     held.refuse_hot_journal(patience)?;
-    let witness = match held.log_state()? {
-        LogState::Absent => Witness::LogAbsent,
-        LogState::Unused { witness, .. } => witness,
+    let (witness, is_logged) = match held.log_state()? {
+        LogState::Absent => (Witness::LogAbsent, false),
+        LogState::Unused { log, witness } => (witness, log.size > 0),
         LogState::Shared { .. } => return Err(DatabaseError::InUse),
     };
     if !held.can_tell_by(&witness)? {
@@ -51,7 +51,9 @@ pub fn read_opaque(
     }
     let after = held.restat()?;
     if held.still_holds(&witness)? && after.is_unchanged_since(&held.stat) {
-        Ok(held.stat.settled_at(begun_ns))
+        // What comes to the log later, or leaves it, need not show in the main file.
+        let stat = held.stat.settled_at(begun_ns);
+        Ok(if is_logged { stat.unsettled() } else { stat })
     } else {
         Err(DatabaseError::Changed)
     }

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use keyhaven_secrets::Remedy;
-use keyhaven_source::{DatabaseError, LiveDatabase, PageSource, ReadBy, read_opaque};
+use keyhaven_source::{
+    Content, DatabaseError, Item, LiveDatabase, PageSource, ReadBy, Rules, read_opaque, walk,
+};
 
 use crate::peer::Peer;
 use crate::world::{Make, Spool, brief, check, listing, make, read};
@@ -113,6 +115,41 @@ fn an_encrypted_database_in_a_change_is_in_use_and_a_half_made_change_is_refused
     assert_eq!(opaque(&path).unwrap_err(), DatabaseError::InUse);
     peer.kill();
     assert_eq!(opaque(&path).unwrap_err(), DatabaseError::HotJournal);
+}
+
+/// BACKUP-1: whether an encrypted database changed is told by its main file only while no log stands
+/// beside it.
+#[test]
+fn an_encrypted_database_with_a_log_never_counts_as_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db.sqlite");
+    let mut noise = vec![0; 8192];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    fs::write(&path, noise).unwrap();
+    let listed = || {
+        let mut items = walk(folder.path(), &Rules::default()).unwrap();
+        let Some(Item::Regular(regular)) = items.next() else {
+            panic!("no file")
+        };
+        assert_eq!(regular.content(), Ok(Content::Opaque));
+        regular
+    };
+    std::thread::sleep(Duration::from_millis(70));
+    let remembered = read_opaque(&path, brief(), &mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(listed().is_unchanged_plain_file(&remembered));
+    assert!(listed().stat().is_unchanged_since(&remembered));
+    fs::write(
+        folder.path().join("db.sqlite-wal"),
+        [0x37, 0x7f, 0x06, 0x82, 1, 2, 3],
+    )
+    .unwrap();
+    assert!(!listed().is_unchanged_plain_file(&remembered));
+    assert!(!listed().stat().is_unchanged_since(&remembered));
+    std::thread::sleep(Duration::from_millis(70));
+    let remembered = read_opaque(&path, brief(), &mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(!listed().stat().is_unchanged_since(&remembered));
+    fs::remove_file(folder.path().join("db.sqlite-wal")).unwrap();
+    assert!(!listed().stat().is_unchanged_since(&remembered));
 }
 
 /// A file of any size is copied to its last byte.
@@ -230,4 +267,41 @@ fn a_program_that_comes_while_an_encrypted_database_is_copied_is_noticed() {
         });
         assert_eq!(copied.unwrap_err(), DatabaseError::Changed, "{state}");
     }
+}
+
+/// Closing any descriptor of a file drops the locks that this process has on it. So nothing in this
+/// crate opens a database while another thread reads it: it waits.
+#[test]
+fn a_second_look_waits_for_the_first_reader_of_this_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    drop(make(&path, Make::default()));
+    let mut peer = Peer::open(&path);
+    peer.must("UPDATE message SET body='new' WHERE id=1");
+    std::thread::scope(|threads| {
+        let (begun, second) = std::sync::mpsc::channel();
+        let (done, finished) = std::sync::mpsc::channel();
+        let mut at = |page: u32| {
+            if page == 3 {
+                begun.send(()).unwrap();
+                // Long enough for the other thread to look, if it would.
+                std::thread::sleep(Duration::from_millis(60));
+                assert!(finished.try_recv().is_err(), "looked at while it was read");
+                peer.must("PRAGMA wal_checkpoint(PASSIVE)");
+            }
+        };
+        let looked = &path;
+        threads.spawn(move || {
+            second.recv().unwrap();
+            keyhaven_source::Signature::take(looked, brief()).unwrap();
+            done.send(()).unwrap();
+        });
+        let mut spool = Spool {
+            at: Some(&mut at),
+            ..Spool::default()
+        };
+        let image = LiveDatabase::at(&path).read_pages(&mut spool).unwrap();
+        assert_eq!(image.by, ReadBy::Transaction);
+        check(&spool.bytes);
+    });
 }
