@@ -145,6 +145,24 @@ fn a_webdav_server_is_an_honest_store() {
         "what was moved into place left nothing behind"
     );
 
+    // What uploads were cut off long ago goes with the next run; what is fresh, or not ours, stays.
+    let spool = home.path().join("my backups/phone/.spool");
+    let week_ago = std::time::SystemTime::now() - Duration::from_secs(8 * 24 * 3600);
+    for (name, is_old) in [
+        ("packs-00-old", true),
+        ("packs-00-new", false),
+        ("Foreign", true),
+    ] {
+        let file = std::fs::File::create(spool.join(name)).unwrap();
+        if is_old {
+            file.set_modified(week_ago).unwrap();
+        }
+    }
+    let next = connect(&dav_at(&server.address), Patience::default());
+    next.put(&path("packs/00/next"), Body::Bytes(b"x")).unwrap();
+    assert!(!spool.join("packs-00-old").exists());
+    assert!(spool.join("packs-00-new").exists() && spool.join("Foreign").exists());
+
     let stranger = Credentials::new(USER.to_owned(), "WRONG".to_owned());
     let address = StoreAddress::parse(&dav_at(&server.address)).unwrap();
     for credentials in [Some(&stranger), None] {

@@ -3,22 +3,25 @@
 use std::future::Future;
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use opendal::{Buffer, EntryMode, ErrorKind, HttpTransporter, OperationContext, Operator};
+use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator};
 use tokio::runtime::Runtime;
 
 use super::fault::{Doing, unreachable};
+use super::listing::{Batch, Listing};
+use super::service::{Kind, operator};
 use super::transport::Transport;
 use crate::store::body::Body;
-use crate::store::credentials::{Credentials, HINT};
+use crate::store::credentials::Credentials;
 use crate::store::error::{Action, Outage, StoreError};
-use crate::store::path::{ObjectFolder, ObjectPath, PATH_DEPTH_MAX};
+use crate::store::path::{ObjectFolder, ObjectPath};
 use crate::store::patience::{CalledOff, Patience};
-use crate::store::{LISTED_OBJECTS_MAX, Listed, OBJECT_BYTES_MAX, Store, StoreAddress};
+use crate::store::{Listed, OBJECT_BYTES_MAX, Store, StoreAddress};
 
 /// Threads of the runtime. They only move bytes between sockets and buffers.
 const THREADS: usize = 2;
@@ -26,11 +29,14 @@ const THREADS: usize = 2;
 /// How often a waiting call looks whether it was called off.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
 
-/// Objects of a listing that are handed over at a time.
-const LISTED_AT_A_TIME: usize = 1000;
-
 /// A listing's next entry may take this many times as long as an answer: it can lie some pages on.
 const STALLS_PER_ENTRY: u32 = 5;
+
+/// Cut uploads are left alone for this long: another device may be at it.
+const LEFTOVER_AGE_MIN: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Cut uploads that one run looks at.
+const LEFTOVERS_LOOKED_AT_MAX: usize = 1000;
 
 /// Where a WebDAV server keeps an object until it is whole. Not the name of any object.
 const SPOOL: &str = ".spool";
@@ -45,16 +51,9 @@ pub(super) struct Bare {
     kind: Kind,
     /// How long the next entry of a listing may take.
     entry_max: Duration,
+    /// Whether this run has looked for what earlier ones left in a WebDAV server's spool.
+    has_swept: AtomicBool,
     called_off: CalledOff,
-}
-
-/// What differs between services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Writes are atomic, listings flat.
-    S3,
-    /// Writes may be torn, so objects are moved into place; listings go folder by folder.
-    WebDav,
 }
 
 impl Bare {
@@ -80,6 +79,7 @@ impl Bare {
             place,
             kind,
             entry_max: patience.stall_max.saturating_mul(STALLS_PER_ENTRY),
+            has_swept: AtomicBool::new(false),
             called_off,
         })
     }
@@ -120,6 +120,35 @@ impl Bare {
                 Err(RecvTimeoutError::Disconnected) => return Err(doing.refused()),
             }
         }
+    }
+
+    /// Removes what uploads of earlier runs left in a WebDAV server's spool, once a run. Whatever
+    /// fails here is left for the next run.
+    fn sweep(&self) {
+        if self.kind != Kind::WebDav || self.has_swept.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let doing = self.doing(Action::Delete, None, 0);
+        let operator = self.operator.clone();
+        let entry_max = self.entry_max;
+        let _ = self.run(&doing, async move {
+            let sweep = async {
+                let Ok(lister) = operator.lister(&format!("{SPOOL}/")).await else {
+                    return;
+                };
+                let mut entries = lister.take(LEFTOVERS_LOOKED_AT_MAX);
+                while let Some(Ok(entry)) = entries.next().await {
+                    let name = entry.path().strip_prefix(SPOOL);
+                    let name = name.and_then(|name| name.strip_prefix('/'));
+                    let is_ours = name.is_some_and(|name| ObjectPath::parse(name).is_ok());
+                    if is_ours && is_old(entry.metadata()) {
+                        let _ = operator.delete(entry.path()).await;
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(entry_max, sweep).await;
+            Ok(())
+        });
     }
 
     /// Reads `range`, or the whole object.
@@ -170,6 +199,7 @@ impl Bare {
 
 impl Store for Bare {
     fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
+        self.sweep();
         let doing = self.doing(Action::Put, Some(path), body.len());
         let bytes = body_bytes(path, body)?;
         let operator = self.operator.clone();
@@ -322,107 +352,12 @@ impl Drop for Bare {
     }
 }
 
-/// Part of a listing, or its end.
-enum Batch {
-    Some(Vec<Listed>),
-    End(Result<(), StoreError>),
-}
-
-/// A listing under way.
-struct Listing {
-    operator: Operator,
-    is_flat: bool,
-    entry_max: Duration,
-    during: Doing,
-    hand_over: SyncSender<Batch>,
-}
-
-impl Listing {
-    async fn run(self, folder: ObjectFolder) {
-        let outcome = self.walk(folder).await;
-        // If the other side is gone, nobody wants to know.
-        tokio::task::block_in_place(|| {
-            let _ = self.hand_over.send(Batch::End(outcome));
-        });
-    }
-
-    async fn walk(&self, folder: ObjectFolder) -> Result<(), StoreError> {
-        let mut seen: u64 = 0;
-        let mut waiting = vec![folder];
-        while let Some(folder) = waiting.pop() {
-            let name = match folder.as_str() {
-                "" => "/".to_owned(),
-                name => format!("{name}/"),
-            };
-            let lister = self
-                .operator
-                .lister_with(&name)
-                .recursive(self.is_flat)
-                .await;
-            let mut lister = match lister {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                other => other.map_err(|error| self.during.fault(&error))?,
-            };
-            let mut batch = Vec::new();
-            while let Some(entry) = self.within(lister.next()).await? {
-                let entry = match entry {
-                    Err(error) if error.kind() == ErrorKind::NotFound => break,
-                    other => other.map_err(|error| self.during.fault(&error))?,
-                };
-                seen = seen.saturating_add(1);
-                if seen > LISTED_OBJECTS_MAX {
-                    return Err(StoreError::ListTooLong {
-                        objects_max: LISTED_OBJECTS_MAX,
-                    });
-                }
-                let (path, found) = entry.into_parts();
-                match found.mode() {
-                    EntryMode::FILE => {
-                        if let Ok(path) = ObjectPath::parse(&path) {
-                            let len = found.content_length();
-                            batch.push(Listed { path, len });
-                        }
-                    }
-                    EntryMode::DIR if !self.is_flat => {
-                        // A folder names itself in its own listing; only what is below it counts,
-                        // or a server could lead in a circle.
-                        if let Ok(below) = ObjectFolder::parse(&path)
-                            && below.components().count()
-                                == folder.components().count().saturating_add(1)
-                            && below.components().count() < PATH_DEPTH_MAX
-                        {
-                            waiting.push(below);
-                        }
-                    }
-                    EntryMode::DIR | EntryMode::Unknown => {}
-                }
-                if batch.len() >= LISTED_AT_A_TIME && !self.pass_on(&mut batch) {
-                    return Ok(());
-                }
-            }
-            if !self.pass_on(&mut batch) {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// A server may answer every page at once with nothing but the promise of another one: the
-    /// next entry has to come in time, whatever the pages do.
-    async fn within<T>(&self, next: impl Future<Output = T>) -> Result<T, StoreError> {
-        tokio::time::timeout(self.entry_max, next)
-            .await
-            .map_err(|_| unreachable(Outage::TimedOut))
-    }
-
-    /// Hands a batch over; tells whether anybody still wants more.
-    fn pass_on(&self, batch: &mut Vec<Listed>) -> bool {
-        let batch = std::mem::take(batch);
-        // The other side may take its time, and use this very store meanwhile: the runtime is told
-        // that this thread waits, and works on with another.
-        batch.is_empty()
-            || tokio::task::block_in_place(|| self.hand_over.send(Batch::Some(batch)).is_ok())
-    }
+/// Whether a server's file was last written long ago, by the server's clock against ours.
+fn is_old(file: &opendal::Metadata) -> bool {
+    file.last_modified()
+        .map(SystemTime::from)
+        .and_then(|written| SystemTime::now().duration_since(written).ok())
+        .is_some_and(|age| file.is_file() && age >= LEFTOVER_AGE_MIN)
 }
 
 /// Whether the driver says that a range's bytes are not all there. It has no kind of its own for
@@ -430,59 +365,6 @@ impl Listing {
 fn is_short(error: &opendal::Error) -> bool {
     error.kind() == ErrorKind::RangeNotSatisfied
         || (error.kind() == ErrorKind::Unexpected && std::error::Error::source(error).is_none())
-}
-
-fn operator(
-    address: &StoreAddress,
-    credentials: Option<&Credentials>,
-    place: &str,
-) -> Result<(Operator, Kind), StoreError> {
-    let refused = |_| StoreError::Refused {
-        action: Action::Open,
-        status: None,
-    };
-    match address {
-        StoreAddress::Folder(_) => Err(StoreError::Refused {
-            action: Action::Open,
-            status: None,
-        }),
-        StoreAddress::S3(s3) => {
-            let Some(credentials) = credentials else {
-                return Err(StoreError::NoCredentials {
-                    place: place.to_owned(),
-                    hint: HINT,
-                });
-            };
-            // Only what is given here counts: the driver must not pick up another identity from a
-            // file or from the machine that it runs on.
-            let mut builder = opendal::services::S3::default()
-                .bucket(s3.bucket())
-                .root(&format!("/{}", s3.prefix()))
-                .region(s3.region().unwrap_or("us-east-1"))
-                .access_key_id(credentials.user())
-                .secret_access_key(credentials.secret())
-                .disable_config_load()
-                .disable_ec2_metadata();
-            if let Some(endpoint) = s3.endpoint() {
-                builder = builder.endpoint(endpoint);
-            }
-            if let Some(token) = credentials.token() {
-                builder = builder.session_token(token);
-            }
-            Ok((Operator::new(builder).map_err(refused)?, Kind::S3))
-        }
-        StoreAddress::WebDav(dav) => {
-            let mut builder = opendal::services::Webdav::default()
-                .endpoint(&dav.endpoint())
-                .root(&format!("/{}", dav.path()));
-            if let Some(credentials) = credentials {
-                builder = builder
-                    .username(credentials.user())
-                    .password(credentials.secret());
-            }
-            Ok((Operator::new(builder).map_err(refused)?, Kind::WebDav))
-        }
-    }
 }
 
 /// The body as shared bytes; only borrowed bytes and files are copied.

@@ -6,6 +6,8 @@
 
 mod bare;
 mod fault;
+mod listing;
+mod service;
 mod transport;
 
 use std::ops::{ControlFlow, Range};
