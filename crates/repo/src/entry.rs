@@ -1,5 +1,6 @@
 //! What the file tree says about one path.
 
+use crate::extents::total_len;
 use crate::hash::ContentId;
 use crate::layout::Extent;
 use crate::node::NodeRef;
@@ -88,6 +89,25 @@ impl FileEntry {
             | Self::Database { stat, .. }
             | Self::Dir { stat }
             | Self::Symlink { stat, .. } => stat,
+        }
+    }
+
+    /// Whether a reader will accept it: every writer asks before it stores an entry, so that no
+    /// backup is made that cannot be read.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        match self {
+            Self::File { stat, extents, .. } => match extents {
+                ExtentList::Inline(extents) => {
+                    extents.len() <= EXTENTS_INLINE_MAX
+                        && extents.iter().all(|extent| extent.len > 0)
+                        && total_len(extents) == Some(stat.size)
+                }
+                ExtentList::Far { .. } => true,
+            },
+            Self::Database { signature, .. } => signature.len() <= SIGNATURE_BYTES_MAX,
+            Self::Dir { .. } => true,
+            Self::Symlink { target, .. } => target.len() <= TARGET_BYTES_MAX,
         }
     }
 }

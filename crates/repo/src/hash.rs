@@ -126,11 +126,11 @@ impl fmt::Debug for ContentHasher {
 
 /// The key under which pages are hashed.
 #[derive(Clone)]
-pub struct PageKey(Zeroizing<[u8; 32]>);
+pub struct PageKey(Box<Zeroizing<[u8; 32]>>);
 
 impl PageKey {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self(Zeroizing::new(*key))
+        Self(Box::new(Zeroizing::new(*key)))
     }
 
     /// The hash of one page.
@@ -160,14 +160,16 @@ impl fmt::Debug for PageKey {
 /// The keys for ids, derived from the store's one id key.
 #[derive(Clone)]
 pub(crate) struct IdKeys {
-    content: Zeroizing<[u8; 32]>,
-    node: Zeroizing<[u8; 32]>,
+    content: Box<Zeroizing<[u8; 32]>>,
+    node: Box<Zeroizing<[u8; 32]>>,
 }
 
 impl IdKeys {
     pub(crate) fn new(id_key: &[u8; 32]) -> Self {
-        let derive =
-            |context: &[u8]| Zeroizing::new(*blake3::keyed_hash(id_key, context).as_bytes());
+        let derive = |context: &[u8]| {
+            let key = blake3::keyed_hash(id_key, context);
+            Box::new(Zeroizing::new(*key.as_bytes()))
+        };
         Self {
             content: derive(b"keyhaven v1 content"),
             node: derive(b"keyhaven v1 node"),

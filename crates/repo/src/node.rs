@@ -113,6 +113,9 @@ pub enum NodeError {
     /// Changes were not handed in in order.
     #[error("changes to the backup's index were not handed in in order")]
     ChangesUnsorted,
+    /// An entry that no reader would accept: see [`FileEntry::fits`](crate::entry::FileEntry::fits).
+    #[error("an entry for the backup's index does not fit the format")]
+    EntryUnfit,
     /// The digest of a page, a frame or an image differs from what the index says.
     #[error("a database page is not the one that was backed up")]
     PageAltered,
@@ -135,6 +138,7 @@ impl NodeError {
             | Self::BadPath
             | Self::Malformed
             | Self::ChangesUnsorted
+            | Self::EntryUnfit
             | Self::PageAltered
             | Self::PageOutOfTurn => Remedy::Stop,
         }
@@ -153,6 +157,7 @@ impl NodeError {
             Self::BadPath => "bad-path",
             Self::Malformed => "node-malformed",
             Self::ChangesUnsorted => "changes-unsorted",
+            Self::EntryUnfit => "entry-unfit",
             Self::PageAltered => "page-altered",
             Self::PageOutOfTurn => "page-out-of-turn",
         }

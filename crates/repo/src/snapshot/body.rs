@@ -113,7 +113,10 @@ impl Snapshot {
         store: StoreId,
         name: &SnapshotName,
     ) -> Result<Vec<u8>, SnapshotError> {
-        if self.predecessors.len() > PREDECESSORS_MAX || self.profile.len() > PROFILE_BYTES_MAX {
+        if self.predecessors.len() > PREDECESSORS_MAX
+            || self.profile.len() > PROFILE_BYTES_MAX
+            || !self.is_numbered()
+        {
             return Err(SnapshotError::DoesNotFit);
         }
         let mut out = Vec::new();
@@ -191,14 +194,10 @@ impl Snapshot {
             1 => Some(read_root(&mut reader)?),
             _ => return Err(SnapshotError::Malformed),
         };
-        // The first snapshot is number 1, and each later one follows something.
-        if (sequence <= 1) != predecessors.is_empty() || sequence == 0 {
-            return Err(SnapshotError::Malformed);
-        }
         if reader.take(reader.left())?.iter().any(|&byte| byte != 0) {
             return Err(SnapshotError::BadPadding);
         }
-        Ok(Self {
+        let snapshot = Self {
             sequence,
             writer,
             predecessors,
@@ -208,7 +207,21 @@ impl Snapshot {
             totals,
             profile,
             pinned,
-        })
+        };
+        if snapshot.is_numbered() {
+            Ok(snapshot)
+        } else {
+            Err(SnapshotError::Malformed)
+        }
+    }
+
+    /// The first snapshot is number 1, and each later one follows something.
+    fn is_numbered(&self) -> bool {
+        match self.sequence {
+            0 => false,
+            1 => self.predecessors.is_empty(),
+            _ => !self.predecessors.is_empty(),
+        }
     }
 }
 

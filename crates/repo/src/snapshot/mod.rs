@@ -53,8 +53,9 @@ pub enum SnapshotError {
     /// Something stands where zeros belong.
     #[error("the snapshot's padding is not zeros")]
     BadPadding,
-    /// A field is longer than the format allows; only writers meet it.
-    #[error("the snapshot has more predecessors or a longer profile name than the format allows")]
+    /// A number without its predecessors, or a field longer than the format allows; only writers
+    /// meet it.
+    #[error("the snapshot's number, predecessors or profile name do not fit the format")]
     DoesNotFit,
 }
 
@@ -122,7 +123,8 @@ impl Snapshot {
     /// retry sends the same bytes again).
     ///
     /// # Errors
-    /// [`SnapshotError::DoesNotFit`] if a field is longer than the format allows.
+    /// [`SnapshotError::DoesNotFit`] if a field is longer than the format allows, or the number is not
+    /// 1 exactly for a snapshot that follows nothing.
     pub fn seal(
         &self,
         keyring: &Keyring,

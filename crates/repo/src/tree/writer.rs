@@ -115,8 +115,9 @@ impl TreeWriter {
     /// is not there changes nothing.
     ///
     /// # Errors
-    /// [`NodeError::ChangesUnsorted`] unless each key comes after the one before; others if nodes
-    /// cannot be read or stored.
+    /// [`NodeError::ChangesUnsorted`] unless each key comes after the one before,
+    /// [`NodeError::EntryUnfit`] for an entry that no reader would accept; others if nodes cannot be
+    /// read or stored.
     pub fn push(
         &mut self,
         key: Key,
@@ -125,6 +126,10 @@ impl TreeWriter {
     ) -> Result<(), NodeError> {
         if self.last.as_ref().is_some_and(|last| *last >= key) {
             return Err(NodeError::ChangesUnsorted);
+        }
+        // BACKUP-1: what is stored must be readable, so the reader's limits hold here too.
+        if change.as_ref().is_some_and(|entry| !entry.fits()) {
+            return Err(NodeError::EntryUnfit);
         }
         if self.last.is_none()
             && let Some(root) = &self.root

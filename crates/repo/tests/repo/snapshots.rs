@@ -72,10 +72,33 @@ fn a_snapshot_comes_back_with_the_keys_of_its_store() {
             keyring(1).node_digest(b"x")
         );
     }
-    let mut too_many = first();
-    too_many.profile = "x".repeat(256);
-    let refused = too_many.seal(&keyring(1), &backup_key(), &mut SeededEntropy::new(1));
-    assert_eq!(refused.unwrap_err(), SnapshotError::DoesNotFit);
+}
+
+/// BACKUP-1: nothing is sealed that could not be read again.
+#[test]
+fn snapshots_that_no_reader_accepts_are_not_sealed() {
+    let before = Predecessor {
+        name: SnapshotName::from_bytes([1; 32]),
+        digest: SnapshotDigest::from_bytes([1; 32]),
+    };
+    let with = |sequence, predecessors| Snapshot {
+        sequence,
+        predecessors,
+        ..first()
+    };
+    for unfit in [
+        Snapshot {
+            profile: "x".repeat(256),
+            ..first()
+        },
+        with(9, vec![before; 17]),
+        with(0, vec![]),
+        with(1, vec![before]),
+        with(2, vec![]),
+    ] {
+        let refused = unfit.seal(&keyring(1), &backup_key(), &mut SeededEntropy::new(1));
+        assert_eq!(refused.unwrap_err(), SnapshotError::DoesNotFit);
+    }
 }
 
 /// BACKUP-4: every byte, every length.

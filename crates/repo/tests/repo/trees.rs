@@ -179,6 +179,68 @@ fn changes_out_of_order_are_refused() {
     }
 }
 
+/// BACKUP-1: nothing is stored that could not be read again.
+#[test]
+fn entries_that_no_reader_accepts_are_not_stored() {
+    let stat = Stat::default();
+    let mut nodes = Memory::new();
+    let piece = Extent {
+        pack: PackName::from_bytes([1; 32]),
+        offset: 0,
+        len: 1,
+    };
+    let of = |size, extents| FileEntry::File {
+        stat: Stat { size, ..stat },
+        content: content(1),
+        extents: ExtentList::Inline(extents),
+    };
+    let empty = PageMap::new(512, 0, None, content(8)).unwrap();
+    for (entry, fits) in [
+        (of(32, vec![piece; 32]), true),
+        (of(33, vec![piece; 33]), false),
+        (of(2, vec![piece]), false),
+        (of(0, vec![Extent { len: 0, ..piece }]), false),
+        (
+            FileEntry::Symlink {
+                stat,
+                target: vec![b'x'; 4096],
+            },
+            true,
+        ),
+        (
+            FileEntry::Symlink {
+                stat,
+                target: vec![b'x'; 4097],
+            },
+            false,
+        ),
+        (
+            FileEntry::Database {
+                stat,
+                signature: vec![0; 256],
+                pages: empty,
+            },
+            true,
+        ),
+        (
+            FileEntry::Database {
+                stat,
+                signature: vec![0; 257],
+                pages: empty,
+            },
+            false,
+        ),
+    ] {
+        match update(None, [(key("a"), Some(entry.clone()))], &mut nodes) {
+            Ok(root) => {
+                assert!(fits);
+                assert_eq!(find(root, &key("a"), &mut nodes).unwrap(), Some(entry));
+            }
+            Err(error) => assert_eq!((error.outcome(), fits), ("entry-unfit", false)),
+        }
+    }
+}
+
 #[test]
 fn a_cursor_skips_what_lies_before() {
     let mut nodes = Memory::new();
