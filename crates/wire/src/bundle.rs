@@ -50,6 +50,8 @@ mod text;
 pub use address::{AddressError, Pin, VaultAddress};
 pub use note::{OperatorKey, OperatorSecret};
 
+use keyhaven_secrets::Remedy;
+
 use crate::channel::ChannelPublicKey;
 use crate::message::FleetId;
 
@@ -337,6 +339,27 @@ pub enum BundleError {
         /// The group.
         group: Group,
     },
+}
+
+impl BundleError {
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            // One of the two clocks, or an operator who has not signed in time.
+            Self::Expired { .. } | Self::NotYet { .. } => Remedy::AskUser,
+            Self::TooLong
+            | Self::NotANote { .. }
+            | Self::Malformed { .. }
+            | Self::Pin
+            | Self::Signature
+            | Self::Operator
+            | Self::Older { .. }
+            | Self::OtherFleet
+            | Self::Budget { .. }
+            | Self::Group { .. } => Remedy::Stop,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 //! A statement names its kind, the account's leaf (and so the fleet), and all that it asks for. A
 //! signature over one kind is therefore never one over another, nor one for another account.
 
+#[cfg(test)]
+mod tests;
+
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use keyhaven_secrets::Entropy;
 

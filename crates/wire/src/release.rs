@@ -5,6 +5,9 @@
 //! [`SessionProof`], under OPAQUE's session key: only who finished the login can read the answer,
 //! whoever holds the channel.
 
+#[cfg(test)]
+mod tests;
+
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;

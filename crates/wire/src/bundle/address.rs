@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use keyhaven_secrets::Remedy;
+
 /// RFC 4648 base32 in lower case: 32 bytes are 52 letters, read aloud without a shift key.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 const PIN_LETTERS: usize = 52;
@@ -158,4 +160,12 @@ pub enum AddressError {
     /// No host, or more than a host and a port.
     #[error("between the scheme and `/#` stand a host and perhaps a port, and nothing else")]
     Host,
+}
+
+impl AddressError {
+    /// What helps: another look at the address, always.
+    #[must_use]
+    pub const fn remedy(&self) -> Remedy {
+        Remedy::AskUser
+    }
 }
