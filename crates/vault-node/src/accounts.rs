@@ -15,7 +15,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use keyhaven_secrets::Entropy;
+use keyhaven_secrets::{Entropy, Remedy};
 use keyhaven_wire::message::AccountName;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -114,6 +114,18 @@ pub enum AccountsError {
     /// The file cannot be read or written.
     #[error(transparent)]
     Folder(#[from] FolderError),
+}
+
+impl AccountsError {
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Exists | Self::WasRemoved | Self::Unknown | Self::Full => Remedy::AskUser,
+            Self::Malformed { .. } => Remedy::Stop,
+            Self::Folder(error) => error.remedy(),
+        }
+    }
 }
 
 #[derive(Clone)]

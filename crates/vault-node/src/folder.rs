@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use keyhaven_secrets::Remedy;
 use zeroize::Zeroizing;
 
 const PRIVATE_FILE: u32 = 0o600;
@@ -75,6 +76,15 @@ pub enum FolderError {
 }
 
 impl FolderError {
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::InUse { .. } => Remedy::RetryLater,
+            Self::Exposed { .. } | Self::Io { .. } => Remedy::AskUser,
+        }
+    }
+
     pub(crate) fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { what, path, source }

@@ -14,20 +14,22 @@
 //! older memory was put back; then the core is led forward along the log, each entry authenticated
 //! and chained to the one before.
 
+mod error;
+
 use keyhaven_secrets::Entropy;
 use keyhaven_vault_core::{
     Answer, Core, CoreError, Entry, Executed, FleetSecrets, Memory, NodeKey, Policy, ProveError,
-    SecretsError, Touch, prove,
+    Touch, prove,
 };
-use keyhaven_vault_store::{
-    AppendError, Index, LogEntry, RedbStore, Settled, Step, Store, StoreError, append_or_read_back,
-};
-use keyhaven_wire::channel::{self, ChannelError};
+use keyhaven_vault_store::{Index, LogEntry, RedbStore, Settled, Step, Store, append_or_read_back};
+use keyhaven_wire::channel;
 use keyhaven_wire::message::{AccountName, HostTime, LeafIndex, Request};
 
-use crate::folder::{self, Fleet, Folder, FolderError};
-use crate::operator::{self, Facts, OperatorError};
+use crate::folder::{self, Fleet, Folder};
+use crate::operator::{self, Facts};
 use crate::os;
+
+pub use error::{CommitError, CreateError, ResumeError};
 
 /// Entries that are read at once while an older memory is led forward.
 const ENTRIES_AT_ONCE: usize = 256;
@@ -38,90 +40,6 @@ pub(crate) struct Machine {
     store: Box<dyn Store>,
     fleet: Fleet,
     head: Index,
-}
-
-/// Why a vault could not be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CreateError {
-    /// There is one already.
-    #[error("there is a vault in {} already; it is left as it is", path.display())]
-    Exists {
-        /// The data folder.
-        path: std::path::PathBuf,
-    },
-    /// The core refused.
-    #[error("the core could not be made: {0}")]
-    Core(#[from] SecretsError),
-    /// The store refused.
-    #[error("the store could not be made: {0}")]
-    Store(#[from] StoreError),
-    /// The first entry could not be stored.
-    #[error("the first entry could not be stored: {0}")]
-    Append(#[from] AppendError),
-    /// A file could not be written.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// The operator's key or bundle could not be made.
-    #[error(transparent)]
-    Operator(#[from] OperatorError),
-}
-
-/// Why a vault cannot go on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ResumeError {
-    /// The store is older than what the core remembers, or another history. It is never served:
-    /// every guess spent since would be free again.
-    #[error(
-        "this vault is GONE: its store stands at {store}, but its core remembers entry {memory}. \
-         An older store was put in place of a newer one. Put the newest back; if it is lost, every \
-         record is, and people register anew at a new vault"
-    )]
-    Gone {
-        /// Where the store stands, in words.
-        store: String,
-        /// What the core remembers.
-        memory: u64,
-    },
-    /// A file does not hold what the vault wrote into it.
-    #[error("{file} is damaged: {reason}")]
-    Damaged {
-        /// Which one.
-        file: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A file could not be read or written.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// The store could not be opened or read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why a batch ended the machine. Those who waited were not answered; what was appended stands.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommitError {
-    /// The store could not be read.
-    #[error("the store could not be read: {0}")]
-    Read(#[from] StoreError),
-    /// The core refused what can only be refused through a bug of ours.
-    #[error("the core refused: {0}")]
-    Core(#[from] CoreError),
-    /// The entry could not be appended, or it is not known whether it was.
-    #[error(transparent)]
-    Append(#[from] AppendError),
-    /// A question to the core could not be sealed: a bug of ours.
-    #[error("the core cannot be asked: {0}")]
-    Question(#[source] ChannelError),
-    /// Another entry stands in the store: something else writes to it.
-    #[error("another entry was appended to the store behind this vault's back")]
-    Raced,
-    /// The memory could not be written.
-    #[error("the core's memory could not be written: {0}")]
-    Memory(#[from] FolderError),
 }
 
 /// What becomes of one request.

@@ -1,6 +1,6 @@
 //! The operator's signing key and the bundle that it signs.
 
-use keyhaven_secrets::Entropy;
+use keyhaven_secrets::{Entropy, Remedy};
 use keyhaven_vault_core::Policy;
 use keyhaven_wire::bundle::{Bundle, BundleError, Group, Measurement, OperatorSecret, UnixSeconds};
 use keyhaven_wire::channel::ChannelPublicKey;
@@ -27,6 +27,17 @@ pub enum OperatorError {
     /// The bundle could not be signed.
     #[error("the bundle could not be signed: {0}")]
     Bundle(#[from] BundleError),
+}
+
+impl OperatorError {
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Folder(error) => error.remedy(),
+            Self::Key | Self::Bundle(_) => Remedy::Stop,
+        }
+    }
 }
 
 /// Makes a new operator's key in a fleet that is being made.

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use keyhaven_secrets::Remedy;
 use keyhaven_wire::bundle::{AddressError, OperatorSecret, VaultAddress};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -80,6 +81,22 @@ pub enum ServeError {
     /// A bug of ours ended the core's thread. What was committed stands; start again.
     #[error("the core's thread ended unexpectedly; what was committed stands")]
     Panicked,
+}
+
+impl ServeError {
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Folder(error) => error.remedy(),
+            Self::Create(error) => error.remedy(),
+            Self::Resume(error) => error.remedy(),
+            Self::Operator(error) => error.remedy(),
+            Self::Stopped(error) => error.remedy(),
+            Self::NoVault { .. } | Self::PlainHttp { .. } | Self::Address(_) => Remedy::AskUser,
+            Self::Listen { .. } | Self::Threads(_) | Self::Panicked => Remedy::RetryLater,
+        }
+    }
 }
 
 /// A vault that answers. Dropping it stops it.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use keyhaven_secrets::Remedy;
+
 use crate::Index;
 
 /// Why a store cannot be opened or read.
@@ -38,6 +40,18 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::InUse { .. } | Self::Failed { .. } => Remedy::RetryLater,
+            Self::NotAStore { .. } | Self::Full => Remedy::AskUser,
+            Self::Damaged { .. } => Remedy::Stop,
+        }
+    }
+}
+
 /// Why a step was not, or perhaps not, taken.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -67,4 +81,16 @@ pub enum AppendError {
     /// The store failed while it was writing or flushing: the step may stand, or not. Read it back.
     #[error("it is not known whether the step was written: {0}")]
     Unknown(#[source] StoreError),
+}
+
+impl AppendError {
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Raced { .. } => Remedy::RetryLater,
+            Self::NotNext { .. } | Self::TooLarge => Remedy::Stop,
+            Self::Refused(error) | Self::Unknown(error) => error.remedy(),
+        }
+    }
 }

@@ -1,0 +1,135 @@
+//! Why a vault cannot be made, cannot go on, or stops.
+
+use std::path::PathBuf;
+
+use keyhaven_secrets::Remedy;
+use keyhaven_vault_core::{CoreError, SecretsError};
+use keyhaven_vault_store::{AppendError, StoreError};
+use keyhaven_wire::channel::ChannelError;
+
+use crate::folder::FolderError;
+use crate::operator::OperatorError;
+
+/// Why a vault could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// There is one already.
+    #[error("there is a vault in {} already; it is left as it is", path.display())]
+    Exists {
+        /// The data folder.
+        path: PathBuf,
+    },
+    /// The core refused.
+    #[error("the core could not be made: {0}")]
+    Core(#[from] SecretsError),
+    /// The store refused.
+    #[error("the store could not be made: {0}")]
+    Store(#[from] StoreError),
+    /// The first entry could not be stored.
+    #[error("the first entry could not be stored: {0}")]
+    Append(#[from] AppendError),
+    /// A file could not be written.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The operator's key or bundle could not be made.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+}
+
+/// Why a vault cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// The store is older than what the core remembers, or another history. It is never served:
+    /// every guess spent since would be free again.
+    #[error(
+        "this vault is GONE: its store stands at {store}, but its core remembers entry {memory}. \
+         An older store was put in place of a newer one. Put the newest back; if it is lost, every \
+         record is, and people register anew at a new vault"
+    )]
+    Gone {
+        /// Where the store stands, in words.
+        store: String,
+        /// What the core remembers.
+        memory: u64,
+    },
+    /// A file does not hold what the vault wrote into it.
+    #[error("{file} is damaged: {reason}")]
+    Damaged {
+        /// Which one.
+        file: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The store could not be opened or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a batch ended the machine. Those who waited were not answered; what was appended stands.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// The store could not be read.
+    #[error("the store could not be read: {0}")]
+    Read(#[from] StoreError),
+    /// The core refused what can only be refused through a bug of ours.
+    #[error("the core refused: {0}")]
+    Core(#[from] CoreError),
+    /// The entry could not be appended, or it is not known whether it was.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// A question to the core could not be sealed: a bug of ours.
+    #[error("the core cannot be asked: {0}")]
+    Question(#[source] ChannelError),
+    /// Another entry stands in the store: something else writes to it.
+    #[error("another entry was appended to the store behind this vault's back")]
+    Raced,
+    /// The memory could not be written.
+    #[error("the core's memory could not be written: {0}")]
+    Memory(#[from] FolderError),
+}
+
+impl CreateError {
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Exists { .. } => Remedy::AskUser,
+            Self::Core(_) => Remedy::Stop,
+            Self::Store(error) => error.remedy(),
+            Self::Append(error) => error.remedy(),
+            Self::Folder(error) => error.remedy(),
+            Self::Operator(error) => error.remedy(),
+        }
+    }
+}
+
+impl ResumeError {
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Gone { .. } | Self::Damaged { .. } => Remedy::Stop,
+            Self::Folder(error) => error.remedy(),
+            Self::Store(error) => error.remedy(),
+        }
+    }
+}
+
+impl CommitError {
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Read(error) => error.remedy(),
+            Self::Append(error) => error.remedy(),
+            Self::Memory(error) => error.remedy(),
+            Self::Core(_) | Self::Question(_) | Self::Raced => Remedy::Stop,
+        }
+    }
+}
