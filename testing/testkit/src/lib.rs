@@ -1,5 +1,6 @@
 //! Vectors with named outcomes, and builders of valid worlds, for every crate's tests.
 
 pub mod entropy;
+pub mod keys;
 #[cfg(feature = "vault")]
 pub mod vault;

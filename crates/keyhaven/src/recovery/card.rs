@@ -378,6 +378,25 @@ mod tests {
     }
 
     #[test]
+    fn cards_are_read_and_refused_as_the_vectors_say() {
+        for vector in keyhaven_testkit::keys::Vector::all("card") {
+            let read = vector.typed().parse::<RecoveryCard>();
+            let outcome = match &read {
+                Ok(_) => "ok",
+                Err(CardError::NotACard) => "not-a-card",
+                Err(CardError::Field { .. }) => "field",
+                Err(CardError::Secret) => "secret",
+                Err(CardError::Vault(_)) => "vault",
+                Err(CardError::Drawing) => "drawing",
+            };
+            assert_eq!(outcome, vector.outcome(), "{}", vector.name());
+            if let Err(CardError::Field { field }) = read {
+                assert_eq!(Some(field), vector.value("field"), "{}", vector.name());
+            }
+        }
+    }
+
+    #[test]
     fn a_field_that_breaks_the_line_is_refused() {
         let long = "x".repeat(CARD_FIELD_BYTES_MAX + 1);
         for bad in ["", " a", "a\nstore: b", long.as_str()] {
