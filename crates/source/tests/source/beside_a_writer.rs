@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use keyhaven_source::{LiveDatabase, PageSource, ReadBy};
+use keyhaven_source::{DatabaseError, LiveDatabase, PageSource, ReadBy};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::peer::{Peer, command};
@@ -306,11 +306,49 @@ fn two_hundred_images_beside_two_hundred_commits_a_second() {
     read_beside_a_writer("wal", 200);
 }
 
-/// BACKUP-1: programs that open, write a little, fold their log and go, again and again, switch a
-/// database between all of its states while it is read.
+/// BACKUP-1: programs that open, write a little, fold their log, rebuild the file, change its page
+/// size or the kind of its journal, and go or die, again and again, lead a database through all of
+/// its states while it is read.
 #[test]
 fn an_image_is_a_committed_state_while_programs_come_and_go() {
-    static STOP: AtomicBool = AtomicBool::new(false);
+    read_beside_visitors(Duration::from_millis(2_500));
+}
+
+/// BACKUP-1, the long form. A minute.
+#[test]
+#[ignore = "long: run it with --ignored"]
+fn a_minute_beside_programs_that_come_and_go() {
+    read_beside_visitors(Duration::from_secs(60));
+}
+
+/// What a visitor does between opening and going. All rows hold one number after each commit.
+const VISITS: [&[&str]; 6] = [
+    &["UPDATE pair SET n = n + 1", "UPDATE pair SET n = n + 1"],
+    &[
+        "UPDATE pair SET n = n + 1, fill = randomblob(850)",
+        "PRAGMA wal_checkpoint(TRUNCATE)",
+    ],
+    &[
+        "PRAGMA journal_mode=delete",
+        "UPDATE pair SET n = n + 1",
+        "PRAGMA journal_mode=wal",
+    ],
+    &["UPDATE pair SET n = n + 1", "VACUUM"],
+    &[
+        "PRAGMA journal_mode=truncate",
+        "PRAGMA page_size=1024",
+        "VACUUM",
+        "UPDATE pair SET n = n + 1",
+    ],
+    &[
+        "PRAGMA journal_mode=delete",
+        "PRAGMA page_size=8192",
+        "VACUUM",
+        "PRAGMA journal_mode=wal",
+    ],
+];
+
+fn read_beside_visitors(long: Duration) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.db");
     let mut peer = Peer::open(&path);
@@ -321,17 +359,18 @@ fn an_image_is_a_committed_state_while_programs_come_and_go() {
          INSERT INTO pair SELECT x, 0, randomblob(900) FROM c",
     );
     peer.close();
-    let visitor = std::thread::spawn({
-        let path = path.clone();
-        move || {
+    let stop = AtomicBool::new(false);
+    let (mut ways, mut reads, mut anew) = (BTreeMap::new(), 0_u64, 0);
+    let visits = std::thread::scope(|threads| {
+        let visitor = threads.spawn(|| {
             let mut visits = 0;
-            while !STOP.load(Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 let mut peer = Peer::open(&path);
-                for _ in 0..3 {
-                    // All rows hold one number after each commit.
-                    peer.run("UPDATE pair SET n = n + 1");
+                for sql in VISITS[visits % VISITS.len()] {
+                    // It may be told that the database is busy: then it does without.
+                    peer.run(sql);
                 }
-                if visits % 3 == 2 {
+                if visits % 4 == 3 {
                     peer.kill()
                 } else {
                     peer.close()
@@ -339,36 +378,53 @@ fn an_image_is_a_committed_state_while_programs_come_and_go() {
                 visits += 1;
             }
             visits
+        });
+        let stop = Stop(&stop);
+        let began = Instant::now();
+        while began.elapsed() < long {
+            let mut at = |page: u32| {
+                if page.is_multiple_of(64) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            };
+            let mut spool = Spool {
+                at: Some(&mut at),
+                ..Spool::default()
+            };
+            let way = match LiveDatabase::at(&path).read_pages(&mut spool) {
+                Ok(image) => {
+                    check_pair(&spool.bytes);
+                    anew += spool.begun - 1;
+                    format!("{:?}", image.by)
+                }
+                // A visitor that dies in the middle of a change leaves it to the next one to undo.
+                Err(DatabaseError::HotJournal) => "HotJournal".to_owned(),
+                Err(error) => panic!("{error}"),
+            };
+            *ways.entry(way).or_insert(0) += 1;
+            reads += 1;
+            std::thread::sleep(Duration::from_millis(reads % 20));
         }
-    });
-    let mut ways = BTreeMap::new();
-    let began = Instant::now();
-    let mut reads = 0;
-    while began.elapsed() < Duration::from_millis(2_500) {
-        let mut at = |page: u32| {
-            if page.is_multiple_of(16) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        };
-        let mut spool = Spool {
-            at: Some(&mut at),
-            ..Spool::default()
-        };
-        let image = LiveDatabase::at(&path).read_pages(&mut spool).unwrap();
-        let database = crate::world::check(&spool.bytes);
-        let (low, high, count): (i64, i64, i64) = database
-            .query_row("SELECT min(n), max(n), count(*) FROM pair", [], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })
-            .unwrap();
-        assert_eq!((low, count), (high, 600), "torn");
-        *ways.entry(format!("{:?}", image.by)).or_insert(0) += 1;
-        reads += 1;
-        std::thread::sleep(Duration::from_millis(reads % 20));
-    }
-    STOP.store(true, Ordering::Relaxed);
-    println!(
-        "{reads} reads {ways:?} beside {} visits; none torn",
+        drop(stop);
         visitor.join().unwrap()
-    );
+    });
+    println!("{reads} reads {ways:?}, {anew} begun anew, beside {visits} visits; none torn");
+}
+
+/// Stops the visitors, also when a check fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn check_pair(image: &[u8]) {
+    let (low, high, count): (i64, i64, i64) = crate::world::check(image)
+        .query_row("SELECT min(n), max(n), count(*) FROM pair", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .unwrap();
+    assert_eq!((low, count), (high, 600), "torn");
 }
