@@ -8,6 +8,7 @@ use keyhaven_wire::opaque::Cost;
 
 use crate::journal::JournalError;
 use crate::memory::MemoryError;
+use crate::time;
 use crate::transport::TransportError;
 
 /// Why an operation at the vault did not succeed. Nothing in it is secret.
@@ -192,6 +193,9 @@ fn left_text(left: u8) -> String {
 
 fn until_text(until: Option<HostTime>) -> String {
     until.map_or_else(String::new, |until| {
-        format!(" (over at {} seconds since 1970)", until.number())
+        format!(
+            " (it is over on {}, by the vault's clock)",
+            time::utc(until)
+        )
     })
 }
