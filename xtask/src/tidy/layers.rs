@@ -99,7 +99,7 @@ const NEVER_BELOW_CORE: &[&str] = &[
 
 /// The crates of the house that are no core crate, and what of the house each may stand on.
 const SHELLS: &[(&str, &[&str])] = &[
-    ("keyhaven-vault-store", &["keyhaven-vault-core"]),
+    ("keyhaven-vault-store", &["keyhaven-secrets"]),
     (
         "keyhaven-vault-node",
         &[
