@@ -66,6 +66,8 @@ pub struct PackBuilder {
     /// Where the open extent starts: everything before it is in closed extents.
     open_at: u32,
     toc: Vec<TocEntry>,
+    /// It is full when this class is.
+    limit: SizeClass,
 }
 
 impl PackBuilder {
@@ -78,7 +80,16 @@ impl PackBuilder {
             filled: 0,
             open_at: 0,
             toc: Vec::new(),
+            limit: SizeClass::Mib8,
         }
+    }
+
+    /// Makes the pack full when it fills that class. Where little is written, smaller packs waste
+    /// less on the padding of the last one.
+    #[must_use]
+    pub fn limited_to(mut self, class: SizeClass) -> Self {
+        self.limit = class;
+        self
     }
 
     /// The name under which the pack will lie in the store.
@@ -115,7 +126,7 @@ impl PackBuilder {
     #[must_use]
     pub fn room(&self) -> u32 {
         let toc = behind(self.toc.len().saturating_add(1));
-        SizeClass::Mib8
+        self.limit
             .layout()
             .plain_len()
             .saturating_sub(toc)

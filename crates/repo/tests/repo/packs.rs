@@ -120,6 +120,22 @@ fn a_full_pack_says_so_and_holds_what_it_took() {
 }
 
 #[test]
+fn a_limited_pack_fills_its_class_and_no_more() {
+    let keyring = keyring(1);
+    let mut pack = begin(3, PackKind::Messages).limited_to(SizeClass::Mib1);
+    while pack
+        .append(
+            &[7; 1000],
+            ExtentKind::PageFrame,
+            content(1).extent_digest(),
+        )
+        .is_some()
+    {}
+    assert!(pack.room() < 1000);
+    assert_eq!(pack.seal(&keyring).unwrap().class(), SizeClass::Mib1);
+}
+
+#[test]
 fn a_file_that_changed_while_it_was_read_leaves_no_trace() {
     let keyring = keyring(1);
     let mut pack = begin(4, PackKind::Media);

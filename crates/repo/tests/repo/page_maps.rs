@@ -195,6 +195,34 @@ fn pages_out_of_turn_are_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
+    /// A1: a flipped bit or a cut in a leaf of a writer with the keys never panics, and what is then
+    /// read is refused or stays within its frames.
+    #[test]
+    fn altered_leaves_never_panic(at: prop::sample::Index, bit in 0_u8..8, cut: bool) {
+        let mut store = Memory::new();
+        let (map, _) = Image::new(512, 700).map(None, &mut store);
+        let mut raw = store.raw(map.root().unwrap());
+        let at = at.index(raw.len());
+        if cut {
+            raw.truncate(at);
+        } else {
+            raw[at] ^= 1 << bit;
+        }
+        let forged = store.forge(&raw);
+        let map = PageMap::new(512, 700, Some(forged), *map.image()).unwrap();
+        if let Ok(leaf) = map.leaf(0, &mut store) {
+            prop_assert!(!cut);
+            let key = store.keyring.page_key();
+            for used in leaf.frames() {
+                prop_assert!(used.raw_len() <= 256 * 1024);
+                let raw = vec![0xee; used.raw_len() as usize];
+                for page in &used.pages {
+                    prop_assert!(used.page(page, &raw, &key).is_err());
+                }
+            }
+        }
+    }
+
     #[test]
     fn any_run_of_days_comes_back(
         days in proptest::collection::vec((1_u32..5000, proptest::collection::vec(0_usize..5000, 0..40)), 1..5)
