@@ -100,3 +100,72 @@ pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
         .and_then(<[u8]>::first_chunk)
         .map_or(0, |chunk| u32::from_be_bytes(*chunk))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The header of a database of three pages of 4096 bytes that keeps a log.
+    fn valid() -> [u8; HEADER_BYTES] {
+        let mut head = [0; HEADER_BYTES];
+        head[..16].copy_from_slice(MAGIC);
+        head[16..18].copy_from_slice(&4096_u16.to_be_bytes());
+        head[18..24].copy_from_slice(&[2, 2, 0, 64, 32, 32]);
+        head[24..28].copy_from_slice(&77_u32.to_be_bytes());
+        head[28..32].copy_from_slice(&3_u32.to_be_bytes());
+        head[92..96].copy_from_slice(&77_u32.to_be_bytes());
+        head
+    }
+
+    #[test]
+    fn a_header_is_read_as_sqlite_reads_it() {
+        let header = Header::parse(&valid()).unwrap();
+        assert_eq!(header.page_size.bytes(), 4096);
+        assert_eq!((header.logged, header.page_count), (true, Some(3)));
+        // A page size of 65,536 does not fit into its field and is written as one.
+        let mut head = valid();
+        head[16..18].copy_from_slice(&[0, 1]);
+        assert_eq!(Header::parse(&head).unwrap().page_size.bytes(), 65_536);
+        // An old writer changes the counter and leaves the page count as it was.
+        let mut head = valid();
+        head[27] = 78;
+        assert_eq!(Header::parse(&head).unwrap().page_count, None);
+    }
+
+    #[test]
+    fn what_sqlite_would_not_open_is_no_header() {
+        let spoil = |at: usize, value: u8| {
+            let mut head = valid();
+            head[at] = value;
+            Header::parse(&head)
+        };
+        for (at, value) in [
+            (0, b's'),
+            (15, 1),
+            (16, 0x11),
+            (17, 1),
+            (21, 63),
+            (22, 0),
+            (23, 33),
+        ] {
+            assert_eq!(spoil(at, value), Err(NotAHeader), "byte {at}");
+        }
+        assert_eq!(Header::parse(&valid()[..99]), Err(NotAHeader));
+        let mut head = valid();
+        head[16..18].copy_from_slice(&512_u16.to_be_bytes());
+        head[20] = 32;
+        assert!(Header::parse(&head).is_ok());
+        head[20] = 33;
+        assert_eq!(Header::parse(&head), Err(NotAHeader));
+    }
+
+    #[test]
+    fn page_sizes_are_powers_of_two_within_bounds() {
+        let sizes: Vec<u32> = (0..=131_072)
+            .filter(|size| PageSize::new(*size).is_some())
+            .collect();
+        assert_eq!(sizes, [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]);
+        assert_eq!(PageSize::new(4096).unwrap().lock_page(), 262_145);
+        assert_eq!(PageSize::new(65_536).unwrap().lock_page(), 16_385);
+    }
+}

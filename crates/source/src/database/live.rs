@@ -169,6 +169,9 @@ impl LiveDatabase {
                 page_count,
             })
         });
+        if read == Err(DatabaseError::Stopped) {
+            return Err(DatabaseError::Stopped);
+        }
         // BACKUP-1: what was read counts only if nobody could have written meanwhile; and what
         // looks damaged may only look so because somebody wrote.
         if held.still_holds(&witness)? {

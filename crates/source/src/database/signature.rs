@@ -245,3 +245,65 @@ impl Reader<'_> {
         Ok(*head)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Signatures stand in manifests for ever: their bytes do not change.
+    #[test]
+    fn the_bytes_of_a_signature_are_fixed() {
+        let mark = |n: u64| FileMark {
+            inode: n,
+            size: 4096,
+            mtime_ns: 1_700_000_000_000_000_001,
+            ctime_ns: -2,
+        };
+        let log = LogMark {
+            file: mark(8),
+            generation: *b"sequencesalt",
+            commits: 3,
+            frames: 4,
+            checksum: 5,
+        };
+        let signature = Signature {
+            main: mark(7),
+            change_counter: 9,
+            log: Some(log),
+            racy: true,
+        };
+        let expected = concat!(
+            "0103",
+            "00000009",
+            "0000000000000007",
+            "0000000000001000",
+            "17979cfe362a0001",
+            "fffffffffffffffe",
+            "0000000000000008",
+            "0000000000001000",
+            "17979cfe362a0001",
+            "fffffffffffffffe",
+            "73657175656e636573616c74",
+            "00000003",
+            "00000004",
+            "0000000000000005",
+        );
+        let hex: String = signature
+            .encode()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(hex, expected);
+        let short = Signature {
+            log: None,
+            racy: false,
+            ..signature
+        };
+        let hex: String = short
+            .encode()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(hex, format!("0100{}", &expected[4..76]));
+    }
+}

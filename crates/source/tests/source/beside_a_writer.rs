@@ -282,7 +282,7 @@ fn read_beside_a_writer(journal: &str, times: u32) {
          {} in all; none torn",
         commits.len()
     );
-    assert!(distinct > times as usize / 2, "the writer stood still");
+    assert!(distinct > times as usize / 4, "the writer stood still");
 }
 
 /// BACKUP-1: each image is a state that the writer recorded as committed.

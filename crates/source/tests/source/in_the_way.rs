@@ -59,7 +59,10 @@ fn a_short_lock_is_waited_for() {
     ));
     let mut peer = Peer::open(&path);
     peer.must("BEGIN EXCLUSIVE");
-    let waiting = std::thread::spawn(move || read(&path).map(|(image, _)| image.shape.page_count));
+    let waiting = std::thread::spawn(move || {
+        let image = LiveDatabase::at(&path).read_pages(&mut Spool::default());
+        image.map(|image| image.shape.page_count)
+    });
     std::thread::sleep(Duration::from_millis(60));
     peer.must("COMMIT");
     assert!(waiting.join().unwrap().unwrap() > 2);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use keyhaven_source::{LiveDatabase, NotASignature, PageSource, Signature};
 
 use crate::peer::Peer;
-use crate::world::{Make, Spool, brief, make};
+use crate::world::{Make, Spool, brief, make, soon_enough};
 
 fn take(path: &Path) -> Signature {
     Signature::take(path, brief()).unwrap()
@@ -77,8 +77,15 @@ fn what_was_touched_just_now_counts_as_changed() {
             ..Make::default()
         },
     ));
-    let fresh = take(&path);
-    assert!(!fresh.is_unchanged_since(&fresh));
+    soon_enough(|| {
+        let database = rusqlite::Connection::open(&path).unwrap();
+        database
+            .execute_batch("UPDATE message SET body='x'")
+            .unwrap();
+        drop(database);
+        let fresh = take(&path);
+        !fresh.is_unchanged_since(&fresh)
+    });
     settle();
     let settled = take(&path);
     assert!(settled.is_unchanged_since(&settled));

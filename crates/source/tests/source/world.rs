@@ -204,3 +204,9 @@ pub(crate) fn check(image: &[u8]) -> Connection {
     fs::remove_dir(folder).unwrap();
     database
 }
+
+/// Tries until something that must come soon after something else does: on a busy machine a moment
+/// may be too long now and then.
+pub(crate) fn soon_enough(mut attempt: impl FnMut() -> bool) {
+    assert!((0..100).any(|_| attempt()), "never soon enough");
+}
