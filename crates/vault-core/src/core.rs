@@ -121,7 +121,6 @@ impl CoreError {
 struct Proposal {
     entry: Entry,
     answers: Vec<Withheld<Answer>>,
-    captured: bool,
 }
 
 /// The trusted core.
@@ -252,11 +251,7 @@ impl Core {
             ..self.memory.place
         };
         let entry = Entry::make(self.secrets.log(), place, self.memory.head, tree.root());
-        self.proposal = Some(Proposal {
-            entry,
-            answers,
-            captured: false,
-        });
+        self.proposal = Some(Proposal { entry, answers });
         Ok(Executed {
             entry,
             puts: tree.into_puts(),
@@ -274,10 +269,7 @@ impl Core {
     /// back, and never follows an entry that its fleet did not make.
     pub fn capture(&mut self, entry: &Entry) -> Result<(Capture, Memory), CoreError> {
         self.memory = self.memory.advance(self.secrets.log(), entry)?;
-        match &mut self.proposal {
-            Some(proposal) if proposal.entry == *entry => proposal.captured = true,
-            other => *other = None,
-        }
+        self.proposal.take_if(|proposal| proposal.entry != *entry);
         let capture = Capture::make(self.secrets.log(), MEMBER, entry);
         Ok((capture, self.memory))
     }
@@ -292,12 +284,12 @@ impl Core {
         let quorum = self.secrets.policy().quorum.captures;
         let tally = Tally::count(self.secrets.log(), &proposal.entry, quorum, captures);
         match tally.committed() {
-            Some(committed) if proposal.captured => Ok(proposal
+            Some(committed) => Ok(proposal
                 .answers
                 .into_iter()
                 .map(|answer| answer.release(committed))
                 .collect()),
-            _ => {
+            None => {
                 self.proposal = Some(proposal);
                 Err(CoreError::NotCommitted)
             }
@@ -367,8 +359,7 @@ impl Core {
         let fleet = self.secrets.fleet();
         match channel::parse(request).ok()? {
             Sealed::First(first) => {
-                let (key, key_id) = self.secrets.channel();
-                let opened = first.open_with(&fleet, key, key_id, index).ok()?;
+                let opened = first.open(&fleet, self.secrets.opening(), index).ok()?;
                 Some((opened, None))
             }
             Sealed::Second(second) => {

@@ -1,7 +1,7 @@
 //! A fleet's secrets: made once, by its first core.
 
 use keyhaven_secrets::Entropy;
-use keyhaven_wire::channel::{ChannelKey, ChannelPublicKey, KeyId};
+use keyhaven_wire::channel::{ChannelKey, ChannelPublicKey, OpeningKey};
 use keyhaven_wire::codec;
 use keyhaven_wire::message::{FleetId, WrappedKey};
 use keyhaven_wire::opaque::Cost;
@@ -94,7 +94,7 @@ struct Body {
 pub struct FleetSecrets {
     body: Body,
     channel_public: Box<ChannelPublicKey>,
-    channel_id: KeyId,
+    opening: OpeningKey,
     decoy: Box<Live>,
 }
 
@@ -145,7 +145,7 @@ impl FleetSecrets {
             proven: None,
         };
         Ok(Self {
-            channel_id: channel_public.id(),
+            opening: body.channel.opening().map_err(|_| SecretsError::Damaged)?,
             channel_public,
             decoy: Box::new(decoy),
             body,
@@ -218,8 +218,8 @@ impl FleetSecrets {
         &self.decoy
     }
 
-    pub(crate) const fn channel(&self) -> (&ChannelKey, &KeyId) {
-        (&self.body.channel, &self.channel_id)
+    pub(crate) const fn opening(&self) -> &OpeningKey {
+        &self.opening
     }
 }
 

@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 
 pub use self::client::{Awaiting, Conversation, seal_first};
 pub use self::core::{Answering, FirstSealed, Opened, Sealed, SecondSealed, parse};
-pub use self::keys::{ChannelKey, ChannelPublicKey, FollowKeys, KeyId, ReplyKey};
+pub use self::keys::{ChannelKey, ChannelPublicKey, FollowKeys, KeyId, OpeningKey, ReplyKey};
 
 use crate::codec::{DecodeError, EncodeError};
 use crate::message::{FleetId, LeafIndex, Ticket};

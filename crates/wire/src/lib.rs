@@ -56,7 +56,7 @@
 //!     channel::seal_first(&fleet, &core.public(), &leaf, &request, &mut entropy)?;
 //!
 //! let Sealed::First(first) = channel::parse(&sealed)? else { panic!() };
-//! let opened = first.open(&fleet, &core, &leaf)?;
+//! let opened = first.open(&fleet, &core.opening()?, &leaf)?;
 //! assert_eq!(opened.request()?, request);
 //! # Ok(())
 //! # }

@@ -4,9 +4,7 @@ use hpke::{Deserializable as _, OpModeR};
 use keyhaven_secrets::Entropy;
 use zeroize::Zeroizing;
 
-use super::keys::{
-    Aead, ChannelKey, EXPORT_FOLLOW, EXPORT_REPLY, FollowKeys, Kdf, KeyId, ReplyKey,
-};
+use super::keys::{Aead, EXPORT_FOLLOW, EXPORT_REPLY, FollowKeys, Kdf, OpeningKey, ReplyKey};
 use super::{
     ChannelError, ENCAPSULATED_BYTES, HEADER_BYTES, KIND_FIRST, KIND_SECOND, REPLY_BODY_BYTES,
     SEALED_REQUEST_BYTES, VERSION, info, open_under, reply_aad, request_digest, seal_under,
@@ -99,19 +97,18 @@ pub fn parse(bytes: &[u8]) -> Result<Sealed<'_>, ChannelError> {
 }
 
 impl FirstSealed<'_> {
-    /// Opens the request with the fleet's channel key. `key_id` is the id of its public half.
+    /// Opens the request with the fleet's channel key.
     ///
     /// # Errors
     /// [`ChannelError::OtherKey`], or [`ChannelError::DoesNotOpen`] for another account or bytes
     /// that were changed.
-    pub fn open_with(
+    pub fn open(
         &self,
         fleet: &FleetId,
-        key: &ChannelKey,
-        key_id: &KeyId,
+        key: &OpeningKey,
         leaf: &LeafIndex,
     ) -> Result<Opened, ChannelError> {
-        if !self.header.ends_with(key_id.as_bytes()) {
+        if !self.header.ends_with(key.id().as_bytes()) {
             return Err(ChannelError::OtherKey);
         }
         let encapsulated =
@@ -119,7 +116,7 @@ impl FirstSealed<'_> {
                 .map_err(|_| ChannelError::InvalidKey)?;
         let mut context = hpke::setup_receiver::<Aead, Kdf, hpke::kem::XWing>(
             &OpModeR::Base,
-            &key.engine()?,
+            key.engine(),
             &encapsulated,
             &info(fleet),
         )
@@ -144,19 +141,6 @@ impl FirstSealed<'_> {
             },
             follow: Some(FollowKeys::new(*follow)),
         })
-    }
-
-    /// As [`FirstSealed::open_with`], for a caller that has not kept the key's id.
-    ///
-    /// # Errors
-    /// See [`FirstSealed::open_with`].
-    pub fn open(
-        &self,
-        fleet: &FleetId,
-        key: &ChannelKey,
-        leaf: &LeafIndex,
-    ) -> Result<Opened, ChannelError> {
-        self.open_with(fleet, key, &key.public().id(), leaf)
     }
 }
 

@@ -71,7 +71,46 @@ impl ChannelPublicKey {
     }
 }
 
+/// A fleet's private key, made ready to open requests: making it ready costs a key generation
+/// (about 0.1 ms), so a core keeps it.
+#[derive(Clone)]
+pub struct OpeningKey {
+    private: PrivateKey,
+    id: KeyId,
+}
+
+impl OpeningKey {
+    /// The id of the key's public half.
+    #[must_use]
+    pub const fn id(&self) -> KeyId {
+        self.id
+    }
+
+    pub(super) const fn engine(&self) -> &PrivateKey {
+        &self.private
+    }
+}
+
+impl core::fmt::Debug for OpeningKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("OpeningKey")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
 impl ChannelKey {
+    /// Makes the key ready to open requests.
+    ///
+    /// # Errors
+    /// None in practice: every 32 bytes are a seed.
+    pub fn opening(&self) -> Result<OpeningKey, ChannelError> {
+        Ok(OpeningKey {
+            private: self.engine()?,
+            id: self.public().id(),
+        })
+    }
+
     /// The public half.
     ///
     /// It costs a key generation (about 0.1 ms): keep it.
@@ -84,7 +123,7 @@ impl ChannelKey {
         ChannelPublicKey::new(bytes)
     }
 
-    pub(super) fn engine(&self) -> Result<PrivateKey, ChannelError> {
+    fn engine(&self) -> Result<PrivateKey, ChannelError> {
         PrivateKey::from_bytes(self.expose()).map_err(|_| ChannelError::InvalidKey)
     }
 }

@@ -98,7 +98,7 @@ impl Pair {
 
     fn open(&self, bytes: &[u8]) -> Result<super::Opened, ChannelError> {
         match parse(bytes)? {
-            Sealed::First(first) => first.open(&self.fleet, &self.key, &self.leaf),
+            Sealed::First(first) => first.open(&self.fleet, &self.key.opening()?, &self.leaf),
             Sealed::Second(_) => panic!("a first request"),
         }
     }
@@ -162,16 +162,21 @@ fn a_request_opens_for_its_own_account_fleet_and_key_only() {
         panic!("a first request");
     };
     let bob = LeafIndex::of(&pair.fleet, &AccountName::parse("bob").unwrap());
-    let refused = first.open(&pair.fleet, &pair.key, &bob);
+    let key = pair.key.opening().unwrap();
+    let refused = first.open(&pair.fleet, &key, &bob);
     assert_eq!(refused.unwrap_err(), ChannelError::DoesNotOpen);
-    let refused = first.open(&FleetId::new([9; 32]), &pair.key, &pair.leaf);
+    let refused = first.open(&FleetId::new([9; 32]), &key, &pair.leaf);
     assert_eq!(refused.unwrap_err(), ChannelError::DoesNotOpen);
     let other = ChannelKey::generate(&mut pair.entropy);
-    let refused = first.open(&pair.fleet, &other, &pair.leaf);
+    let refused = first.open(&pair.fleet, &other.opening().unwrap(), &pair.leaf);
     assert_eq!(refused.unwrap_err(), ChannelError::OtherKey);
-    // The right id with the wrong key: ML-KEM rejects implicitly, and the seal does not open.
-    let id = pair.key.public().id();
-    let refused = first.open_with(&pair.fleet, &other, &id, &pair.leaf);
+    // The other key's id with the wrong key: ML-KEM rejects implicitly, and the seal does not open.
+    let mut claimed = bytes.clone();
+    claimed[2..10].copy_from_slice(other.public().id().as_bytes());
+    let Sealed::First(first) = parse(&claimed).unwrap() else {
+        panic!("a first request");
+    };
+    let refused = first.open(&pair.fleet, &other.opening().unwrap(), &pair.leaf);
     assert_eq!(refused.unwrap_err(), ChannelError::DoesNotOpen);
 }
 
@@ -201,7 +206,7 @@ fn a_request_with_any_byte_changed_does_not_open() {
         changed[at] ^= 1;
         let opened = parse(&changed).and_then(|sealed| match sealed {
             Sealed::Second(second) => second.open(&pair.fleet, &follow, &pair.leaf),
-            Sealed::First(first) => first.open(&pair.fleet, &pair.key, &pair.leaf),
+            Sealed::First(first) => first.open(&pair.fleet, &pair.key.opening()?, &pair.leaf),
         });
         assert!(opened.is_err(), "byte {at}");
     }
@@ -316,14 +321,12 @@ proptest! {
         let mut bytes = vec![0; SEALED_REQUEST_BYTES];
         entropy.fill(&mut bytes);
         bytes[..2].copy_from_slice(&[1, kind]);
-        let key = ChannelKey::new([1; 32]);
+        let key = ChannelKey::new([1; 32]).opening().unwrap();
+        bytes[2..10].copy_from_slice(key.id().as_bytes());
         let fleet = FleetId::new([1; 32]);
         let leaf = LeafIndex::new([2; 32]);
         let opened = match parse(&bytes).unwrap() {
-            Sealed::First(first) => {
-                let id = super::KeyId::new(bytes[2..10].try_into().unwrap());
-                first.open_with(&fleet, &key, &id, &leaf)
-            }
+            Sealed::First(first) => first.open(&fleet, &key, &leaf),
             Sealed::Second(second) => second.open(&fleet, &FollowKeys::new([3; 64]), &leaf),
         };
         prop_assert!(opened.is_err());
