@@ -379,6 +379,47 @@ fn a_swapped_node_is_noticed() {
     assert_eq!(nodes.load(&bomb).unwrap_err().outcome(), "node-too-long");
 }
 
+/// Trees of three levels, through rounds of scattered changes, growth at one place and the loss of
+/// whole folders; and their nodes stay filled.
+#[test]
+fn a_deep_tree_says_what_a_map_says_and_stays_compact() {
+    let mut nodes = Memory::new();
+    let name = |n: u32| key(&format!("{}/{n:08}", "a long folder name ".repeat(14)));
+    let mut model: BTreeMap<_, _> = (0..20_000).map(|n| (name(n * 10), file(1, 1))).collect();
+    let first = model
+        .clone()
+        .into_iter()
+        .map(|(key, entry)| (key, Some(entry)));
+    let mut root = update(None, first, &mut nodes).unwrap();
+    for round in 0..8_u32 {
+        let mut changes = BTreeMap::new();
+        for n in 0..200 {
+            let place = n * 997 % 20_000 * 10;
+            changes.insert(name(place + round), (n % 3 > 0).then(|| file(n + 1, 2)));
+        }
+        let start = round * 25_000;
+        changes.extend((0..500).map(|n| (name(start + n), Some(file(9, 3)))));
+        changes.extend((0..9000).map(|n| (name(start + 10_000 + n), None)));
+        for (key, change) in &changes {
+            match change {
+                Some(entry) => model.insert(key.clone(), entry.clone()),
+                None => model.remove(key),
+            };
+        }
+        root = update(root, changes, &mut nodes).unwrap();
+        nodes.loaded = 0;
+        let want: Vec<_> = model.clone().into_iter().collect();
+        assert!(all(root, &mut nodes) == want, "round {round}");
+        // An entry here takes some 450 bytes by the writer's count, and a node holds 8 KiB at least.
+        assert!(
+            nodes.loaded < 10 + model.len() / 18,
+            "{} for {}",
+            nodes.loaded,
+            model.len()
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
