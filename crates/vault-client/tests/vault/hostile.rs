@@ -278,7 +278,9 @@ impl Transport for Stubborn {
             panic!()
         };
         let leaf = LeafIndex::of(&self.fleet, &account());
-        let opened = first.open(&self.fleet, &self.key, &leaf).unwrap();
+        let opened = first
+            .open(&self.fleet, &self.key.opening().unwrap(), &leaf)
+            .unwrap();
         let reply = Reply {
             outcome: self.outcome.clone(),
             standing: self.standing.clone(),
