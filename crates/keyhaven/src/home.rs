@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::{self, Mode};
 
 /// The newest form of `config.json` that this version writes, and the only one that it reads.
-const CONFIG_FORMAT: u32 = 1;
+pub(crate) const CONFIG_FORMAT: u32 = 1;
 
 /// A configuration is a few hundred bytes.
 const CONFIG_BYTES_MAX: u64 = 64 * 1024;
@@ -57,10 +57,12 @@ pub struct VaultConfig {
     pub address: String,
     /// The account's name, for the person; the login token stands in the keystore.
     pub account: String,
-    /// The record's change number that this device saw last.
-    pub change: u64,
-    /// The line that the record belonged to.
-    pub line: u32,
+}
+
+impl VaultConfig {
+    pub(crate) fn of(login: &crate::vault::Login) -> Self {
+        Self { address: login.address().to_string(), account: login.account().as_str().to_owned() }
+    }
 }
 
 /// A home cannot be used.
@@ -205,6 +207,22 @@ impl Home {
 
     pub(crate) fn state(&self) -> PathBuf {
         self.folder.join("state")
+    }
+
+    pub(crate) fn vault(&self) -> PathBuf {
+        self.state().join("vault")
+    }
+
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.state().join("cache")
+    }
+
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.state().join("spool")
+    }
+
+    pub(crate) fn contents(&self) -> PathBuf {
+        self.state().join("contents")
     }
 
     fn config_path(&self) -> PathBuf {

@@ -182,6 +182,12 @@ impl<'a> Meter<'a> {
         self.tell();
     }
 
+    /// Begins a phase whose counts go on from the one before.
+    pub(crate) fn continue_as(&mut self, phase: Phase) {
+        self.progress.phase = phase;
+        self.tell();
+    }
+
     pub(crate) fn add(&mut self, files: u64, bytes: u64) {
         self.progress.files_done = self.progress.files_done.saturating_add(files);
         self.progress.bytes_done = self.progress.bytes_done.saturating_add(bytes);

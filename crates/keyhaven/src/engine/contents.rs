@@ -4,7 +4,7 @@
 //! anything again. It holds keyed digests and places of sealed bytes, never a name or a content.
 //!
 //! Contents are added in two steps: [`Contents::add`] remembers one for this run;
-//! [`Contents::keep`] makes them durable, and is called only after the store has flushed the packs
+//! [`Contents::keep_sent`] makes them durable, and is called only after the store has flushed the packs
 //! that hold them. So a run that is killed leaves only entries that the store can answer for, and
 //! the next run sends none of them again.
 
@@ -60,10 +60,16 @@ from_redb!(
     redb::CommitError
 );
 
+/// A content that was added in this run.
+struct Fresh {
+    bytes: u64,
+    extents: Vec<Extent>,
+}
+
 /// The contents of a store, as far as this device knows them.
 pub(crate) struct Contents {
     database: Database,
-    fresh: HashMap<ContentId, Vec<Extent>>,
+    fresh: HashMap<ContentId, Fresh>,
     fresh_sizes: HashSet<u64>,
 }
 
@@ -101,8 +107,8 @@ impl Contents {
 
     /// Where the store has a content.
     pub(crate) fn find(&self, id: &ContentId) -> Result<Option<Vec<Extent>>, ContentsError> {
-        if let Some(extents) = self.fresh.get(id) {
-            return Ok(Some(extents.clone()));
+        if let Some(content) = self.fresh.get(id) {
+            return Ok(Some(content.extents.clone()));
         }
         let read = self.database.begin_read()?;
         match read.open_table(CONTENTS) {
@@ -117,34 +123,35 @@ impl Contents {
     /// Remembers a content for this run.
     pub(crate) fn add(&mut self, id: ContentId, bytes: u64, extents: Vec<Extent>) {
         self.fresh_sizes.insert(bytes);
-        self.fresh.insert(id, extents);
+        self.fresh.insert(id, Fresh { bytes, extents });
     }
 
-    /// How many contents wait to be kept.
-    pub(crate) fn fresh(&self) -> usize {
-        self.fresh.len()
-    }
-
-    /// Makes the added contents durable. Call it only after the store has flushed their packs.
-    pub(crate) fn keep(&mut self, head: Option<&Head>) -> Result<(), ContentsError> {
+    /// Makes the added contents durable, all but those with bytes in the pack `open`. Call it only
+    /// after the store has flushed every other pack.
+    pub(crate) fn keep_sent(&mut self, open: Option<PackName>) -> Result<(), ContentsError> {
+        let is_sent = |extents: &[Extent]| {
+            open.is_none_or(|open| extents.iter().all(|extent| extent.pack != open))
+        };
         let write = self.database.begin_write()?;
         {
             let mut contents = write.open_table(CONTENTS)?;
-            for (id, extents) in &self.fresh {
-                contents.insert(id.as_bytes(), encode_extents(extents).as_slice())?;
-            }
             let mut sizes = write.open_table(SIZES)?;
-            for bytes in &self.fresh_sizes {
-                sizes.insert(bytes, ())?;
-            }
-            if let Some(head) = head {
-                write.open_table(HEAD)?.insert((), encode_head(head).as_slice())?;
+            for (id, content) in self.fresh.iter().filter(|(_, new)| is_sent(&new.extents)) {
+                contents.insert(id.as_bytes(), encode_extents(&content.extents).as_slice())?;
+                sizes.insert(content.bytes, ())?;
             }
         }
         write.commit()?;
-        self.fresh.clear();
-        self.fresh_sizes.clear();
+        self.fresh.retain(|_, content| !is_sent(&content.extents));
+        self.fresh_sizes = self.fresh.values().map(|content| content.bytes).collect();
         Ok(())
+    }
+
+    /// Says which snapshot the state describes from now on.
+    pub(crate) fn set_head(&mut self, head: &Head) -> Result<(), ContentsError> {
+        let write = self.database.begin_write()?;
+        write.open_table(HEAD)?.insert((), encode_head(head).as_slice())?;
+        Ok(write.commit()?)
     }
 }
 
@@ -229,8 +236,9 @@ mod tests {
         let mut contents = Contents::open(&path).unwrap();
         assert_eq!(contents.head().unwrap(), None);
         contents.add(kept, 10, vec![extent(1), extent(2)]);
-        contents.keep(Some(&head())).unwrap();
         contents.add(lost, 20, vec![extent(3)]);
+        contents.keep_sent(Some(extent(3).pack)).unwrap();
+        contents.set_head(&head()).unwrap();
         assert_eq!(contents.find(&lost).unwrap(), Some(vec![extent(3)]));
         drop(contents);
 

@@ -5,13 +5,15 @@
 //! file whose *size* some stored content has is hashed first; every other file is new for certain
 //! and is hashed while it is read into the pack.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use keyhaven_repo::hash::{ContentHasher, ContentId, ExtentDigest};
 use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::names::PackName;
 use keyhaven_repo::layout::Extent;
 use keyhaven_repo::pack::{ExtentKind, PackBuilder, PackKind};
-use keyhaven_source::{FileError, Stat, StableFile};
+use keyhaven_source::{DatabaseError, FileError, Patience, StableFile, Stat, read_opaque};
 
 use super::contents::{Contents, ContentsError};
 use super::outbox::{Outbox, SendError};
@@ -29,6 +31,9 @@ pub(crate) enum MediaError {
     /// The file's own fault: it is reported as pending, and the run goes on.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The same, of a database that is copied as it is.
+    #[error(transparent)]
+    Opaque(#[from] DatabaseError),
     #[error(transparent)]
     Send(#[from] SendError),
     #[error(transparent)]
@@ -79,6 +84,68 @@ impl<'a> MediaWriter<'a> {
                 return Err(error);
             }
         };
+        let id = self.end(&mut extents);
+        contents.add(id, stat.size, extents.clone());
+        Ok(StoredFile { stat, id, extents })
+    }
+
+    /// Stores an encrypted database as it is, if nobody has it open.
+    pub(crate) fn store_opaque(&mut self, path: &Path) -> Result<StoredFile, MediaError> {
+        self.hasher.reset();
+        let mut extents = Vec::new();
+        let mut failed = None;
+        let read = read_opaque(path, Patience::default(), &mut |bytes| {
+            match self.push(bytes, &mut extents) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        let stat = match (failed, read) {
+            (Some(error), _) => return Err(error.into()),
+            (None, Ok(stat)) => stat,
+            (None, Err(error)) => {
+                if let Some(pack) = &mut self.open {
+                    pack.discard_open();
+                }
+                return Err(error.into());
+            }
+        };
+        // With its log laid over it, the image can be longer than the main file.
+        let size = self.hasher.len();
+        let id = self.end(&mut extents);
+        Ok(StoredFile { stat: Stat { size, ..stat }, id, extents })
+    }
+
+    /// Copies bytes into packs.
+    fn push(&mut self, bytes: &[u8], extents: &mut Vec<Extent>) -> Result<(), SendError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let mut pack = match self.open.take() {
+                Some(pack) => pack,
+                None => self.outbox.begin(PackKind::Media)?,
+            };
+            let spare = pack.spare_mut();
+            if spare.is_empty() {
+                extents.extend(pack.end_extent(ExtentKind::File, ExtentDigest::NONE));
+                self.outbox.send(pack);
+                continue;
+            }
+            let (now, later) = rest.split_at(rest.len().min(spare.len()));
+            if let Some(place) = spare.get_mut(..now.len()) {
+                place.copy_from_slice(now);
+            }
+            self.hasher.update(pack.advance(now.len()));
+            self.open = Some(pack);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Closes the last extent of a content.
+    fn end(&mut self, extents: &mut Vec<Extent>) -> ContentId {
         let id = self.hasher.finish();
         // The digest in the table of contents can stand for the whole content only where one
         // extent holds it.
@@ -86,8 +153,7 @@ impl<'a> MediaWriter<'a> {
         if let Some(pack) = &mut self.open {
             extents.extend(pack.end_extent(ExtentKind::File, digest));
         }
-        contents.add(id, stat.size, extents.clone());
-        Ok(StoredFile { stat, id, extents })
+        id
     }
 
     /// Sends the last pack, however full it is.
@@ -97,6 +163,11 @@ impl<'a> MediaWriter<'a> {
         {
             self.outbox.send(pack);
         }
+    }
+
+    /// The pack that is being filled.
+    pub(crate) fn open_pack(&self) -> Option<PackName> {
+        self.open.as_ref().map(PackBuilder::name)
     }
 
     fn hash(&mut self, path: &Path, listed: &Stat) -> Result<(Stat, ContentId), FileError> {

@@ -1,12 +1,17 @@
 //! Backup and restore: what moves between the source, the packs and the store.
 
+pub(crate) mod backup;
 pub(crate) mod contents;
 pub(crate) mod database;
-pub mod entropy;
+pub(crate) mod entropy;
+pub(crate) mod error;
 pub(crate) mod fetch;
+pub(crate) mod history;
 pub(crate) mod join;
 pub(crate) mod media;
 pub(crate) mod nodes;
 pub(crate) mod outbox;
 pub(crate) mod pages;
+pub(crate) mod restore;
+pub(crate) mod survey;
 pub(crate) mod target;

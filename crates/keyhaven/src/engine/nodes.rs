@@ -95,8 +95,8 @@ impl<'a> Nodes<'a> {
         let cache = cache.and_then(|folder| {
             // Without a cache all works, only slower.
             let folder = Arc::new(FolderStore::private(folder).ok()?);
-            let fetcher =
-                Fetcher::new(Arc::clone(&folder) as Arc<dyn Store>, Arc::clone(&keyring));
+            let store: Arc<dyn Store> = Arc::<FolderStore>::clone(&folder);
+            let fetcher = Fetcher::new(store, Arc::clone(&keyring));
             Some(Cache { folder, fetcher })
         });
         Ok(Self {
@@ -159,8 +159,8 @@ impl<'a> Nodes<'a> {
         let object = self.store.get(&path, None)?;
         let _ = cache.folder.put(&path, Body::Bytes(&object));
         drop(object);
-        cache.fetcher =
-            Fetcher::new(Arc::clone(&cache.folder) as Arc<dyn Store>, Arc::clone(&self.keyring));
+        let folder: Arc<dyn Store> = Arc::<FolderStore>::clone(&cache.folder);
+        cache.fetcher = Fetcher::new(folder, Arc::clone(&self.keyring));
         if cache.fetcher.extent_into(&node.extent, PackKind::Index, &mut self.stored).is_ok() {
             return Ok(());
         }

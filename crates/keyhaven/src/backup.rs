@@ -1,0 +1,353 @@
+//! Backing up, as a caller sees it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keyhaven_repo::snapshot::{Completeness, PartialReason, Predecessor, Totals};
+use keyhaven_repo::tree::Cursor;
+use keyhaven_repo::entry::FileEntry;
+use keyhaven_repo::node::NodeError;
+use keyhaven_secrets::Remedy;
+use keyhaven_source::guard::{self, Census, Verdict};
+use keyhaven_source::{PageSource, PathKey, Rules};
+
+use crate::engine::backup::{Run, Start, Supplied};
+use crate::engine::contents::Contents;
+use crate::engine::error::BackupError;
+use crate::engine::history::{Access, Loaded};
+use crate::engine::nodes::Nodes;
+use crate::engine::outbox::Outbox;
+use crate::engine::survey::{Survey, survey};
+use crate::haven::{Keyhaven, OpenError, note};
+use crate::progress::{Budget, Cancel, Limits, Meter, Notice, Observer, Phase, Stop};
+use crate::spool::{SpoolLimits, SpooledStore};
+use crate::store::Store;
+use crate::store::patience::CalledOff;
+
+/// What a backup run may and shall do.
+#[derive(Default)]
+pub struct BackupOptions<'a> {
+    /// Stops it from another thread.
+    pub cancel: Cancel,
+    /// How much it may take.
+    pub budget: Budget,
+    /// Backs up although the source has vanished, emptied or shrunk by half.
+    pub accept_shrunk: bool,
+    /// Databases that the app itself has open, by their path below the source: it reads them
+    /// through its own connection.
+    pub databases: Vec<(PathBuf, &'a mut dyn PageSource)>,
+}
+
+/// What a backup run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackupReport {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The number of the newest snapshot now.
+    pub sequence: u64,
+    /// Bytes sent, padding included.
+    pub sent_bytes: u64,
+    /// Objects sent.
+    pub sent_objects: u64,
+    /// What the source holds.
+    pub source: Census,
+    /// Databases and files that were read.
+    pub changed: u64,
+}
+
+/// What became of a backup run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything is in the newest snapshot.
+    Complete,
+    /// Nothing had changed: the newest snapshot already holds everything.
+    Unchanged,
+    /// The newest snapshot is good but does not hold everything.
+    Partial {
+        /// Files that are missing or outdated in it.
+        pending_files: u64,
+    },
+}
+
+impl Keyhaven {
+    /// Backs up what has changed since the last run.
+    ///
+    /// # Errors
+    /// [`BackupError`]. Whatever was committed before still stands; running it again goes on.
+    pub fn backup(
+        &self,
+        options: BackupOptions<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<BackupReport, BackupError> {
+        let _lock = self.home.lock()?;
+        let mut meter = Meter::new(observer);
+        let access = self.access()?;
+        let report = self.run(&access, options, &mut meter)?;
+        Ok(report)
+    }
+
+    fn run(
+        &self,
+        access: &Access,
+        options: BackupOptions<'_>,
+        meter: &mut Meter<'_>,
+    ) -> Result<BackupReport, BackupError> {
+        let limits = Limits::new(&options.cancel, options.budget);
+        let mut loaded = access.load()?;
+        let mut contents = self.open_contents(meter)?;
+        let start = self.start(access, &mut loaded, &mut contents, meter)?;
+        let keyring = Arc::clone(&start.keyring);
+
+        let source = self.source()?;
+        let mut supplied = Supplied::new();
+        let mut rules = Rules::default();
+        for (path, pages) in options.databases {
+            if let Ok(key) = PathKey::from_relative(&path) {
+                rules.supplied.insert(key.clone());
+                supplied.insert(key, pages);
+            }
+        }
+        let mut nodes =
+            Nodes::new(Arc::clone(&access.store), Arc::clone(&keyring), access.cache.as_deref())
+                .map_err(NodeError::from)?;
+        meter.begin(Phase::Survey, 0, 0);
+        let found = survey(&source, &rules, start.root, &mut nodes, meter)?;
+        let before = loaded.census(&start);
+        let verdict = guard::judge(before.as_ref(), Some(&found.census));
+        if verdict != Verdict::Fine && !options.accept_shrunk {
+            let before = before.unwrap_or_default();
+            return Err(BackupError::Shrunk { verdict, before, now: found.census });
+        }
+        if found.is_unchanged() && loaded.is_complete(&start) == (found.unseen == 0) {
+            return Ok(BackupReport {
+                outcome: match found.unseen {
+                    0 => Outcome::Unchanged,
+                    pending_files => Outcome::Partial { pending_files },
+                },
+                sequence: start.sequence,
+                sent_bytes: 0,
+                sent_objects: 0,
+                source: found.census,
+                changed: 0,
+            });
+        }
+        let access = &self.spooled(access, &found, &options.cancel)?;
+        let workers = if self.place.is_remote() { REMOTE_WORKERS } else { 1 };
+        let outbox = Outbox::open(keyring, Arc::clone(&access.store), workers);
+        let nodes = nodes.writing(&outbox);
+        let changed = found.media_files.saturating_add(count(found.databases.len()));
+        let census = found.census;
+        let totals = loaded.totals(&start);
+        let mut run = Run::new(
+            access, start, &source, &rules, &mut contents, &outbox, nodes, &limits, &found,
+        );
+        if verdict != Verdict::Fine {
+            run.pin(totals)?;
+        }
+        let Survey { databases, media_bytes, media_files, small, .. } = found;
+        let bytes = databases.iter().fold(0_u64, |sum, one| sum.saturating_add(one.stat.size));
+        meter.begin(Phase::Messages, count(databases.len()), bytes);
+        run.databases(databases, &mut supplied, meter)?;
+        if media_files > 0 || small > 0 {
+            if run.commits_messages_first(media_bytes) {
+                run.checkpoint()?;
+            }
+            meter.begin(Phase::Media, media_files, media_bytes);
+            run.media(meter)?;
+        }
+        meter.begin(Phase::Commit, 0, 0);
+        let pending_files = run.pending;
+        let completeness = match (run.stopped, pending_files) {
+            (None, 0) => Completeness::Complete,
+            (None, _) => Completeness::Partial { reason: PartialReason::Unreadable, pending_files },
+            (Some(_), _) => Completeness::Partial { reason: PartialReason::Budget, pending_files },
+        };
+        let committed = run.commit(completeness, false)?;
+        let (sent, sequence, stopped) = (run.sent(), run.start.sequence, run.stopped);
+        meter.end();
+        self.note_newest(sequence, *committed.digest.as_bytes(), meter);
+        if stopped == Some(Stop::Cancelled) {
+            return Err(BackupError::Cancelled);
+        }
+        Ok(BackupReport {
+            outcome: match completeness {
+                Completeness::Complete => Outcome::Complete,
+                Completeness::Partial { pending_files, .. } => Outcome::Partial { pending_files },
+            },
+            sequence,
+            sent_bytes: sent.bytes,
+            sent_objects: sent.objects,
+            source: census,
+            changed,
+        })
+    }
+
+    /// Local state; one that is damaged is begun anew.
+    fn open_contents(&self, meter: &mut Meter<'_>) -> Result<Contents, BackupError> {
+        let path = self.home.contents();
+        match Contents::open(&path) {
+            Ok(contents) => Ok(contents),
+            Err(_) if path.exists() => {
+                std::fs::remove_file(&path)
+                    .map_err(|cause| crate::home::HomeError::Io { path: path.clone(), cause })?;
+                meter.notice(&Notice::StateRebuilt);
+                Ok(Contents::open(&path)?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Where this run goes on from.
+    ///
+    /// BACKUP-4: a store that no longer has what this device wrote is not written to.
+    fn start(
+        &self,
+        access: &Access,
+        loaded: &mut Loaded,
+        contents: &mut Contents,
+        meter: &mut Meter<'_>,
+    ) -> Result<Start, BackupError> {
+        let writer = self.writer()?;
+        let local = contents.head()?.filter(|head| head.store == access.id);
+        let remembered = local.map(|head| note(head.sequence, head.digest));
+        let judged = loaded.history.judge(remembered.as_ref());
+        if let Err((noted, newest)) = crate::haven::fresh(judged.freshness) {
+            return Err(BackupError::RolledBack { noted, newest });
+        }
+        let heads = loaded.history.heads();
+        // A device goes on from its own newest snapshot; one that has none here, from the newest.
+        let head = match remembered {
+            Some(_) => judged.head,
+            None => heads.iter().find(|link| link.writer == writer).copied().or(judged.head),
+        };
+        let digest = head.map(|link| link.digest).ok_or(crate::engine::history::HistoryError::Empty)?;
+        let others = heads.iter().filter(|link| link.digest != digest).count();
+        if others > 0 {
+            meter.notice(&Notice::OtherHeads { count: others });
+        }
+        let open = loaded.open.get(&digest).ok_or(crate::engine::history::HistoryError::Empty)?;
+        if local.is_some_and(|head| open.keyring.current() < head.epoch) {
+            return Err(BackupError::OldEpoch);
+        }
+        let start = Start {
+            root: open.snapshot.root,
+            sequence: open.snapshot.sequence,
+            predecessor: Predecessor { name: open.name, digest },
+            keyring: Arc::new(open.keyring.clone()),
+            writer,
+            profile: open.snapshot.profile.clone(),
+        };
+        // Local state is used as it is only if it describes the snapshot that this run follows.
+        if local.is_none_or(|head| head.digest != digest) && start.root.is_some() {
+            self.relearn(access, &start, contents)?;
+            meter.notice(&Notice::StateRebuilt);
+        }
+        Ok(start)
+    }
+
+    /// Learns again from the manifest which contents the store has.
+    fn relearn(
+        &self,
+        access: &Access,
+        start: &Start,
+        contents: &mut Contents,
+    ) -> Result<(), BackupError> {
+        let (store, keyring) = (Arc::clone(&access.store), Arc::clone(&start.keyring));
+        let mut nodes =
+            Nodes::new(store, keyring, access.cache.as_deref()).map_err(NodeError::from)?;
+        let mut cursor = Cursor::new(start.root);
+        let mut learnt = 0_u64;
+        while let Some((_, entry)) = cursor.next(&mut nodes)? {
+            if let FileEntry::File { stat, content, extents } = entry {
+                let extents = extents.load(stat.size, &mut nodes)?;
+                contents.add(content, stat.size, extents);
+                learnt = learnt.saturating_add(1);
+                if learnt.is_multiple_of(RELEARN_BATCH) {
+                    contents.keep_sent(None)?;
+                }
+            }
+        }
+        Ok(contents.keep_sent(None)?)
+    }
+
+    /// Checks the room, and puts a spool before a remote store.
+    fn spooled(
+        &self,
+        access: &Access,
+        found: &Survey,
+        cancel: &Cancel,
+    ) -> Result<Access, BackupError> {
+        let needed = found.database_bytes().saturating_add(found.media_bytes);
+        access.store.ensure_room(needed)?;
+        if !self.place.is_remote() {
+            return Ok(access.clone());
+        }
+        let cancel = cancel.clone();
+        let called_off = CalledOff::when(move || cancel.is_cancelled());
+        let folder = self.home.spool();
+        let limits = SpoolLimits::default();
+        let spool = SpooledStore::open(Arc::clone(&access.store), &folder, limits, called_off)?;
+        // A pack that no local state knows is named by nothing.
+        spool.drop_leftovers()?;
+        spool.ensure_spool_room(found.database_bytes())?;
+        let store: Arc<dyn Store> = Arc::new(spool);
+        Ok(Access { store, ..access.clone() })
+    }
+
+    /// Tells the vault of the newest snapshot, so that a new device can tell a store that goes back
+    /// (BACKUP-4). The backup is good without it, so that a vault that is away fails nothing.
+    fn note_newest(&self, sequence: u64, digest: [u8; 32], meter: &mut Meter<'_>) {
+        let noted = || -> Result<(), OpenError> {
+            let Some(mut link) = self.link()? else { return Ok(()) };
+            link.note(sequence, digest, &self.device()?)?;
+            Ok(())
+        };
+        if let Err(error) = noted() {
+            meter.notice(&Notice::NotNoted { reason: error.to_string() });
+        }
+    }
+}
+
+/// Uploads at once to a remote store; the spool has threads of its own.
+const REMOTE_WORKERS: usize = 1;
+/// Contents that are learnt again between two writes of the local state.
+const RELEARN_BATCH: u64 = 4096;
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+impl Loaded {
+    fn snapshot(&self, start: &Start) -> Option<&keyhaven_repo::snapshot::Snapshot> {
+        Some(&self.open.get(&start.predecessor.digest)?.snapshot)
+    }
+
+    fn totals(&self, start: &Start) -> Totals {
+        self.snapshot(start).map(|snapshot| snapshot.totals).unwrap_or_default()
+    }
+
+    /// What the guard compares with: nothing, before the first backup.
+    fn census(&self, start: &Start) -> Option<Census> {
+        let Totals { files, bytes, databases } = self.totals(start);
+        start.root.map(|_| Census { files, bytes, databases })
+    }
+
+    fn is_complete(&self, start: &Start) -> bool {
+        self.snapshot(start)
+            .is_some_and(|snapshot| matches!(snapshot.completeness, Completeness::Complete))
+    }
+}
+
+impl From<OpenError> for BackupError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Home(cause) => Self::Home(cause),
+            OpenError::Keystore(cause) => Self::Keystore(cause),
+            OpenError::Store(cause) => Self::Store(cause),
+            OpenError::History(cause) => Self::History(cause),
+            other => Self::NotOpen(Box::new(other)),
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! One backup run.
+//!
+//! The order is what makes a crash harmless (BACKUP-2): packs, flush, local state, index, flush,
+//! snapshot, flush, read back, local state. Only the snapshot commits; a run that ends before it
+//! leaves objects that nothing names, and local state that knows which contents they hold.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use keyhaven_repo::entry::{ExtentList, FileEntry};
+use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::names::WriterId;
+use keyhaven_repo::node::{NodeError, NodeRef};
+use keyhaven_repo::path::Key;
+use keyhaven_repo::snapshot::{Completeness, PartialReason, Predecessor, Snapshot, Totals};
+use keyhaven_repo::tree::{TreeWriter, update};
+use keyhaven_source::{
+    FileError, LiveDatabase, PageSource, PathKey, Rules, SkipReason, Stat, walk,
+};
+use std::sync::Arc;
+
+use super::contents::{Contents, Head};
+use super::database::{FrameWriter, PagesError, StoredDatabase};
+use super::error::BackupError;
+use super::history::{Access, Committed};
+use super::join::{Join, Met, Reading, to_repo};
+use super::media::{MediaError, MediaWriter, StoredFile};
+use super::nodes::Nodes;
+use super::outbox::{Outbox, Sent};
+use super::survey::{Changed, Survey};
+use super::target::relative;
+use crate::progress::{Limits, Meter, Notice, Phase, Stop};
+
+/// How often a file that changes while it is read is read again, before it is left for next time.
+const READ_AGAIN_MAX: u32 = 3;
+/// After so many sealed bytes, what was sent is made durable and remembered, so that a run that is
+/// killed then sends none of it again.
+const REMEMBER_BYTES: u64 = 256 << 20;
+/// After so many sealed bytes, or so much time, a checkpoint is committed.
+const CHECKPOINT_BYTES: u64 = 1 << 30;
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(120);
+/// With so much media to come, the messages are committed before it.
+const MESSAGES_FIRST_BYTES: u64 = 64 << 20;
+
+/// Databases that the caller reads from its own connections.
+pub(crate) type Supplied<'a> = BTreeMap<PathKey, &'a mut dyn PageSource>;
+
+/// What stands before a run: where it goes on from.
+pub(crate) struct Start {
+    pub(crate) root: Option<NodeRef>,
+    pub(crate) sequence: u64,
+    pub(crate) predecessor: Predecessor,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) writer: WriterId,
+    pub(crate) profile: String,
+}
+
+/// One run under way.
+pub(crate) struct Run<'a> {
+    pub(crate) access: &'a Access,
+    pub(crate) start: Start,
+    pub(crate) source: &'a Path,
+    pub(crate) rules: &'a Rules,
+    pub(crate) contents: &'a mut Contents,
+    pub(crate) outbox: &'a Outbox,
+    pub(crate) nodes: Nodes<'a>,
+    pub(crate) limits: &'a Limits,
+    pub(crate) totals: Totals,
+    pub(crate) pending: u64,
+    pub(crate) stopped: Option<Stop>,
+    pub(crate) snapshot_bytes: Sent,
+    pub(crate) last: Option<Committed>,
+    /// Files that the survey found changed and that were not looked at yet.
+    media_left: u64,
+    remembered: u64,
+    checkpoint_sent: u64,
+    checkpoint_at: Instant,
+}
+
+impl<'a> Run<'a> {
+    #[expect(clippy::too_many_arguments, reason = "each part is named where it is made")]
+    pub(crate) fn new(
+        access: &'a Access,
+        start: Start,
+        source: &'a Path,
+        rules: &'a Rules,
+        contents: &'a mut Contents,
+        outbox: &'a Outbox,
+        nodes: Nodes<'a>,
+        limits: &'a Limits,
+        survey: &Survey,
+    ) -> Self {
+        let totals = Totals {
+            files: survey.census.files,
+            bytes: survey.census.bytes,
+            databases: survey.census.databases,
+        };
+        Self {
+            access,
+            start,
+            source,
+            rules,
+            contents,
+            outbox,
+            nodes,
+            limits,
+            totals,
+            pending: survey.unseen,
+            stopped: None,
+            snapshot_bytes: Sent::default(),
+            last: None,
+            media_left: survey.media_files,
+            remembered: 0,
+            checkpoint_sent: 0,
+            checkpoint_at: Instant::now(),
+        }
+    }
+
+    /// Everything that was sent so far.
+    pub(crate) fn sent(&self) -> Sent {
+        let parts = [self.outbox.sent(), self.nodes.sent(), self.snapshot_bytes];
+        parts.iter().fold(Sent::default(), |sum, part| Sent {
+            bytes: sum.bytes.saturating_add(part.bytes),
+            objects: sum.objects.saturating_add(part.objects),
+        })
+    }
+
+    /// Databases first: messages are what people cannot do without.
+    pub(crate) fn databases(
+        &mut self,
+        changed: Vec<Changed>,
+        supplied: &mut Supplied<'_>,
+        meter: &mut Meter<'_>,
+    ) -> Result<(), BackupError> {
+        let mut frames = FrameWriter::new(self.outbox)?;
+        let mut changes = Vec::new();
+        for database in changed {
+            if let Err(stop) = self.limits.check(self.sent().bytes) {
+                self.stopped = Some(stop);
+                self.pending = self.pending.saturating_add(1);
+                continue;
+            }
+            let bytes = database.stat.size;
+            match self.database(&mut frames, &database, supplied) {
+                Ok(stored) => {
+                    if stored.new_base {
+                        meter.notice(&Notice::NewBase { path: relative(&database.key) });
+                    }
+                    let stat = to_repo(&database.stat);
+                    let StoredDatabase { pages, signature, .. } = stored;
+                    let entry = FileEntry::Database { stat, signature, pages };
+                    changes.push((database.key, Some(entry)));
+                }
+                Err(PagesError::Node(error)) => return Err(error.into()),
+                Err(PagesError::Source(cause)) => {
+                    self.pend(meter, &database.key, cause.to_string());
+                }
+            }
+            meter.add(1, bytes);
+        }
+        frames.finish();
+        if !changes.is_empty() {
+            changes.sort_by(|(a, _), (b, _)| a.cmp(b));
+            self.start.root = update(self.start.root, changes, &mut self.nodes)?;
+        }
+        Ok(())
+    }
+
+    fn database(
+        &mut self,
+        frames: &mut FrameWriter<'_>,
+        database: &Changed,
+        supplied: &mut Supplied<'_>,
+    ) -> Result<StoredDatabase, PagesError> {
+        let keyring = Arc::clone(&self.start.keyring);
+        if database.supplied {
+            let place = PathKey::parse(database.key.as_bytes().to_vec()).ok();
+            if let Some(source) = place.and_then(|place| supplied.get_mut(&place)) {
+                return frames.store(*source, database.old, &keyring, &mut self.nodes);
+            }
+        }
+        let mut live = LiveDatabase::at(&database.path);
+        frames.store(&mut live, database.old, &keyring, &mut self.nodes)
+    }
+
+    /// Whether the messages should be committed before the media.
+    pub(crate) fn commits_messages_first(&self, media_bytes: u64) -> bool {
+        media_bytes >= MESSAGES_FIRST_BYTES && self.outbox.sent().objects > 0
+    }
+
+    /// All else, in the order of paths.
+    pub(crate) fn media(&mut self, meter: &mut Meter<'_>) -> Result<(), BackupError> {
+        let mut join = Join::new(walk(self.source, self.rules)?, self.start.root);
+        let keyring = Arc::clone(&self.start.keyring);
+        let mut writer = MediaWriter::new(self.outbox, &keyring);
+        let mut tree = TreeWriter::new(self.start.root);
+        while let Some(met) = join.next(&mut self.nodes)? {
+            let (key, change) = match met {
+                Met::Small { key, entry } => (key, Some(entry)),
+                Met::Gone { key } => (key, None),
+                Met::File { key, path, stat, how } => {
+                    if self.stopped.is_none() {
+                        self.stopped = self.limits.check(self.sent().bytes).err();
+                    }
+                    if self.stopped.is_some() {
+                        self.pending = self.pending.saturating_add(1);
+                        continue;
+                    }
+                    let stored = self.file(&mut writer, &path, &stat, how);
+                    self.media_left = self.media_left.saturating_sub(1);
+                    meter.add(1, stat.size);
+                    match stored {
+                        Ok(stored) => (key, Some(self.entry(stored)?)),
+                        Err(MediaError::Send(error)) => return Err(error.into()),
+                        Err(MediaError::Contents(error)) => return Err(error.into()),
+                        Err(MediaError::File(cause)) => {
+                            self.pend(meter, &key, cause.to_string());
+                            continue;
+                        }
+                        Err(MediaError::Opaque(cause)) => {
+                            self.pend(meter, &key, cause.to_string());
+                            continue;
+                        }
+                    }
+                }
+                // Databases were stored before; what was committed to them since is next time's.
+                Met::Unchanged { .. } | Met::Database { .. } | Met::Skipped { .. } => continue,
+            };
+            tree.push(key, change, &mut self.nodes)?;
+            if self.checkpoint_is_due() {
+                writer.finish();
+                self.start.root = tree.finish(&mut self.nodes)?;
+                self.checkpoint()?;
+                tree = TreeWriter::new(self.start.root);
+            } else {
+                self.remember(&writer)?;
+            }
+        }
+        writer.finish();
+        self.start.root = tree.finish(&mut self.nodes)?;
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        writer: &mut MediaWriter<'_>,
+        path: &Path,
+        listed: &Stat,
+        how: Reading,
+    ) -> Result<StoredFile, MediaError> {
+        if how == Reading::Opaque {
+            return writer.store_opaque(path);
+        }
+        let mut listed = *listed;
+        let mut tries = 1_u32;
+        loop {
+            match writer.store(path, &listed, self.contents) {
+                Err(MediaError::File(FileError::Changed)) if tries < READ_AGAIN_MAX => {
+                    tries = tries.saturating_add(1);
+                    let found = rustix::fs::lstat(path).map_err(|_| FileError::Vanished)?;
+                    listed = Stat::from(&found);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn entry(&mut self, stored: StoredFile) -> Result<FileEntry, NodeError> {
+        let extents = ExtentList::store(stored.extents, &mut self.nodes)?;
+        Ok(FileEntry::File { stat: to_repo(&stored.stat), content: stored.id, extents })
+    }
+
+    fn pend(&mut self, meter: &mut Meter<'_>, key: &Key, reason: String) {
+        self.pending = self.pending.saturating_add(1);
+        meter.notice(&Notice::Pending { path: relative(key), reason });
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        let sent = self.outbox.sent().bytes.saturating_sub(self.checkpoint_sent);
+        sent >= CHECKPOINT_BYTES
+            || (sent > 0 && self.checkpoint_at.elapsed() >= CHECKPOINT_EVERY)
+    }
+
+    /// Commits the last state once more, pinned: the source has shrunk since, and a person may want
+    /// back what it held, however the keep rules are set.
+    pub(crate) fn pin(&mut self, totals: Totals) -> Result<(), BackupError> {
+        let now = std::mem::replace(&mut self.totals, totals);
+        self.commit(Completeness::Complete, true)?;
+        self.totals = now;
+        Ok(())
+    }
+
+    /// Commits what there is, marked as partial.
+    pub(crate) fn checkpoint(&mut self) -> Result<(), BackupError> {
+        let reason = PartialReason::Checkpoint;
+        let pending_files = self.media_left.saturating_add(self.pending);
+        self.commit(Completeness::Partial { reason, pending_files }, false)?;
+        Ok(())
+    }
+
+    /// Now and then, makes what was sent durable and remembers it.
+    fn remember(&mut self, writer: &MediaWriter<'_>) -> Result<(), BackupError> {
+        let sent = self.outbox.sent().bytes;
+        if sent.saturating_sub(self.remembered) < REMEMBER_BYTES {
+            return Ok(());
+        }
+        self.remembered = sent;
+        self.outbox.drain()?;
+        self.access.store.flush()?;
+        // A content whose last bytes are in the pack that is still open is not in the store.
+        Ok(self.contents.keep_sent(writer.open_pack())?)
+    }
+
+    /// Commits what the tree holds now.
+    pub(crate) fn commit(
+        &mut self,
+        completeness: Completeness,
+        pinned: bool,
+    ) -> Result<Committed, BackupError> {
+        self.outbox.drain()?;
+        self.nodes.finish()?;
+        // BACKUP-2: what the snapshot names is durable before the snapshot is there.
+        self.access.store.flush()?;
+        self.contents.keep_sent(None)?;
+        let sequence = self.start.sequence.saturating_add(1);
+        let snapshot = Snapshot {
+            sequence,
+            writer: self.start.writer,
+            predecessors: vec![self.start.predecessor],
+            device_time_s: now_s(),
+            completeness,
+            root: self.start.root,
+            totals: self.totals,
+            profile: self.start.profile.clone(),
+            pinned,
+        };
+        let committed = self.access.commit(&snapshot, &self.start.keyring)?;
+        self.snapshot_bytes.add(committed.bytes);
+        self.start.sequence = sequence;
+        self.start.predecessor =
+            Predecessor { name: committed.name, digest: committed.digest };
+        self.contents.set_head(&Head {
+            store: self.access.id,
+            name: committed.name,
+            digest: committed.digest,
+            sequence,
+            epoch: self.start.keyring.current(),
+        })?;
+        self.last = Some(committed);
+        self.checkpoint_sent = self.outbox.sent().bytes;
+        self.remembered = self.checkpoint_sent;
+        self.checkpoint_at = Instant::now();
+        Ok(committed)
+    }
+}
+
+/// The device's clock, for people only.
+pub(crate) fn now_s() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,236 @@
+//! What can go wrong in a backup and in a restore.
+
+use std::path::PathBuf;
+
+use keyhaven_repo::node::NodeError;
+use keyhaven_secrets::Remedy;
+use keyhaven_source::guard::{Census, Verdict};
+use keyhaven_source::WalkError;
+
+use super::contents::ContentsError;
+use super::history::HistoryError;
+use super::outbox::SendError;
+use super::survey::SurveyError;
+use crate::home::HomeError;
+use crate::keystore::KeystoreError;
+use crate::store::StoreError;
+
+/// A backup did not come to its end. Whatever was committed before still stands, and running it
+/// again goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// The device's home cannot be used, or another command is at work.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The device's keystore cannot be used.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The backup's history cannot be read or continued.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The index of the newest backup cannot be read.
+    #[error("the index of the newest backup cannot be read or written: {0}")]
+    Index(#[from] NodeError),
+    /// The source cannot be read at all.
+    #[error(transparent)]
+    Source(#[from] WalkError),
+    /// The source has vanished, emptied or shrunk by half: something may have gone wrong with it.
+    #[error(
+        "the source holds {} files and {} databases where the last backup held {} and {}; nothing \
+         was backed up. If that is as it should be, run the backup with --accept-shrunk: the older \
+         backups are then pinned", now.files, now.databases, before.files, before.databases
+    )]
+    Shrunk {
+        /// What the guard thinks of it.
+        verdict: Verdict,
+        /// What the last backup held.
+        before: Census,
+        /// What is there now.
+        now: Census,
+    },
+    /// The store no longer has the newest backup that this device made (BACKUP-4).
+    #[error(
+        "the store serves an older state than this device has written (number {newest}, this device \
+         wrote {noted}): it was rolled back, or another copy of it is connected. Nothing was changed"
+    )]
+    RolledBack {
+        /// The number that this device wrote.
+        noted: u64,
+        /// The highest number that the store serves.
+        newest: u64,
+    },
+    /// This store's newest keys are older than those that this device has used.
+    #[error("the store's newest backup has older keys than this device has used; nothing was changed")]
+    OldEpoch,
+    /// Local state cannot be written.
+    #[error("the local state in {} cannot be used: {reason}", path.display())]
+    State {
+        /// Where it stands.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What is set up on this device cannot be opened.
+    #[error(transparent)]
+    NotOpen(Box<crate::haven::OpenError>),
+    /// A part of ours failed where none should.
+    #[error("sealing failed: {0}")]
+    Sealing(String),
+    /// Somebody cancelled it. What was sent stays, and the next run goes on.
+    #[error("the backup was cancelled; the next one goes on where it stopped")]
+    Cancelled,
+}
+
+impl BackupError {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Home(cause) => cause.remedy(),
+            Self::Store(cause) => cause.remedy(),
+            Self::History(cause) => cause.remedy(),
+            Self::Index(cause) => cause.remedy(),
+            Self::Source(cause) => cause.remedy(),
+            Self::NotOpen(cause) => cause.remedy(),
+            Self::Keystore(_) | Self::Shrunk { .. } | Self::RolledBack { .. } => Remedy::AskUser,
+            Self::State { .. } => Remedy::AskUser,
+            Self::Cancelled => Remedy::RetryLater,
+            Self::OldEpoch | Self::Sealing(_) => Remedy::Stop,
+        }
+    }
+}
+
+impl From<SendError> for BackupError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Store(cause) => Self::Store(cause),
+            other => Self::Sealing(other.to_string()),
+        }
+    }
+}
+
+impl From<ContentsError> for BackupError {
+    fn from(error: ContentsError) -> Self {
+        Self::State { path: PathBuf::from("state/contents"), reason: error.to_string() }
+    }
+}
+
+impl From<SurveyError> for BackupError {
+    fn from(error: SurveyError) -> Self {
+        match error {
+            SurveyError::Walk(cause) => Self::Source(cause),
+            SurveyError::Node(cause) => Self::Index(cause),
+        }
+    }
+}
+
+/// A restore, a look or a verification did not come to its end. It changes nothing in the store;
+/// files that were restored are whole, and running it again goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The backup's history cannot be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The index of the backup cannot be read.
+    #[error("the index of the backup cannot be read: {0}")]
+    Index(#[from] NodeError),
+    /// There is no such snapshot.
+    #[error("there is no snapshot whose name begins with {0}")]
+    NoSuchSnapshot(String),
+    /// Several snapshots' names begin so.
+    #[error("the names of {count} snapshots begin with {start}; give more of it")]
+    AmbiguousSnapshot {
+        /// What was given.
+        start: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// The snapshot has nothing at that path.
+    #[error("the backup has nothing at {}", .0.display())]
+    NoSuchPath(PathBuf),
+    /// The path cannot be written out as one file.
+    #[error("{} is not a file", .0.display())]
+    NotAFile(PathBuf),
+    /// The store serves an older or another history than the vault knows of (BACKUP-4).
+    #[error(
+        "the store serves an older state than was noted (number {newest}, noted was {noted}): it was \
+         rolled back, forked, or parts are hidden. Nothing was restored"
+    )]
+    NotFresh {
+        /// The noted number.
+        noted: u64,
+        /// The highest number that the store serves.
+        newest: u64,
+    },
+    /// Something else stands where a file belongs.
+    #[error(
+        "{} exists and differs from the backup; nothing was overwritten (use --overwrite to replace \
+         what differs)", .0.display()
+    )]
+    Differs(PathBuf),
+    /// The target cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Target {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The target's disk has too little room.
+    #[error("restoring takes {needed} bytes, and the target has {free} free")]
+    TargetFull {
+        /// What is needed.
+        needed: u64,
+        /// What is free.
+        free: u64,
+    },
+    /// A file cannot be brought back.
+    #[error("{} cannot be brought back: {reason}", path.display())]
+    Lost {
+        /// The file, relative to the source.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// What is set up on this device cannot be opened.
+    #[error(transparent)]
+    NotOpen(Box<crate::haven::OpenError>),
+    /// A thread of ours ended before its work was done.
+    #[error("a part of the restore ended before its work was done")]
+    Worker,
+    /// Somebody cancelled it. What was restored stays, and the next run goes on.
+    #[error("cancelled; running it again goes on where it stopped")]
+    Cancelled,
+}
+
+impl RestoreError {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Store(cause) => cause.remedy(),
+            Self::History(cause) => cause.remedy(),
+            Self::Index(cause) => cause.remedy(),
+            Self::Cancelled => Remedy::RetryLater,
+            Self::NoSuchSnapshot(_)
+            | Self::AmbiguousSnapshot { .. }
+            | Self::NoSuchPath(_)
+            | Self::NotAFile(_)
+            | Self::NotFresh { .. }
+            | Self::Differs(_)
+            | Self::Target { .. }
+            | Self::TargetFull { .. } => Remedy::AskUser,
+            Self::NotOpen(cause) => cause.remedy(),
+            Self::Worker | Self::Lost { .. } => Remedy::Stop,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The snapshots of a store: all that open with the key, and what they say together.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::marker::{Marker, MarkerError};
+use keyhaven_repo::names::{
+    Epoch, MARKER_PATH, SNAPSHOTS_DIR, SnapshotDigest, SnapshotName, StoreId,
+};
+use keyhaven_repo::snapshot::{History, OpenSnapshot, Snapshot, SnapshotError};
+use keyhaven_secrets::{BackupKey, Remedy};
+
+use super::entropy::OsEntropy;
+use super::outbox::path_of;
+use crate::files::{self, Mode};
+use crate::store::{Body, ObjectFolder, Store, StoreError};
+
+/// The backup's history cannot be read or continued.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What stands there is no store of ours.
+    #[error(transparent)]
+    Marker(#[from] MarkerError),
+    /// It is another store than the one that was set up.
+    #[error("the store at {place} is another one than the one that was set up (id {found})")]
+    OtherStore {
+        /// Where it is.
+        place: String,
+        /// Its id.
+        found: StoreId,
+    },
+    /// There are snapshots, and none opens with this key.
+    #[error("none of the {count} backups in this store opens with this key: it is another key")]
+    WrongKey {
+        /// How many there are.
+        count: usize,
+    },
+    /// There are snapshots, and every one of them is damaged.
+    #[error("all {count} backups in this store are damaged: {cause}")]
+    AllDamaged {
+        /// How many there are.
+        count: usize,
+        /// What is wrong with one of them.
+        cause: SnapshotError,
+    },
+    /// The store has no snapshot at all.
+    #[error("this store holds no backup")]
+    Empty,
+    /// A snapshot that was just written reads back as something else.
+    #[error("the store does not give back what was written to it; nothing was committed")]
+    NotReadBack,
+    /// A snapshot could not be sealed.
+    #[error("the snapshot could not be made: {0}")]
+    Seal(SnapshotError),
+}
+
+impl HistoryError {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Store(cause) => cause.remedy(),
+            Self::Marker(cause) => cause.remedy(),
+            Self::OtherStore { .. } | Self::WrongKey { .. } | Self::Empty => Remedy::AskUser,
+            Self::NotReadBack => Remedy::RetryLater,
+            Self::AllDamaged { .. } | Self::Seal(_) => Remedy::Stop,
+        }
+    }
+}
+
+/// A store, the key that opens it, and where its index may be kept on this device.
+#[derive(Clone)]
+pub(crate) struct Access {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) id: StoreId,
+    pub(crate) key: Arc<BackupKey>,
+    /// A folder for what a remote store need not be asked again.
+    pub(crate) cache: Option<PathBuf>,
+    /// The highest epoch that is known from elsewhere.
+    pub(crate) floor: Epoch,
+}
+
+/// Every snapshot that opened.
+pub(crate) struct Loaded {
+    pub(crate) history: History,
+    pub(crate) open: BTreeMap<SnapshotDigest, OpenSnapshot>,
+    /// Snapshots that are there and do not open.
+    pub(crate) damaged: Vec<(SnapshotName, SnapshotError)>,
+}
+
+/// A snapshot that is in the store, durably, and was read back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Committed {
+    pub(crate) name: SnapshotName,
+    pub(crate) digest: SnapshotDigest,
+    pub(crate) bytes: u64,
+}
+
+/// A snapshot's bytes, to try keys on.
+pub(crate) struct Sample {
+    name: SnapshotName,
+    bytes: Vec<u8>,
+}
+
+/// Snapshots that a key is tried on.
+const SAMPLES_MAX: usize = 3;
+
+impl Sample {
+    /// Whether the key opens it.
+    pub(crate) fn opens_with(&self, id: StoreId, key: &BackupKey) -> bool {
+        OpenSnapshot::open(self.name, id, key, Epoch::FIRST, &self.bytes).is_ok()
+    }
+}
+
+/// A snapshot has at most a keyring of 64 KiB and a body of the same.
+const SNAPSHOT_BYTES_MAX: u64 = 256 * 1024;
+
+/// Reads which store stands at a place.
+pub(crate) fn identify(store: &dyn Store) -> Result<StoreId, HistoryError> {
+    let marker = store.get(&path_of(MARKER_PATH), None).map_err(|error| match error {
+        StoreError::NotFound { .. } => StoreError::NotAStore { place: store.describe() },
+        other => other,
+    })?;
+    Ok(Marker::parse(&marker)?.store())
+}
+
+impl Access {
+    /// Checks that the place still holds the store that was set up.
+    pub(crate) fn check(&self) -> Result<(), HistoryError> {
+        let found = identify(self.store.as_ref())?;
+        if found == self.id {
+            return Ok(());
+        }
+        Err(HistoryError::OtherStore { place: self.store.describe(), found })
+    }
+
+    /// Opens every snapshot of the store.
+    pub(crate) fn load(&self) -> Result<Loaded, HistoryError> {
+        let folder = snapshots_folder();
+        let mut open = BTreeMap::new();
+        let mut damaged = Vec::new();
+        let mut other_key = 0_usize;
+        for listed in self.store.list(&folder)? {
+            let Ok(name) = SnapshotName::parse_path(listed.path.as_str()) else { continue };
+            match self.open(name)? {
+                Ok(snapshot) => {
+                    open.insert(snapshot.digest, snapshot);
+                }
+                Err(cause) => {
+                    other_key = other_key.saturating_add(usize::from(is_wrong_key(&cause)));
+                    damaged.push((name, cause));
+                }
+            }
+        }
+        if open.is_empty() {
+            return Err(match damaged.pop() {
+                None => HistoryError::Empty,
+                Some((_, cause)) => {
+                    let count = damaged.len().saturating_add(1);
+                    if other_key == count {
+                        HistoryError::WrongKey { count }
+                    } else {
+                        HistoryError::AllDamaged { count, cause }
+                    }
+                }
+            });
+        }
+        let history = open.values().map(OpenSnapshot::link).collect();
+        Ok(Loaded { history, open, damaged })
+    }
+
+    fn open(
+        &self,
+        name: SnapshotName,
+    ) -> Result<Result<OpenSnapshot, SnapshotError>, HistoryError> {
+        let parse =
+            |bytes: &[u8]| OpenSnapshot::open(name, self.id, &self.key, Epoch::FIRST, bytes);
+        let kept = self.kept(name);
+        if let Some(path) = &kept
+            && let Ok(bytes) = files::read_small(path, SNAPSHOT_BYTES_MAX)
+            && let Ok(snapshot) = parse(&bytes)
+        {
+            return Ok(Ok(snapshot));
+        }
+        let path = path_of(&name.path());
+        let bytes = match self.store.get(&path, None) {
+            Ok(bytes) => bytes,
+            // A name in the list without an object: an object that was cut to nothing.
+            Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let opened = parse(&bytes);
+        if opened.is_ok()
+            && let Some(path) = &kept
+        {
+            keep(path, &bytes);
+        }
+        Ok(opened)
+    }
+
+    /// Writes a snapshot, makes it durable and reads it back.
+    ///
+    /// BACKUP-2: this is the step that commits. Everything that the snapshot names must have been
+    /// flushed before.
+    pub(crate) fn commit(
+        &self,
+        snapshot: &Snapshot,
+        keyring: &Keyring,
+    ) -> Result<Committed, HistoryError> {
+        let sealed =
+            snapshot.seal(keyring, &self.key, &mut OsEntropy).map_err(HistoryError::Seal)?;
+        let path = path_of(&sealed.name.path());
+        self.store.put(&path, Body::Bytes(&sealed.bytes))?;
+        self.store.flush()?;
+        let back = self.store.get(&path, None)?;
+        if SnapshotDigest::of(&back) != sealed.digest {
+            return Err(HistoryError::NotReadBack);
+        }
+        if let Some(path) = self.kept(sealed.name) {
+            keep(&path, &sealed.bytes);
+        }
+        let bytes = u64::try_from(sealed.bytes.len()).unwrap_or(u64::MAX);
+        Ok(Committed { name: sealed.name, digest: sealed.digest, bytes })
+    }
+
+    fn kept(&self, name: SnapshotName) -> Option<PathBuf> {
+        Some(self.cache.as_ref()?.join(SNAPSHOTS_DIR).join(name.to_string()))
+    }
+}
+
+/// A cache that cannot be written costs a later run a download, nothing else.
+fn keep(path: &std::path::Path, bytes: &[u8]) {
+    if let Some(folder) = path.parent() {
+        let _ = files::create_private_folder(folder)
+            .and_then(|()| files::replace(path, bytes, Mode::Private));
+    }
+}
+
+    /// A few snapshots to try keys on. One would do, were it not for a store that damages it.
+    pub(crate) fn samples(
+    store: &Arc<dyn Store>,
+) -> Result<Vec<Sample>, HistoryError> {
+        let mut samples = Vec::new();
+        for listed in store.list(&snapshots_folder())? {
+            let Ok(name) = SnapshotName::parse_path(listed.path.as_str()) else { continue };
+            match store.get(&listed.path, None) {
+                Ok(bytes) => samples.push(Sample { name, bytes }),
+                Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if samples.len() >= SAMPLES_MAX {
+                break;
+            }
+        }
+        if samples.is_empty() { Err(HistoryError::Empty) } else { Ok(samples) }
+    }
+
+fn is_wrong_key(cause: &SnapshotError) -> bool {
+    cause.outcome() == "wrong-key"
+}
+
+#[expect(clippy::expect_used, reason = "a constant that a test parses")]
+fn snapshots_folder() -> ObjectFolder {
+    ObjectFolder::parse(SNAPSHOTS_DIR).expect("the folder of snapshots is a folder")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_folder_of_snapshots_is_a_folder() {
+        super::snapshots_folder();
+    }
+}

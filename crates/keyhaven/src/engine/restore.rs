@@ -1,0 +1,470 @@
+//! Bringing a snapshot back: messages first, then media, newest first.
+//!
+//! BACKUP-1: a file gets its name in the target only when its bytes are those that were backed up.
+//! What cannot be read back is named in the report and leaves nothing behind. A restore that is cut
+//! off is run again: what is there already and has the right bytes is not fetched a second time.
+
+use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use keyhaven_repo::entry::{FileEntry, Stat};
+use keyhaven_repo::hash::{ContentHasher, ContentId};
+use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::layout::Extent;
+use keyhaven_repo::node::{NodeError, NodeRef};
+use keyhaven_repo::pack::PackKind;
+use keyhaven_repo::page_map::PageMap;
+use keyhaven_repo::path::Key;
+use keyhaven_repo::tree::Cursor;
+
+use super::error::RestoreError;
+use super::fetch::{FetchError, Fetcher};
+use super::history::Access;
+use super::nodes::{Nodes, store_error};
+use super::pages::{FrameReader, ReadBackError};
+use super::target::{Target, relative};
+use crate::progress::{Cancel, Meter, Phase};
+
+/// A file that could not be brought back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The file, relative to the source.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a restore has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RestoreReport {
+    /// Files that were written, databases among them.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that were there already, byte for byte.
+    pub already_there: u64,
+    /// Files that could not be brought back. Empty after a good restore.
+    pub lost: Vec<Lost>,
+}
+
+/// Media are brought back in rounds, newest first: a month, a year, the rest. So a person has what
+/// matters early, and memory does not grow with the number of files.
+const ROUNDS_DAYS: [i64; 2] = [30, 365];
+const DAY_NS: i64 = 86_400_000_000_000;
+
+/// Threads that fetch and write media.
+const WORKERS: usize = 2;
+/// Files on their way to a worker.
+const QUEUE: usize = 64;
+
+/// What is restored, and how.
+pub(crate) struct Plan<'a> {
+    pub(crate) root: Option<NodeRef>,
+    /// Only this path and what is below it.
+    pub(crate) below: Option<&'a Key>,
+    pub(crate) overwrite: bool,
+    pub(crate) cancel: &'a Cancel,
+}
+
+/// One file on its way to a worker.
+struct Job {
+    key: Key,
+    stat: Stat,
+    content: ContentId,
+    extents: Vec<Extent>,
+}
+
+/// What a worker says of a job.
+enum Done {
+    Written(u64),
+    AlreadyThere(u64),
+    Lost(Lost, u64),
+    Failed(RestoreError),
+}
+
+/// Counts what a snapshot would restore: files and bytes.
+pub(crate) fn measure(plan: &Plan<'_>, nodes: &mut Nodes<'_>) -> Result<(u64, u64), NodeError> {
+    let (mut files, mut bytes) = (0_u64, 0_u64);
+    visit(plan, nodes, &mut |_, entry, _| {
+        let len = match entry {
+            FileEntry::File { stat, .. } => stat.size,
+            FileEntry::Database { pages, .. } => pages.image_len(),
+            FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok::<_, NodeError>(()),
+        };
+        files = files.saturating_add(1);
+        bytes = bytes.saturating_add(len);
+        Ok(())
+    })?;
+    Ok((files, bytes))
+}
+
+/// Hands every entry that the plan covers to `each`, in order.
+pub(crate) fn visit<'n, E: From<NodeError>>(
+    plan: &Plan<'_>,
+    nodes: &mut Nodes<'n>,
+    each: &mut dyn FnMut(Key, FileEntry, &mut Nodes<'n>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut cursor = Cursor::new(plan.root);
+    if let Some(below) = plan.below {
+        cursor.seek(below, nodes)?;
+    }
+    while let Some((key, entry)) = cursor.next(nodes)? {
+        if let Some(below) = plan.below {
+            let rest = key.as_bytes().strip_prefix(below.as_bytes());
+            match rest.map(<[u8]>::first) {
+                Some(None | Some(0)) => {}
+                // Zero sorts before every byte of a name, so all that is below stands together.
+                Some(Some(_)) | None => break,
+            }
+        }
+        each(key, entry, nodes)?;
+    }
+    Ok(())
+}
+
+/// Restores what the plan covers into `target`.
+pub(crate) fn restore(
+    access: &Access,
+    keyring: &Arc<Keyring>,
+    nodes: &mut Nodes<'_>,
+    plan: &Plan<'_>,
+    target: &Target,
+    meter: &mut Meter<'_>,
+) -> Result<RestoreReport, RestoreError> {
+    let mut report = RestoreReport::default();
+    let (files, bytes) = measure(plan, nodes)?;
+    if files == 0 && plan.below.is_some() && !covers_anything(plan, nodes)? {
+        return Err(RestoreError::NoSuchPath(plan.below.map(relative).unwrap_or_default()));
+    }
+    meter.begin(Phase::Messages, files, bytes);
+    databases(access, keyring, nodes, plan, target, &mut report, meter)?;
+    meter.continue_as(Phase::Media);
+    media(access, keyring, nodes, plan, target, &mut report, meter)?;
+    folders(nodes, plan, target)?;
+    meter.end();
+    target.flush().map_err(|cause| at(PathBuf::new(), cause))?;
+    Ok(report)
+}
+
+fn covers_anything(plan: &Plan<'_>, nodes: &mut Nodes<'_>) -> Result<bool, NodeError> {
+    let mut any = false;
+    visit(plan, nodes, &mut |_, _, _| {
+        any = true;
+        Ok::<_, NodeError>(())
+    })?;
+    Ok(any)
+}
+
+fn at(path: PathBuf, cause: std::io::Error) -> RestoreError {
+    RestoreError::Target { path, cause }
+}
+
+fn databases(
+    access: &Access,
+    keyring: &Arc<Keyring>,
+    nodes: &mut Nodes<'_>,
+    plan: &Plan<'_>,
+    target: &Target,
+    report: &mut RestoreReport,
+    meter: &mut Meter<'_>,
+) -> Result<(), RestoreError> {
+    let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
+    let mut frames = FrameReader::new(fetcher, Arc::clone(keyring))?;
+    visit(plan, nodes, &mut |key, entry, nodes| {
+        let FileEntry::Database { stat, pages, .. } = entry else { return Ok(()) };
+        if plan.cancel.is_cancelled() {
+            return Err(RestoreError::Cancelled);
+        }
+        let bytes = pages.image_len();
+        if is_there(target, &key, bytes, pages.image(), keyring.content_hasher(), plan.overwrite)? {
+            report.already_there = report.already_there.saturating_add(1);
+        } else {
+            match database(target, &key, &stat, &pages, keyring, &mut frames, nodes) {
+                Ok(()) => {
+                    report.files = report.files.saturating_add(1);
+                    report.bytes = report.bytes.saturating_add(bytes);
+                }
+                Err(error) => report.lost.push(lost(&key, error, target)?),
+            }
+        }
+        meter.add(1, bytes);
+        Ok(())
+    })
+}
+
+fn database(
+    target: &Target,
+    key: &Key,
+    stat: &Stat,
+    pages: &PageMap,
+    keyring: &Keyring,
+    frames: &mut FrameReader,
+    nodes: &mut Nodes<'_>,
+) -> Result<(), ReadBackError> {
+    target.make_way(key)?;
+    let mut part = target.begin(key)?;
+    part.file.set_len(pages.image_len())?;
+    frames.scatter(pages, nodes, &mut |offset, run| Ok(part.file.write_all_at(run, offset)?))?;
+    // Every page was checked where it stands; this checks that they make the image.
+    if hash_file(&mut part.file, keyring.content_hasher())? != *pages.image() {
+        return Err(NodeError::PageAltered.into());
+    }
+    Ok(part.finish(stat)?)
+}
+
+/// What a database that was not restored means: lost, or the end of the run.
+fn lost(key: &Key, error: ReadBackError, target: &Target) -> Result<Lost, RestoreError> {
+    match error {
+        ReadBackError::Write(cause) => Err(at(target.path(key), cause)),
+        ReadBackError::Fetch(FetchError::Store(cause)) if ends_the_run(&cause) => {
+            Err(cause.into())
+        }
+        ReadBackError::Node(cause) if store_error(&cause).is_some_and(ends_the_run) => {
+            Err(cause.into())
+        }
+        other => Ok(Lost { path: relative(key), reason: other.to_string() }),
+    }
+}
+
+/// A store that cannot be reached ends a run, which is run again later; an object that is missing
+/// or cut costs only the files that it holds.
+pub(crate) fn ends_the_run(error: &crate::store::StoreError) -> bool {
+    use crate::store::StoreError;
+    !matches!(
+        error,
+        StoreError::NotFound { .. } | StoreError::WrongLength { .. } | StoreError::TooLarge { .. }
+    )
+}
+
+fn media(
+    access: &Access,
+    keyring: &Arc<Keyring>,
+    nodes: &mut Nodes<'_>,
+    plan: &Plan<'_>,
+    target: &Target,
+    report: &mut RestoreReport,
+    meter: &mut Meter<'_>,
+) -> Result<(), RestoreError> {
+    let (jobs, queue) = sync_channel::<Job>(QUEUE);
+    let queue = std::sync::Mutex::new(queue);
+    // As many answers as there can be jobs: a worker never waits to answer.
+    let (answers, done) = std::sync::mpsc::channel::<Done>();
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            let (queue, answers) = (&queue, answers.clone());
+            let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
+            let hasher = keyring.content_hasher();
+            let worker = Worker { target, fetcher, hasher, overwrite: plan.overwrite };
+            scope.spawn(move || worker.run(queue, &answers));
+        }
+        drop(answers);
+        let fed = feed(nodes, plan, target, &jobs, &done, report, meter);
+        drop(jobs);
+        let mut result = fed;
+        for answer in &done {
+            let taken = take(answer, report, meter);
+            result = result.and(taken);
+        }
+        result
+    })
+}
+
+fn feed(
+    nodes: &mut Nodes<'_>,
+    plan: &Plan<'_>,
+    target: &Target,
+    jobs: &SyncSender<Job>,
+    done: &Receiver<Done>,
+    report: &mut RestoreReport,
+    meter: &mut Meter<'_>,
+) -> Result<(), RestoreError> {
+    let now_ns = keyhaven_source::now_ns();
+    let mut newest = i64::MAX;
+    let ages = ROUNDS_DAYS.map(|days| now_ns.saturating_sub(days.saturating_mul(DAY_NS)));
+    for oldest in ages.into_iter().chain([i64::MIN]) {
+        visit(plan, nodes, &mut |key, entry, nodes| {
+            let FileEntry::File { stat, content, extents } = entry else { return Ok(()) };
+            let is_due = stat.mtime_ns >= oldest
+                && (stat.mtime_ns < newest || newest == i64::MAX);
+            if !is_due {
+                return Ok(());
+            }
+            if plan.cancel.is_cancelled() {
+                return Err(RestoreError::Cancelled);
+            }
+            target.make_way(&key).map_err(|cause| at(target.path(&key), cause))?;
+            let extents = extents.load(stat.size, nodes)?;
+            let job = Job { key, stat, content, extents };
+            jobs.send(job).map_err(|_| RestoreError::Worker)?;
+            while let Ok(answer) = done.try_recv() {
+                take(answer, report, meter)?;
+            }
+            Ok::<_, RestoreError>(())
+        })?;
+        newest = oldest;
+    }
+    Ok(())
+}
+
+fn take(
+    answer: Done,
+    report: &mut RestoreReport,
+    meter: &mut Meter<'_>,
+) -> Result<(), RestoreError> {
+    match answer {
+        Done::Written(bytes) => {
+            report.files = report.files.saturating_add(1);
+            report.bytes = report.bytes.saturating_add(bytes);
+            meter.add(1, bytes);
+        }
+        Done::AlreadyThere(bytes) => {
+            report.already_there = report.already_there.saturating_add(1);
+            meter.add(1, bytes);
+        }
+        Done::Lost(lost, bytes) => {
+            report.lost.push(lost);
+            meter.add(1, bytes);
+        }
+        Done::Failed(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Fetches and writes files.
+struct Worker<'a> {
+    target: &'a Target,
+    fetcher: Fetcher,
+    hasher: ContentHasher,
+    overwrite: bool,
+}
+
+impl Worker<'_> {
+    fn run(
+        mut self,
+        queue: &std::sync::Mutex<Receiver<Job>>,
+        answers: &std::sync::mpsc::Sender<Done>,
+    ) {
+        loop {
+            let job = {
+                let queue = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                queue.recv()
+            };
+            let Ok(job) = job else { return };
+            let answer = self.file(&job).unwrap_or_else(Done::Failed);
+            if answers.send(answer).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn file(&mut self, job: &Job) -> Result<Done, RestoreError> {
+        let Job { key, stat, content, extents } = job;
+        let bytes = stat.size;
+        let hasher = self.hasher.clone();
+        if is_there(self.target, key, bytes, content, hasher, self.overwrite)? {
+            return Ok(Done::AlreadyThere(bytes));
+        }
+        let broken = |cause| at(self.target.path(key), cause);
+        let part = self.target.begin(key).map_err(broken)?;
+        let mut hasher = self.hasher.clone();
+        let mut offset = 0_u64;
+        let mut written = Ok(());
+        for extent in extents {
+            let fetched = self.fetcher.extent(extent, PackKind::Media, |piece| {
+                hasher.update(piece);
+                if written.is_ok() {
+                    written = part.file.write_all_at(piece, offset);
+                }
+                let len = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+                offset = offset.saturating_add(len);
+            });
+            match fetched {
+                Ok(()) => {}
+                Err(FetchError::Store(cause)) if ends_the_run(&cause) => return Err(cause.into()),
+                Err(error) => {
+                    let reason = error.to_string();
+                    return Ok(Done::Lost(Lost { path: relative(key), reason }, bytes));
+                }
+            }
+        }
+        written.map_err(broken)?;
+        if hasher.finish() != *content {
+            let reason = "its bytes are not those that were backed up".to_owned();
+            return Ok(Done::Lost(Lost { path: relative(key), reason }, bytes));
+        }
+        part.finish(stat).map_err(broken)?;
+        Ok(Done::Written(bytes))
+    }
+}
+
+/// Whether the target has exactly this file. Something else in its place is an error, unless it may
+/// be overwritten.
+fn is_there(
+    target: &Target,
+    key: &Key,
+    bytes: u64,
+    content: &ContentId,
+    hasher: ContentHasher,
+    overwrite: bool,
+) -> Result<bool, RestoreError> {
+    let broken = |cause| at(target.path(key), cause);
+    let Some(found) = target.existing(key).map_err(broken)? else { return Ok(false) };
+    if found.is_file() && found.len() == bytes {
+        let mut file = std::fs::File::open(target.path(key)).map_err(broken)?;
+        if hash_file(&mut file, hasher).map_err(broken)? == *content {
+            return Ok(true);
+        }
+    }
+    if overwrite && !found.is_dir() {
+        Ok(false)
+    } else {
+        Err(RestoreError::Differs(target.path(key)))
+    }
+}
+
+fn hash_file(file: &mut std::fs::File, mut hasher: ContentHasher) -> std::io::Result<ContentId> {
+    use std::io::Seek as _;
+    file.rewind()?;
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(read) => hasher.update(buffer.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Folders and links, when everything else stands: a file written into a folder changes its time,
+/// and no file may be written through a link.
+fn folders(
+    nodes: &mut Nodes<'_>,
+    plan: &Plan<'_>,
+    target: &Target,
+) -> Result<(), RestoreError> {
+    let mut dirs = Vec::new();
+    visit(plan, nodes, &mut |key, entry, _| {
+        let broken = |cause| at(target.path(&key), cause);
+        match entry {
+            FileEntry::Dir { stat } => {
+                target.make_dir(&key).map_err(broken)?;
+                dirs.push((key, stat));
+            }
+            FileEntry::Symlink { target: to, .. } => {
+                target.make_way(&key).map_err(broken)?;
+                target.link(&key, &to).map_err(broken)?;
+            }
+            FileEntry::File { .. } | FileEntry::Database { .. } => {}
+        }
+        Ok::<_, RestoreError>(())
+    })?;
+    for (key, stat) in dirs.iter().rev() {
+        target.finish_dir(key, stat).map_err(|cause| at(target.path(key), cause))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! A first pass over the source: what has changed, and whether something terrible happened.
+
+use std::path::{Path, PathBuf};
+
+use keyhaven_repo::node::{NodeError, NodeRef};
+use keyhaven_repo::page_map::PageMap;
+use keyhaven_repo::path::Key;
+use keyhaven_source::guard::Census;
+use keyhaven_source::{Rules, SkipReason, Stat, WalkError, walk};
+
+use super::join::{Join, Kind, Met};
+use super::nodes::Nodes;
+use super::target::relative;
+use crate::progress::{Meter, Notice};
+
+/// A database that is new or has changed.
+pub(crate) struct Changed {
+    pub(crate) key: Key,
+    pub(crate) path: PathBuf,
+    pub(crate) stat: Stat,
+    pub(crate) old: Option<PageMap>,
+    pub(crate) supplied: bool,
+}
+
+/// What a pass over the source found.
+#[derive(Default)]
+pub(crate) struct Survey {
+    pub(crate) census: Census,
+    pub(crate) databases: Vec<Changed>,
+    pub(crate) media_files: u64,
+    pub(crate) media_bytes: u64,
+    /// Folders, links and what is gone.
+    pub(crate) small: u64,
+    /// What could not be looked at.
+    pub(crate) unseen: u64,
+}
+
+impl Survey {
+    /// Whether the newest snapshot already holds all of it.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.databases.is_empty() && self.media_files == 0 && self.small == 0
+    }
+
+    /// Bytes of the changed databases.
+    pub(crate) fn database_bytes(&self) -> u64 {
+        self.databases.iter().fold(0, |sum, changed| sum.saturating_add(changed.stat.size))
+    }
+}
+
+/// A survey could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SurveyError {
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+/// Compares the source with a tree.
+pub(crate) fn survey(
+    source: &Path,
+    rules: &Rules,
+    root: Option<NodeRef>,
+    nodes: &mut Nodes<'_>,
+    meter: &mut Meter<'_>,
+) -> Result<Survey, SurveyError> {
+    let mut join = Join::new(walk(source, rules)?, root);
+    let mut found = Survey::default();
+    while let Some(met) = join.next(nodes)? {
+        meter.add(1, 0);
+        match met {
+            Met::Unchanged { kind: Kind::File, bytes } => found.census.count_file(bytes),
+            Met::Unchanged { kind: Kind::Database, bytes } => found.census.count_database(bytes),
+            Met::Unchanged { kind: Kind::Other, .. } => {}
+            Met::File { stat, .. } => {
+                found.census.count_file(stat.size);
+                found.media_files = found.media_files.saturating_add(1);
+                found.media_bytes = found.media_bytes.saturating_add(stat.size);
+            }
+            Met::Database { key, path, stat, old, supplied } => {
+                found.census.count_database(stat.size);
+                found.databases.push(Changed { key, path, stat, old, supplied });
+            }
+            Met::Small { .. } | Met::Gone { .. } => found.small = found.small.saturating_add(1),
+            Met::Skipped { key, reason } => {
+                if matters(reason) {
+                    found.unseen = found.unseen.saturating_add(1);
+                }
+                let path = relative(&key);
+                meter.notice(&Notice::LeftOut { path, reason: reason.to_string() });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether what was skipped is content that a complete backup would hold.
+fn matters(reason: SkipReason) -> bool {
+    !matches!(
+        reason,
+        SkipReason::Pipe | SkipReason::Socket | SkipReason::Device | SkipReason::Excluded
+    )
+}

@@ -1,0 +1,344 @@
+//! Bringing backups back, and looking into them, as a caller sees it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keyhaven_repo::entry::FileEntry;
+use keyhaven_repo::node::NodeError;
+use keyhaven_repo::pack::PackKind;
+use keyhaven_repo::path::Key;
+use keyhaven_repo::snapshot::{Note, OpenSnapshot};
+use keyhaven_repo::tree::find;
+
+use crate::engine::error::RestoreError;
+use crate::engine::fetch::Fetcher;
+use crate::engine::history::{Access, HistoryError, Loaded};
+use crate::engine::nodes::Nodes;
+use crate::engine::pages::{FrameReader, ReadBackError};
+use crate::engine::restore::{Plan, RestoreReport, restore, visit};
+use crate::engine::target::{Target, relative};
+use crate::haven::{Fresh, Keyhaven, OpenError, SnapshotInfo, fresh, note};
+use crate::progress::{Cancel, Meter, Observer};
+
+/// What is restored, and how.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreOptions {
+    /// Only this file or folder, relative to the source.
+    pub path: Option<PathBuf>,
+    /// The start of a snapshot's name; the newest acceptable one without it.
+    pub snapshot: Option<String>,
+    /// Replaces files that are there and differ.
+    pub overwrite: bool,
+    /// Stops it from another thread.
+    pub cancel: Cancel,
+}
+
+/// What a restore came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restored {
+    /// What was written, what was there, what is lost.
+    pub report: RestoreReport,
+    /// The snapshot.
+    pub snapshot: SnapshotInfo,
+    /// How fresh it is known to be.
+    pub fresh: Fresh,
+}
+
+/// What stands at a path of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// Where, relative to the source.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its bytes.
+    pub bytes: u64,
+    /// When its content last changed, in nanoseconds since 1970.
+    pub modified_ns: i64,
+}
+
+/// What stands at a path of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A file.
+    File,
+    /// A database.
+    Database,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+}
+
+/// A snapshot that was chosen.
+pub(crate) struct Chosen {
+    pub(crate) open: OpenSnapshot,
+    pub(crate) info: SnapshotInfo,
+    pub(crate) fresh: Fresh,
+}
+
+impl Keyhaven {
+    /// Restores into the folder `to`.
+    ///
+    /// # Errors
+    /// [`RestoreError`]. What was restored before it is whole; running it again goes on.
+    pub fn restore(
+        &self,
+        to: &Path,
+        options: &RestoreOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Restored, RestoreError> {
+        let access = self.access()?;
+        let note = self.remembered(&access);
+        let chosen = self.choose(&access, options.snapshot.as_deref(), note)?;
+        let below = options.path.as_deref().map(key_of).transpose()?.flatten();
+        let (mut nodes, keyring) = reader(&access, &chosen)?;
+        let target = Target::create(to)
+            .map_err(|cause| RestoreError::Target { path: to.to_path_buf(), cause })?;
+        let plan = Plan {
+            root: chosen.open.snapshot.root,
+            below: below.as_ref(),
+            overwrite: options.overwrite,
+            cancel: &options.cancel,
+        };
+        let mut meter = Meter::new(observer);
+        let report = restore(&access, &keyring, &mut nodes, &plan, &target, &mut meter)?;
+        Ok(Restored { report, snapshot: chosen.info, fresh: chosen.fresh })
+    }
+
+    /// The snapshots of the store, newest first.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub fn snapshots(&self) -> Result<Vec<SnapshotInfo>, RestoreError> {
+        let access = self.access()?;
+        let loaded = access.load()?;
+        let newest_first = loaded.history.newest_first();
+        Ok(newest_first.iter().filter_map(|link| self.info(&loaded, &link.digest)).collect())
+    }
+
+    /// Hands what a snapshot holds to `each`, in the order of paths: all of it, or what is at and
+    /// below a path.
+    ///
+    /// # Errors
+    /// [`RestoreError::NoSuchPath`] if nothing is there, and others.
+    pub fn list(
+        &self,
+        snapshot: Option<&str>,
+        path: Option<&Path>,
+        each: &mut dyn FnMut(Entry),
+    ) -> Result<SnapshotInfo, RestoreError> {
+        let access = self.access()?;
+        let chosen = self.choose(&access, snapshot, None)?;
+        let below = path.map(key_of).transpose()?.flatten();
+        let (mut nodes, _) = reader(&access, &chosen)?;
+        let cancel = Cancel::new();
+        let root = chosen.open.snapshot.root;
+        let plan = Plan { root, below: below.as_ref(), overwrite: false, cancel: &cancel };
+        let mut any = false;
+        visit(&plan, &mut nodes, &mut |key, entry, _| {
+            any = true;
+            let (kind, bytes) = match &entry {
+                FileEntry::File { stat, .. } => (EntryKind::File, stat.size),
+                FileEntry::Database { pages, .. } => (EntryKind::Database, pages.image_len()),
+                FileEntry::Dir { .. } => (EntryKind::Folder, 0),
+                FileEntry::Symlink { .. } => (EntryKind::Link, 0),
+            };
+            let modified_ns = entry.stat().mtime_ns;
+            each(Entry { path: relative(&key), kind, bytes, modified_ns });
+            Ok::<_, RestoreError>(())
+        })?;
+        match below {
+            Some(below) if !any => Err(RestoreError::NoSuchPath(relative(&below))),
+            Some(_) | None => Ok(chosen.info),
+        }
+    }
+
+    /// Writes one file of a snapshot to `out`. What was written counts only when this returns
+    /// without an error: the bytes are checked as a whole at the end.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub fn cat(
+        &self,
+        snapshot: Option<&str>,
+        path: &Path,
+        out: &mut dyn Write,
+    ) -> Result<(), RestoreError> {
+        let access = self.access()?;
+        let chosen = self.choose(&access, snapshot, None)?;
+        let (mut nodes, keyring) = reader(&access, &chosen)?;
+        let missing = || RestoreError::NoSuchPath(path.to_path_buf());
+        let key = key_of(path)?.ok_or_else(missing)?;
+        let entry = find(chosen.open.snapshot.root, &key, &mut nodes)?.ok_or_else(missing)?;
+        let mut fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(&keyring));
+        let broken = |cause| RestoreError::Target { path: "the output".into(), cause };
+        match entry {
+            FileEntry::File { stat, content, extents } => {
+                let mut hasher = keyring.content_hasher();
+                let mut piece = Vec::new();
+                for extent in extents.load(stat.size, &mut nodes)? {
+                    fetcher
+                        .extent_into(&extent, PackKind::Media, &mut piece)
+                        .map_err(|cause| damaged(path, cause.into()))?;
+                    hasher.update(&piece);
+                    out.write_all(&piece).map_err(broken)?;
+                }
+                if hasher.finish() != content {
+                    return Err(damaged(path, NodeError::PageAltered.into()));
+                }
+            }
+            FileEntry::Database { pages, .. } => {
+                let mut frames = FrameReader::new(fetcher, keyring)?;
+                frames
+                    .in_order(&pages, &mut nodes, &mut |page| Ok(out.write_all(page)?))
+                    .map_err(|cause| damaged(path, cause))?;
+            }
+            FileEntry::Dir { .. } | FileEntry::Symlink { .. } => {
+                return Err(RestoreError::NotAFile(path.to_path_buf()));
+            }
+        }
+        out.flush().map_err(broken)
+    }
+
+    /// What this device or the vault remembers of the newest snapshot: the later of the two. The
+    /// vault may be away; then what the device knows must do.
+    fn remembered(&self, access: &Access) -> Option<Note> {
+        let local = crate::engine::contents::Contents::open(&self.home.contents())
+            .ok()
+            .and_then(|contents| contents.head().ok().flatten())
+            .filter(|head| head.store == access.id)
+            .map(|head| note(head.sequence, head.digest));
+        let noted = self.noted_at_vault();
+        match (local, noted) {
+            (Some(local), Some(noted)) if noted.sequence > local.sequence => Some(noted),
+            (Some(local), _) => Some(local),
+            (None, noted) => noted,
+        }
+    }
+
+    fn noted_at_vault(&self) -> Option<Note> {
+        let device = self.device().ok()?;
+        let (standing, _) = self.link().ok()??.standing(Some(&device)).ok()?;
+        let noted = standing.owner?.freshness?;
+        let digest = keyhaven_repo::names::SnapshotDigest::from_bytes(*noted.digest.as_bytes());
+        Some(note(noted.sequence, digest))
+    }
+
+    /// Chooses a snapshot: the newest acceptable one, or the one whose name begins so.
+    ///
+    /// BACKUP-4: with a note, only a head that descends from the noted snapshot is accepted.
+    pub(crate) fn choose(
+        &self,
+        access: &Access,
+        start: Option<&str>,
+        note: Option<Note>,
+    ) -> Result<Chosen, RestoreError> {
+        let mut loaded = access.load()?;
+        let judged = loaded.history.judge(note.as_ref());
+        let (digest, fresh) = match start {
+            None => {
+                let fresh = fresh(judged.freshness)
+                    .map_err(|(noted, newest)| RestoreError::NotFresh { noted, newest })?;
+                (judged.head.map(|link| link.digest), fresh)
+            }
+            Some(start) => {
+                let named: Vec<_> = loaded
+                    .open
+                    .values()
+                    .filter(|open| open.name.to_string().starts_with(start))
+                    .map(|open| open.digest)
+                    .collect();
+                match named.as_slice() {
+                    [] => return Err(RestoreError::NoSuchSnapshot(start.to_owned())),
+                    [one] => (Some(*one), Fresh::NotVerified),
+                    more => {
+                        let (start, count) = (start.to_owned(), more.len());
+                        return Err(RestoreError::AmbiguousSnapshot { start, count });
+                    }
+                }
+            }
+        };
+        let digest = digest.ok_or(HistoryError::Empty)?;
+        let info = self.info(&loaded, &digest).ok_or(HistoryError::Empty)?;
+        let open = loaded.open.remove(&digest).ok_or(HistoryError::Empty)?;
+        Ok(Chosen { open, info, fresh })
+    }
+
+    pub(crate) fn info(
+        &self,
+        loaded: &Loaded,
+        digest: &keyhaven_repo::names::SnapshotDigest,
+    ) -> Option<SnapshotInfo> {
+        let open = loaded.open.get(digest)?;
+        let link = loaded.history.link(digest)?;
+        let writer = self.writer().ok();
+        let totals = open.snapshot.totals;
+        Some(SnapshotInfo {
+            name: open.name,
+            digest: *digest,
+            sequence: link.sequence,
+            device_time_s: link.device_time_s,
+            complete: link.complete,
+            ours: writer == Some(link.writer),
+            head: loaded.history.heads().iter().any(|head| head.digest == *digest),
+            pinned: link.pinned,
+            files: totals.files,
+            databases: totals.databases,
+            bytes: totals.bytes,
+        })
+    }
+}
+
+pub(crate) fn reader(
+    access: &Access,
+    chosen: &Chosen,
+) -> Result<(Nodes<'static>, Arc<keyhaven_repo::keyring::Keyring>), NodeError> {
+    let keyring = Arc::new(chosen.open.keyring.clone());
+    let store = Arc::clone(&access.store);
+    let nodes = Nodes::new(store, Arc::clone(&keyring), access.cache.as_deref())?;
+    Ok((nodes, keyring))
+}
+
+/// A path below the source as the manifest has it; none for the source itself.
+fn key_of(path: &Path) -> Result<Option<Key>, RestoreError> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut parts = Vec::new();
+    for component in path.components() {
+        match component {
+            std::path::Component::Normal(name) => parts.push(name.as_bytes()),
+            std::path::Component::CurDir => {}
+            std::path::Component::RootDir
+            | std::path::Component::ParentDir
+            | std::path::Component::Prefix(_) => {
+                return Err(RestoreError::NoSuchPath(path.to_path_buf()));
+            }
+        }
+    }
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    Key::from_components(parts)
+        .map(Some)
+        .map_err(|_| RestoreError::NoSuchPath(path.to_path_buf()))
+}
+
+fn damaged(path: &Path, cause: ReadBackError) -> RestoreError {
+    match cause {
+        ReadBackError::Write(cause) => RestoreError::Target { path: "the output".into(), cause },
+        other => RestoreError::Lost { path: path.to_path_buf(), reason: other.to_string() },
+    }
+}
+
+impl From<OpenError> for RestoreError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Store(cause) => Self::Store(cause),
+            OpenError::History(cause) => Self::History(cause),
+            other => Self::NotOpen(Box::new(other)),
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Setting up a device: choose, prove, finish.
+//!
+//! ```text
+//!   Setup ── prove_recovery_key ──▶ ProvenSetup ── finish ──▶ Keyhaven
+//!        └── set_password ───────▶      │ (both may be done)
+//! ```
+//!
+//! No backup is ever made under a key that no protector has been proven to return: [`Setup`] cannot
+//! be finished, [`ProvenSetup`] can, and only a proof makes one out of the other.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::marker::Marker;
+use keyhaven_repo::names::{Epoch, MARKER_PATH, StoreId, WriterId};
+use keyhaven_repo::snapshot::{Completeness, Snapshot, Totals};
+use keyhaven_secrets::{BackupKey, Digits, DigitsError, Password, Remedy, WeakPassword};
+use keyhaven_vault_client::{DeviceSecret, RegisterBy, VaultError};
+
+use crate::engine::backup::now_s;
+use crate::engine::entropy::OsEntropy;
+use crate::engine::history::{Access, HistoryError};
+use crate::engine::outbox::path_of;
+use crate::haven::Keyhaven;
+use crate::home::{Config, Home, HomeError, VaultConfig};
+use crate::keystore::{FileKeystore, Item, Keystore, KeystoreError};
+use crate::place::{Place, PlaceError};
+use crate::store::{Body, Store, StoreError};
+use crate::vault::{Link, Login};
+
+/// A device cannot be set up. Nothing is set up where one of these is returned; what was made at
+/// the vault or in the store meanwhile does no harm and is used by the next attempt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The home cannot be used, or is set up already.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The keystore cannot be used.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The store's address or credentials.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The first snapshot cannot be made.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The source is not a folder that can be read.
+    #[error("{} is not a folder that can be read", .0.display())]
+    Source(PathBuf),
+    /// The store would stand inside the source, or the source inside the store.
+    #[error("the store and the source must not stand inside each other")]
+    Nested,
+    /// What was typed is not a 64-digit key.
+    #[error(transparent)]
+    Digits(#[from] DigitsError),
+    /// What was typed is another key.
+    #[error("that is not the key that was shown; compare it digit by digit and type it again")]
+    WrongDigits,
+    /// The password is too easy to guess.
+    #[error(transparent)]
+    Weak(#[from] WeakPassword),
+    /// The vault returned another key than the one that was registered.
+    #[error("the vault returned another key than the one that it was given; do not use it")]
+    WrongKeyBack,
+    /// A password alone would protect nothing against the loss of this machine.
+    #[error(
+        "the vault and your chats stand on the same machine: if it is lost, the password can bring \
+         nothing back. Set up the 64-digit key too, and keep it elsewhere"
+    )]
+    PasswordAlone,
+}
+
+impl SetupError {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Home(cause) => cause.remedy(),
+            Self::Place(cause) => cause.remedy(),
+            Self::Store(cause) => cause.remedy(),
+            Self::History(cause) => cause.remedy(),
+            Self::Vault(cause) => cause.remedy(),
+            Self::WrongKeyBack => Remedy::Stop,
+            Self::Keystore(_)
+            | Self::Source(_)
+            | Self::Nested
+            | Self::Digits(_)
+            | Self::WrongDigits
+            | Self::Weak(_)
+            | Self::PasswordAlone => Remedy::AskUser,
+        }
+    }
+}
+
+/// A device that is being set up. Nothing is written yet, and no protector is proven.
+pub struct Setup {
+    home: Home,
+    source: PathBuf,
+    place: Place,
+    keystore: Arc<dyn Keystore>,
+    key: Arc<BackupKey>,
+    device: DeviceSecret,
+}
+
+/// A device that can be set up: at least one protector has been proven to return the key.
+pub struct ProvenSetup {
+    setup: Setup,
+    recovery_key: bool,
+    login: Option<Login>,
+}
+
+impl std::fmt::Debug for Setup {
+    // BACKUP-3: what is told of it holds no key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for ProvenSetup {
+    // BACKUP-3: what is told of it holds no key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProvenSetup").field("home", &self.setup.home).finish_non_exhaustive()
+    }
+}
+
+impl Setup {
+    /// Begins: checks that the home is free, the source readable, and the store a new place.
+    ///
+    /// # Errors
+    /// [`SetupError`] naming which of them will not do.
+    pub fn begin(home: &Path, source: &Path, place: Place) -> Result<Self, SetupError> {
+        let home = Home::new(home);
+        if home.is_set_up() {
+            return Err(HomeError::AlreadySetUp(home.folder().to_path_buf()).into());
+        }
+        let unreadable = || SetupError::Source(source.to_path_buf());
+        let source = source.canonicalize().map_err(|_| unreadable())?;
+        std::fs::read_dir(&source).map_err(|_| unreadable())?;
+        if let Some(folder) = place.folder() {
+            // A store that is not there yet has a parent that is.
+            let folder = folder.canonicalize().or_else(|_| {
+                let parent = folder.parent().unwrap_or(Path::new("."));
+                let parent =
+                    if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+                parent.canonicalize().map(|parent| parent.join(folder.file_name().unwrap_or_default()))
+            });
+            if folder.is_ok_and(|folder| folder.starts_with(&source) || source.starts_with(&folder))
+            {
+                return Err(SetupError::Nested);
+            }
+        }
+        let key = Arc::new(BackupKey::generate(&mut OsEntropy));
+        let device = DeviceSecret::generate(&mut OsEntropy);
+        let keystore = Arc::new(FileKeystore::new(&home.device()));
+        Ok(Self { home, source, place, keystore, key, device })
+    }
+
+    /// Keeps the device's secrets in another keystore than files.
+    #[must_use]
+    pub fn with_keystore(self, keystore: Arc<dyn Keystore>) -> Self {
+        Self { keystore, ..self }
+    }
+
+    /// The 64-digit key, to be written down.
+    #[must_use]
+    pub fn recovery_key(&self) -> Digits {
+        self.key.digits()
+    }
+
+    /// Proves that the person has the 64-digit key, by what they typed or what was read back from
+    /// where they keep it.
+    ///
+    /// # Errors
+    /// [`SetupError::WrongDigits`] and [`SetupError::Digits`], with the setup to try again.
+    pub fn prove_recovery_key(self, typed: &str) -> Result<ProvenSetup, (Box<Self>, SetupError)> {
+        match self.compare(typed) {
+            Ok(()) => Ok(ProvenSetup { setup: self, recovery_key: true, login: None }),
+            Err(error) => Err((Box::new(self), error)),
+        }
+    }
+
+    /// Registers the password at a vault and proves it by getting the key back.
+    ///
+    /// # Errors
+    /// [`SetupError`], with the setup to try again.
+    pub fn set_password(
+        self,
+        login: Login,
+        password: &Password,
+    ) -> Result<ProvenSetup, (Box<Self>, SetupError)> {
+        match self.register(&login, password) {
+            Ok(()) => Ok(ProvenSetup { setup: self, recovery_key: false, login: Some(login) }),
+            Err(error) => Err((Box::new(self), error)),
+        }
+    }
+
+    fn compare(&self, typed: &str) -> Result<(), SetupError> {
+        if BackupKey::parse_digits(typed)? == *self.key {
+            Ok(())
+        } else {
+            Err(SetupError::WrongDigits)
+        }
+    }
+
+    fn register(&self, login: &Login, password: &Password) -> Result<(), SetupError> {
+        password.judge(&[])?;
+        let lock = self.home.lock()?;
+        let mut link = Link::open(login, &self.home.vault())?;
+        link.register(password, &self.key, &self.device, RegisterBy::First)?;
+        let back = link.recover(password, Some(&self.device))?;
+        drop(lock);
+        if back.key == *self.key { Ok(()) } else { Err(SetupError::WrongKeyBack) }
+    }
+}
+
+impl ProvenSetup {
+    /// The 64-digit key, to be written down.
+    #[must_use]
+    pub fn recovery_key(&self) -> Digits {
+        self.setup.recovery_key()
+    }
+
+    /// Proves the 64-digit key too.
+    ///
+    /// # Errors
+    /// [`SetupError::WrongDigits`] and [`SetupError::Digits`]; what was proven before stays.
+    pub fn prove_recovery_key(&mut self, typed: &str) -> Result<(), SetupError> {
+        self.setup.compare(typed)?;
+        self.recovery_key = true;
+        Ok(())
+    }
+
+    /// Sets and proves a password too.
+    ///
+    /// # Errors
+    /// [`SetupError`]; what was proven before stays.
+    pub fn set_password(&mut self, login: Login, password: &Password) -> Result<(), SetupError> {
+        self.setup.register(&login, password)?;
+        self.login = Some(login);
+        Ok(())
+    }
+
+    /// Whether a password is all there is, at a vault that would be lost with the chats.
+    #[must_use]
+    pub fn needs_recovery_key(&self) -> bool {
+        !self.recovery_key && self.login.as_ref().is_some_and(Login::is_on_this_machine)
+    }
+
+    /// Makes the store and its first, empty snapshot, and writes this device's configuration.
+    ///
+    /// # Errors
+    /// [`SetupError::PasswordAlone`], and what can go wrong with the store and the home.
+    pub fn finish(self) -> Result<Keyhaven, SetupError> {
+        if self.needs_recovery_key() {
+            return Err(SetupError::PasswordAlone);
+        }
+        let Self { setup, recovery_key, login } = self;
+        let lock = setup.home.lock()?;
+        let store = setup.place.create()?;
+        let id = StoreId::generate(&mut OsEntropy);
+        let writer = WriterId::generate(&mut OsEntropy);
+        let profile = "folder".to_owned();
+        first_snapshot(&store, id, writer, &setup.key, &profile)?;
+
+        setup.keystore.save(Item::BackupKey, setup.key.expose())?;
+        setup.keystore.save(Item::DeviceKey, setup.device.expose())?;
+        if let Some(login) = &login {
+            setup.keystore.save(Item::Login, login.token().as_bytes())?;
+        }
+        let vault = login.as_ref().map(VaultConfig::of);
+        // The configuration comes last: it is what says that this device is set up.
+        setup.home.save_config(&Config {
+            format: crate::home::CONFIG_FORMAT,
+            source: setup.source,
+            store: setup.place.address(),
+            store_id: id.to_string(),
+            writer: writer.to_string(),
+            profile,
+            recovery_key_proven: recovery_key,
+            vault,
+        })?;
+        drop(lock);
+        Ok(Keyhaven::assemble(setup.home, setup.place, setup.keystore))
+    }
+}
+
+/// Makes a store: the marker, which says that it is one, and its first snapshot, which is empty and
+/// carries the keyring.
+fn first_snapshot(
+    store: &Arc<dyn Store>,
+    id: StoreId,
+    writer: WriterId,
+    key: &Arc<BackupKey>,
+    profile: &str,
+) -> Result<(), SetupError> {
+    let keyring = Keyring::generate(id, &mut OsEntropy);
+    let access = Access {
+        store: Arc::clone(store),
+        id,
+        key: Arc::clone(key),
+        cache: None,
+        floor: Epoch::FIRST,
+    };
+    let snapshot = Snapshot {
+        sequence: 1,
+        writer,
+        predecessors: Vec::new(),
+        device_time_s: now_s(),
+        completeness: Completeness::Complete,
+        root: None,
+        totals: Totals::default(),
+        profile: profile.to_owned(),
+        pinned: false,
+    };
+    store.put(&path_of(MARKER_PATH), Body::Bytes(&Marker::new(id).encode()))?;
+    access.commit(&snapshot, &keyring)?;
+    Ok(())
+}

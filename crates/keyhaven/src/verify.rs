@@ -1,0 +1,173 @@
+//! Reading a backup back and checking it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use keyhaven_repo::entry::FileEntry;
+use keyhaven_repo::layout::SizeClass;
+use keyhaven_repo::names::{PACKS_DIR, PackName};
+use keyhaven_repo::pack::PackKind;
+
+use crate::engine::error::RestoreError;
+use crate::engine::fetch::{FetchError, Fetcher};
+use crate::engine::history::Access;
+use crate::engine::pages::{FrameReader, ReadBackError};
+use crate::engine::restore::{Lost, Plan, ends_the_run, measure, visit};
+use crate::engine::target::relative;
+use crate::haven::{Keyhaven, SnapshotInfo};
+use crate::progress::{Cancel, Meter, Observer, Phase};
+use crate::restore::reader;
+use crate::store::{ObjectFolder, Store};
+
+/// How much is read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The whole index, and that every object it names is there with a length that it may have.
+    Structure,
+    /// Every byte of the snapshot.
+    All,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// The snapshot.
+    pub snapshot: SnapshotInfo,
+    /// Files and databases that were checked.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What cannot be brought back whole.
+    pub lost: Vec<Lost>,
+    /// Snapshots that are in the store and do not open.
+    pub damaged_snapshots: u64,
+    /// Objects in the store that this snapshot does not need: those of others, and what interrupted
+    /// runs left.
+    pub other_objects: u64,
+}
+
+impl Keyhaven {
+    /// Verifies a snapshot: the newest, or the one whose name begins so.
+    ///
+    /// # Errors
+    /// [`RestoreError`] if the verification cannot come to its end; what it finds is in the report.
+    pub fn verify(
+        &self,
+        depth: Depth,
+        snapshot: Option<&str>,
+        cancel: &Cancel,
+        observer: &mut dyn Observer,
+    ) -> Result<VerifyReport, RestoreError> {
+        // What is kept on this device proves nothing about the store.
+        let access = Access { cache: None, ..self.access()? };
+        let chosen = self.choose(&access, snapshot, None)?;
+        let damaged_snapshots = access.load()?.damaged.len();
+        let (mut nodes, keyring) = reader(&access, &chosen)?;
+        let mut meter = Meter::new(observer);
+        let root = chosen.open.snapshot.root;
+        let plan = Plan { root, below: None, overwrite: false, cancel };
+        let (files, bytes) = measure(&plan, &mut nodes)?;
+        meter.begin(Phase::Verify, files, bytes);
+
+        let stored = packs(access.store.as_ref())?;
+        let mut needed = BTreeSet::new();
+        let mut lost = Vec::new();
+        let fetcher = || Fetcher::new(Arc::clone(&access.store), Arc::clone(&keyring));
+        let mut media = fetcher();
+        let mut frames = FrameReader::new(fetcher(), Arc::clone(&keyring))?;
+        visit(&plan, &mut nodes, &mut |key, entry, nodes| {
+            if cancel.is_cancelled() {
+                return Err(RestoreError::Cancelled);
+            }
+            let mut fault = None;
+            let bytes = match entry {
+                FileEntry::File { stat, content, extents } => {
+                    let extents = extents.load(stat.size, nodes)?;
+                    for extent in &extents {
+                        needed.insert(extent.pack);
+                        fault = fault.or_else(|| missing(&stored, &extent.pack));
+                    }
+                    if depth == Depth::All && fault.is_none() {
+                        let mut hasher = keyring.content_hasher();
+                        for extent in &extents {
+                            let read = media.extent(extent, PackKind::Media, |piece| {
+                                hasher.update(piece);
+                            });
+                            fault = fault.or(told(read)?);
+                        }
+                        if fault.is_none() && hasher.finish() != content {
+                            fault = Some("its bytes are not those that were backed up".into());
+                        }
+                    }
+                    stat.size
+                }
+                FileEntry::Database { pages, .. } => {
+                    for index in 0..pages.leaves() {
+                        for used in pages.leaf(index, nodes)?.frames() {
+                            let pack = used.frame.extent.pack;
+                            needed.insert(pack);
+                            fault = fault.or_else(|| missing(&stored, &pack));
+                        }
+                    }
+                    if depth == Depth::All && fault.is_none() {
+                        match frames.scatter(&pages, nodes, &mut |_, _| Ok(())) {
+                            Ok(()) => {}
+                            Err(ReadBackError::Fetch(error)) => fault = told(Err(error))?,
+                            Err(other) => fault = Some(other.to_string()),
+                        }
+                    }
+                    pages.image_len()
+                }
+                FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok(()),
+            };
+            if let Some(reason) = fault {
+                lost.push(Lost { path: relative(&key), reason });
+            }
+            meter.add(1, bytes);
+            Ok::<_, RestoreError>(())
+        })?;
+        meter.end();
+        let other_objects = stored.keys().filter(|pack| !needed.contains(*pack)).count();
+        Ok(VerifyReport {
+            snapshot: chosen.info,
+            files,
+            bytes,
+            lost,
+            damaged_snapshots: u64::try_from(damaged_snapshots).unwrap_or(u64::MAX),
+            other_objects: u64::try_from(other_objects).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+/// The packs of a store, with their lengths.
+fn packs(store: &dyn Store) -> Result<BTreeMap<PackName, u64>, RestoreError> {
+    let mut found = BTreeMap::new();
+    let Ok(folder) = ObjectFolder::parse(PACKS_DIR) else { return Ok(found) };
+    for listed in store.list(&folder)? {
+        if let Ok(name) = PackName::parse_path(listed.path.as_str()) {
+            found.insert(name, listed.len);
+        }
+    }
+    Ok(found)
+}
+
+/// What is wrong with a pack, as far as a listing tells.
+fn missing(stored: &BTreeMap<PackName, u64>, pack: &PackName) -> Option<String> {
+    match stored.get(pack) {
+        None => Some(format!("pack {pack} is missing from the store")),
+        Some(len) if SizeClass::of_object(*len).is_none() => {
+            Some(format!("pack {pack} has {len} bytes, which no pack has"))
+        }
+        Some(_) => None,
+    }
+}
+
+/// What an extent that cannot be read means: a fault of the file, or the end of the run.
+fn told(read: Result<(), FetchError>) -> Result<Option<String>, RestoreError> {
+    match read {
+        Ok(()) => Ok(None),
+        Err(FetchError::Store(cause)) if ends_the_run(&cause) => Err(cause.into()),
+        Err(error) => Ok(Some(error.to_string())),
+    }
+}

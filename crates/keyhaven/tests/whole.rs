@@ -1,0 +1,145 @@
+//! The whole way on real folders and real databases: set up, back up, lose all, restore.
+
+use std::path::Path;
+
+use keyhaven::{
+    BackupError, BackupOptions, Depth, Keyhaven, Outcome, Place, Recovery, RestoreOptions, Setup,
+};
+use rusqlite::Connection;
+
+fn chats(root: &Path) {
+    std::fs::create_dir_all(root.join("Media/Photos")).unwrap();
+    let db = Connection::open(root.join("chats.db")).unwrap();
+    db.execute_batch(
+        "PRAGMA journal_mode=WAL;
+         CREATE TABLE message(id INTEGER PRIMARY KEY, text TEXT);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+         INSERT INTO message SELECT i, printf('message %d of many', i) FROM n;",
+    )
+    .unwrap();
+    for number in 0..40_u32 {
+        let bytes: Vec<u8> =
+            (0..number * 7919).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        std::fs::write(root.join(format!("Media/Photos/IMG-{number:04}.jpg")), bytes).unwrap();
+    }
+    std::os::unix::fs::symlink("Photos/IMG-0001.jpg", root.join("Media/latest.jpg")).unwrap();
+    std::fs::create_dir(root.join("Media/empty")).unwrap();
+    settle();
+}
+
+/// What was changed a moment ago might change again within one tick of the file system's clock, so
+/// it is read once more by the next backup.
+fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(100));
+}
+
+fn set_up(world: &Path) -> Keyhaven {
+    let place = Place::parse(world.join("store").to_str().unwrap()).unwrap();
+    let setup = Setup::begin(&world.join("home"), &world.join("chats"), place).unwrap();
+    let digits = setup.recovery_key().to_string();
+    setup.prove_recovery_key(&digits).unwrap().finish().unwrap()
+}
+
+fn same(a: &Path, b: &Path) {
+    for entry in std::fs::read_dir(a).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name();
+        let other = b.join(&name);
+        let kind = entry.file_type().unwrap();
+        if name.to_string_lossy().starts_with("chats.db") {
+            continue;
+        }
+        if kind.is_dir() {
+            same(&entry.path(), &other);
+        } else if kind.is_symlink() {
+            assert_eq!(
+                std::fs::read_link(entry.path()).unwrap(),
+                std::fs::read_link(&other).unwrap()
+            );
+        } else {
+            assert_eq!(std::fs::read(entry.path()).unwrap(), std::fs::read(&other).unwrap());
+            let modified = |path: &Path| std::fs::metadata(path).unwrap().modified().unwrap();
+            assert_eq!(modified(&entry.path()), modified(&other));
+        }
+    }
+}
+
+fn messages(path: &Path) -> Vec<(i64, String)> {
+    let db = Connection::open(path).unwrap();
+    let mut rows = db.prepare("SELECT id, text FROM message ORDER BY id").unwrap();
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+/// BACKUP-1: what is restored on a new device is byte for byte what was backed up.
+#[test]
+fn a_lost_device_comes_back_by_the_64_digits() {
+    let world = tempfile::tempdir().unwrap();
+    let world = world.path();
+    chats(&world.join("chats"));
+    let haven = set_up(world);
+    let digits = haven.backup_key().unwrap().digits().to_string();
+
+    let first = haven.backup(BackupOptions::default(), &mut ()).unwrap();
+    assert_eq!(first.outcome, Outcome::Complete);
+    let second = haven.backup(BackupOptions::default(), &mut ()).unwrap();
+    assert_eq!((second.outcome, second.sent_bytes), (Outcome::Unchanged, 0));
+
+    let db = Connection::open(world.join("chats/chats.db")).unwrap();
+    db.execute("UPDATE message SET text = 'edited' WHERE id = 77", []).unwrap();
+    db.execute("DELETE FROM message WHERE id = 78", []).unwrap();
+    std::fs::remove_file(world.join("chats/Media/Photos/IMG-0003.jpg")).unwrap();
+    std::fs::write(world.join("chats/Media/Photos/new.jpg"), b"new").unwrap();
+    let third = haven.backup(BackupOptions::default(), &mut ()).unwrap();
+    assert_eq!(third.outcome, Outcome::Complete);
+    assert!(third.sent_bytes < first.sent_bytes + 1024 * 1024);
+
+    drop(haven);
+    std::fs::remove_dir_all(world.join("home")).unwrap();
+    let place = Place::parse(world.join("store").to_str().unwrap()).unwrap();
+    let mut typed = digits.clone();
+    let swapped = typed.remove(0);
+    typed.insert(1, swapped);
+    let returned = Keyhaven::recover(
+        &world.join("new-home"),
+        &world.join("restored"),
+        place,
+        Recovery::RecoveryKey(&typed),
+    )
+    .unwrap();
+    let restored =
+        returned.haven.restore(&world.join("restored"), &RestoreOptions::default(), &mut ()).unwrap();
+    assert_eq!(restored.report.lost, []);
+    same(&world.join("chats"), &world.join("restored"));
+    same(&world.join("restored"), &world.join("chats"));
+    assert_eq!(
+        messages(&world.join("chats/chats.db")),
+        messages(&world.join("restored/chats.db"))
+    );
+
+    let verified = returned.haven.verify(Depth::All, None, &Default::default(), &mut ()).unwrap();
+    assert_eq!(verified.lost, []);
+    let again =
+        returned.haven.restore(&world.join("restored"), &RestoreOptions::default(), &mut ());
+    let again = again.unwrap().report;
+    assert_eq!((again.files, again.already_there), (0, 41), "what is there is not fetched again");
+}
+
+/// The disaster guard: a source that has emptied is asked about, and nothing is written.
+#[test]
+fn an_emptied_source_is_asked_about() {
+    let world = tempfile::tempdir().unwrap();
+    let world = world.path();
+    chats(&world.join("chats"));
+    let haven = set_up(world);
+    haven.backup(BackupOptions::default(), &mut ()).unwrap();
+    std::fs::remove_dir_all(world.join("chats/Media")).unwrap();
+    std::fs::remove_file(world.join("chats/chats.db")).unwrap();
+    let error = haven.backup(BackupOptions::default(), &mut ()).unwrap_err();
+    assert!(matches!(error, BackupError::Shrunk { .. }), "{error}");
+    assert_eq!(haven.snapshots().unwrap().len(), 2);
+    let accepted = BackupOptions { accept_shrunk: true, ..BackupOptions::default() };
+    assert_eq!(haven.backup(accepted, &mut ()).unwrap().outcome, Outcome::Complete);
+    let pinned = haven.snapshots().unwrap().iter().filter(|one| one.pinned).count();
+    assert_eq!(pinned, 1, "the state before it is kept");
+}
