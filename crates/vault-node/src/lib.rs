@@ -39,6 +39,7 @@ mod folder;
 mod http;
 mod listener;
 mod machine;
+mod memory_file;
 mod metrics;
 mod operator;
 mod os;

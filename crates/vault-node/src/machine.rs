@@ -26,6 +26,7 @@ use keyhaven_wire::channel;
 use keyhaven_wire::message::{AccountName, HostTime, LeafIndex, Request};
 
 use crate::folder::{self, Fleet, Folder};
+use crate::memory_file::{Keeper, Kept, MemoryFile};
 use crate::operator::{self, Facts};
 use crate::os;
 
@@ -38,7 +39,7 @@ const ENTRIES_AT_ONCE: usize = 256;
 pub(crate) struct Machine {
     core: Core,
     store: Box<dyn Store>,
-    fleet: Fleet,
+    memory: Box<dyn Keeper>,
     head: Index,
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn create(folder: &Folder, entropy: &mut dyn Entropy) -> Result<Fleet
     let unborn = folder.unborn_fleet()?;
     let (core, genesis) = Core::genesis(Policy::DEFAULT, entropy)?;
     folder::replace(&unborn.secrets(), &genesis.secrets)?;
-    folder::replace(&unborn.memory(), &genesis.memory.encode())?;
+    MemoryFile::create(&unborn.memory(), &genesis.memory)?;
     operator::generate(&unborn, entropy)?;
     let operator = operator::load(&unborn)?;
     operator::current_bundle(&unborn, &operator, &facts(&core), os::now_seconds())?;
@@ -84,19 +85,17 @@ impl Machine {
     pub(crate) fn resume(fleet: &Fleet) -> Result<Self, ResumeError> {
         let secrets = FleetSecrets::decode(&folder::read_private(&fleet.secrets())?)
             .map_err(|error| damaged("core.secrets", &error))?;
-        let memory = Memory::decode(&folder::read_private(&fleet.memory())?)
-            .map_err(|error| damaged("core.memory", &error))?;
-        let core = Core::resume(secrets, memory).map_err(|error| damaged("core.memory", &error))?;
+        let (core, kept) = recall(fleet, &secrets)?;
+        let memory = kept.memory;
         if !fleet.store().exists() {
             return Err(gone("no entry at all", &memory));
         }
         let store = RedbStore::open(&fleet.store())?;
-        let head = Index::new(memory.index().number());
         let mut machine = Self {
             core,
             store: Box::new(store),
-            fleet: fleet.clone(),
-            head,
+            memory: Box::new(MemoryFile::open(&fleet.memory(), &kept)?),
+            head: Index::new(memory.index().number()),
         };
         machine.catch_up(&memory)?;
         Ok(machine)
@@ -187,7 +186,7 @@ impl Machine {
         let (capture, memory) = self.core.capture(&executed.entry)?;
         // VAULT-4: the memory before the answer, or a store put back to before this entry would
         // be taken for the newest.
-        folder::replace(&self.fleet.memory(), &memory.encode())?;
+        self.memory.keep(&memory)?;
         self.head = entry.index;
         let answers = self.core.release(&[capture])?;
         Ok(Some(answers.into_iter().map(Answered::from).collect()))
@@ -260,11 +259,28 @@ impl Machine {
         }
         drop(snapshot);
         if let Some(memory) = caught_up {
-            folder::replace(&self.fleet.memory(), &memory.encode())?;
+            self.memory.keep(&memory)?;
             tracing::info!(index = self.index(), "caught up with the store");
         }
         Ok(())
     }
+}
+
+/// The core with the newest memory that is its own. A place that was torn while it was written is
+/// passed over: answers that waited for it were never released (VAULT-2). A memory that is whole is
+/// never passed over for an older one, whatever the store says (VAULT-4).
+fn recall(fleet: &Fleet, secrets: &FleetSecrets) -> Result<(Core, Kept), ResumeError> {
+    let mut reason = "it holds no memory".to_owned();
+    for kept in MemoryFile::read(&fleet.memory())? {
+        match Core::resume(secrets.clone(), kept.memory) {
+            Ok(core) => return Ok((core, kept)),
+            Err(error) => reason = error.to_string(),
+        }
+    }
+    Err(ResumeError::Damaged {
+        file: "core.memory",
+        reason,
+    })
 }
 
 impl From<Answer> for Answered {
@@ -306,3 +322,6 @@ fn damaged(file: &'static str, error: &dyn std::error::Error) -> ResumeError {
         reason: error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use keyhaven_vault_core::Memory;
 use serde::Serialize;
 
 use crate::accounts::{AccountsError, AccountsFile, Standing};
 use crate::folder::{self, Folder, FolderError};
+use crate::memory_file::MemoryFile;
 use crate::operator::{self, OperatorError};
 
 /// What stands there.
@@ -46,10 +46,13 @@ pub(crate) fn read(data: &Path) -> Result<Status, StatusError> {
         });
     }
     let operator = operator::load(&fleet)?;
-    let memory = folder::read_private(&fleet.memory())?;
-    let memory = Memory::decode(&memory).map_err(|_| StatusError::Damaged {
-        path: fleet.memory(),
-    })?;
+    let memory = MemoryFile::read(&fleet.memory())?;
+    let memory = memory
+        .first()
+        .ok_or_else(|| StatusError::Damaged {
+            path: fleet.memory(),
+        })?
+        .memory;
     let accounts = AccountsFile::at(folder.accounts()).list()?;
     let active = accounts
         .iter()

@@ -53,13 +53,31 @@ impl House {
     }
 
     pub(crate) fn start(&mut self, flags: &[&str]) {
+        let mut command = serving(&self.data());
+        command.args(flags);
+        self.spawn(command);
+    }
+
+    /// Starts it so that no file of its grows beyond so many KiB: a write beyond fails, as on a
+    /// full disk.
+    pub(crate) fn start_with_files_of_at_most(&mut self, kib: u32) {
+        let serving = serving(&self.data());
+        let mut command = Command::new("bash");
+        let limited = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
+        command
+            .args(["-c", &limited])
+            .arg(serving.get_program())
+            .args(serving.get_args());
+        self.spawn(command);
+    }
+
+    fn spawn(&mut self, mut command: Command) {
         assert!(self.running.is_none(), "it runs already");
-        let mut child = serving(&self.data())
-            .args(flags)
+        command
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
