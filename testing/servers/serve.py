@@ -3,9 +3,11 @@
 
     python3 testing/servers/serve.py s3     --venv target/test-servers
     python3 testing/servers/serve.py webdav --venv target/test-servers --root DIR --user U --secret S
+    python3 testing/servers/serve.py webdav --venv target/test-servers --root DIR --tls DIR
 
 The first run installs the servers named in requirements.txt into the venv with pip; later runs use
-it as it is. When the server listens, one line `listening 127.0.0.1:PORT` is printed. It ends when
+it as it is. With --tls the server speaks TLS for the name localhost, and DIR holds its certificate as
+cert.pem; nobody has signed it but itself. When the server listens, one line `listening 127.0.0.1:PORT` is printed. It ends when
 its standard input does, so a test that is killed leaves nothing running.
 """
 
@@ -49,7 +51,42 @@ def serve_s3() -> None:
     server.stop()
 
 
-def serve_webdav(root: str, user: str, secret: str) -> None:
+def certificate(folder: pathlib.Path) -> tuple[str, str]:
+    """Makes a certificate for localhost that signs itself, and returns its and its key's file."""
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "keyhaven test server")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
+    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return str(cert_file), str(key_file)
+
+
+def serve_webdav(root: str, user: str, secret: str, tls: pathlib.Path | None) -> None:
     import threading
 
     from cheroot import wsgi
@@ -66,6 +103,10 @@ def serve_webdav(root: str, user: str, secret: str) -> None:
         }
     )
     server = wsgi.Server(("127.0.0.1", 0), app)
+    if tls:
+        from cheroot.ssl.builtin import BuiltinSSLAdapter
+
+        server.ssl_adapter = BuiltinSSLAdapter(*certificate(tls))
     server.prepare()
     threading.Thread(target=server.serve, daemon=True).start()
     wait_beside(server.bind_addr[1])
@@ -85,6 +126,7 @@ def main() -> None:
     parser.add_argument("--root", default=".")
     parser.add_argument("--user", default="user")
     parser.add_argument("--secret", default="secret")
+    parser.add_argument("--tls", type=pathlib.Path)
     options = parser.parse_args()
     if os.environ.get("KEYHAVEN_IN_VENV") != "1":
         python = installed(options.venv.resolve())
@@ -93,7 +135,7 @@ def main() -> None:
     if options.server == "s3":
         serve_s3()
     else:
-        serve_webdav(options.root, options.user, options.secret)
+        serve_webdav(options.root, options.user, options.secret, options.tls)
 
 
 if __name__ == "__main__":

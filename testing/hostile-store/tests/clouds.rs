@@ -20,7 +20,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::path;
+use common::{child, path, told};
 use keyhaven::store::{
     Body, CalledOff, CloudStore, Credentials, ObjectFolder, ObjectPath, Outage, Patience, Store,
     StoreAddress, StoreError,
@@ -180,6 +180,47 @@ fn a_webdav_server_is_an_honest_store() {
             assert_clean(&store, &error);
         }
     }
+}
+
+/// BACKUP-3: a password is sent to nobody who does not prove who they are.
+#[test]
+fn a_server_with_an_untrusted_certificate_is_refused_at_once() {
+    let test = "a_server_with_an_untrusted_certificate_is_refused_at_once";
+    if let Some(address) = told() {
+        // In this child the certificate is trusted, as one is that a person installs.
+        let store = connect(&format!("webdavs://{address}/"), quick());
+        conformance::check(&store, &mut tempfile::tempfile().unwrap()).unwrap();
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let tls = tempfile::tempdir().unwrap();
+    let server = Server::webdavs(home.path(), USER, SECRET, tls.path());
+    let port = server.address.rsplit_once(':').unwrap().1;
+    let store = connect(&format!("webdavs://localhost:{port}/"), quick());
+    for error in [
+        store.get(&ObjectPath::marker(), None).unwrap_err(),
+        store
+            .put(&ObjectPath::marker(), Body::Bytes(b"x"))
+            .unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Untrusted { .. }), "{error:?}");
+        assert_clean(&store, &error);
+    }
+    let trusting = |host: &str| {
+        let mut child = child(&[], test, &format!("{host}:{port}"));
+        child.env("SSL_CERT_FILE", tls.path().join("cert.pem"));
+        child.output().unwrap()
+    };
+    let output = trusting("localhost");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    // The right certificate under another name is no proof either.
+    let output = trusting("127.0.0.1");
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Untrusted"));
 }
 
 #[test]
@@ -380,6 +421,17 @@ fn an_answer_of_another_length_is_never_taken() {
     assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
 }
 
+/// Whatever a listing meets, it ends, and names nothing that is not an object.
+#[track_caller]
+fn assert_ends(store: &CloudStore, server: &Rude, what: &str) {
+    match store.list(&ObjectFolder::root()) {
+        Ok(listed) => assert!(listed.is_empty(), "{what}: {listed:?}"),
+        Err(error) => assert_clean(store, &error),
+    }
+    let requests = server.requests();
+    assert!(requests <= 2 * 4096, "{what}: {requests} requests");
+}
+
 #[test]
 fn a_listing_that_leads_nowhere_is_an_error() {
     // Pages that promise more and hold nothing, for ever.
@@ -391,15 +443,28 @@ fn a_listing_that_leads_nowhere_is_an_error() {
         ..quick()
     };
     let store = connect(&s3_at(&server.address), patience);
-    let error = store.list(&ObjectFolder::root()).unwrap_err();
-    let right = matches!(
-        error,
-        StoreError::Unreachable {
-            outage: Outage::TimedOut,
-            ..
-        }
-    );
-    assert!(right, "{error:?}");
+    assert_ends(&store, &server, "pages");
+
+    // Keys outside the prefix that was asked for.
+    for key in [
+        "x",
+        "",
+        "/",
+        "some/folder",
+        "some/folder/",
+        "some/folder/../../../etc/passwd",
+        "some/",
+    ] {
+        let server = Rude::start(move |_, _| {
+            let page = format!(
+                "<ListBucketResult><Contents><Key>{key}</Key><Size>5</Size>\
+                 <LastModified>2026-11-23T00:00:00.000Z</LastModified></Contents></ListBucketResult>"
+            );
+            Answer::whole("200 OK", "", &page)
+        });
+        let store = connect(&s3_at(&server.address), quick());
+        assert_ends(&store, &server, key);
+    }
 
     // Names outside the folder that was asked for, and of the folder itself.
     for href in [
@@ -410,7 +475,7 @@ fn a_listing_that_leads_nowhere_is_an_error() {
         "/my%20backups/phone/packs/",
         "%ff%fe",
     ] {
-        let server = Rude::start(move |head, _| {
+        let server = Rude::start(move |_, _| {
             let tags = "<D:propstat><D:prop><D:getlastmodified>Mon, 23 Nov 2026 00:00:00 GMT\
                         </D:getlastmodified><D:getcontentlength>5</D:getcontentlength>\
                         <D:resourcetype><D:collection/></D:resourcetype></D:prop>\
@@ -419,20 +484,10 @@ fn a_listing_that_leads_nowhere_is_an_error() {
                 "<?xml version=\"1.0\"?><D:multistatus xmlns:D=\"DAV:\"><D:response>\
                  <D:href>{href}</D:href>{tags}</D:response></D:multistatus>"
             );
-            let _ = head;
             Answer::whole("207 Multi-Status", "", &body)
         });
         let store = connect(&dav_at(&server.address), quick());
-        // Whatever it is, it ends, and names nothing that is not an object.
-        match store.list(&ObjectFolder::root()) {
-            Ok(listed) => assert!(listed.is_empty(), "{href}: {listed:?}"),
-            Err(error) => assert_clean(&store, &error),
-        }
-        assert!(
-            server.requests() < 20,
-            "{href}: {} requests",
-            server.requests()
-        );
+        assert_ends(&store, &server, href);
     }
 }
 

@@ -17,7 +17,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use common::{child, new_store, path, run_child, told};
+use common::{child, new_store, path, run_mounting_child, told};
 use keyhaven::store::{Action, Body, FolderStore, ObjectFolder, ObjectPath, Store, StoreError};
 use keyhaven_hostile_store::{MemoryStore, conformance};
 
@@ -362,7 +362,7 @@ fn a_full_disk_is_told_before_and_during_writing_and_leaves_nothing_partial() {
     if told().is_none() {
         // A file system of 6 MiB, mounted where nobody else sees it and gone with the child.
         let test = "a_full_disk_is_told_before_and_during_writing_and_leaves_nothing_partial";
-        return run_child(&["unshare", "--map-root-user", "--mount"], test, "full");
+        return run_mounting_child(test);
     }
     let home = tempfile::tempdir().unwrap();
     mount(&["-t", "tmpfs", "-o", "size=6m", "none"], home.path());
@@ -411,11 +411,7 @@ fn a_full_disk_is_told_before_and_during_writing_and_leaves_nothing_partial() {
 fn a_read_only_disk_can_be_restored_from_and_says_why_it_takes_no_backup() {
     if told().is_none() {
         let test = "a_read_only_disk_can_be_restored_from_and_says_why_it_takes_no_backup";
-        return run_child(
-            &["unshare", "--map-root-user", "--mount"],
-            test,
-            "read-only",
-        );
+        return run_mounting_child(test);
     }
     let home = tempfile::tempdir().unwrap();
     mount(&["-t", "tmpfs", "-o", "size=1m", "none"], home.path());

@@ -117,6 +117,15 @@ pub enum StoreError {
         /// The store's address.
         place: String,
     },
+    /// The server does not prove that it is the one that the address names: its certificate is
+    /// not trusted here, is out of date, or names another host. Nothing was sent to it.
+    #[error(
+        "the server at {place} cannot prove that it is the one you mean: its certificate is not trusted"
+    )]
+    Untrusted {
+        /// The store's address.
+        place: String,
+    },
     /// The store cannot be written to.
     #[error("the store at {place} is read-only")]
     ReadOnly {
@@ -243,6 +252,7 @@ impl StoreError {
             | Self::AlreadyAStore { .. }
             | Self::NotEmpty { .. }
             | Self::Denied { .. }
+            | Self::Untrusted { .. }
             | Self::ReadOnly { .. }
             | Self::Full { .. }
             | Self::SpoolFull { .. }

@@ -35,6 +35,24 @@ pub(crate) fn child(wrapper: &[&str], test: &str, what: &str) -> Command {
     command
 }
 
+/// Runs a child that may mount file systems which nobody else sees and which are gone with it.
+///
+/// Some systems forbid that to all but root. There, and only where no builder's result hangs on
+/// it, the test says so and does nothing.
+pub(crate) fn run_mounting_child(test: &str) {
+    let wrapper = ["unshare", "--map-root-user", "--mount"];
+    let may = Command::new(wrapper[0])
+        .args(&wrapper[1..])
+        .arg("true")
+        .output();
+    let may = may.is_ok_and(|output| output.status.success());
+    if !may && std::env::var_os("CI").is_none() {
+        println!("{test} was not run: this system permits no private mounts ({wrapper:?})");
+        return;
+    }
+    run_child(&wrapper, test, "mounting");
+}
+
 /// Runs a child to its end; its test must have passed.
 pub(crate) fn run_child(wrapper: &[&str], test: &str, what: &str) {
     let output = child(wrapper, test, what).output().unwrap();

@@ -23,6 +23,14 @@ impl Server {
         Self::start(&["webdav", "--root", root, "--user", user, "--secret", secret])
     }
 
+    /// The same over TLS, with a certificate of its own making in `tls`.
+    pub(crate) fn webdavs(root: &Path, user: &str, secret: &str, tls: &Path) -> Self {
+        let (root, tls) = (root.to_str().unwrap(), tls.to_str().unwrap());
+        Self::start(&[
+            "webdav", "--root", root, "--user", user, "--secret", secret, "--tls", tls,
+        ])
+    }
+
     fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new("python3")
             .arg(SCRIPT)

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use super::fault::{Doing, unreachable};
 use super::listing::{Batch, Listing};
 use super::service::{Kind, operator};
-use super::transport::Transport;
+use super::transport::{Budget, Transport};
 use crate::store::body::Body;
 use crate::store::credentials::Credentials;
 use crate::store::error::{Action, Outage, StoreError};
@@ -32,6 +32,10 @@ const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
 /// A listing's next entry may take this many times as long as an answer: it can lie some pages on.
 const STALLS_PER_ENTRY: u32 = 5;
 
+/// Requests that any listing may take; each object that is found allows for a little more. Honest
+/// servers name hundreds or thousands in a page, and packs are spread over 256 folders.
+const REQUESTS_PER_LISTING: u64 = 4096;
+
 /// Cut uploads are left alone for this long: another device may be at it.
 const LEFTOVER_AGE_MIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -47,6 +51,7 @@ pub(super) struct Bare {
     // Taken out only when the store is dropped.
     runtime: Option<Runtime>,
     operator: Operator,
+    transport: Transport,
     place: String,
     kind: Kind,
     /// How long the next entry of a listing may take.
@@ -66,7 +71,6 @@ impl Bare {
         let place = address.to_string();
         let (operator, kind) = operator(address, credentials, &place)?;
         let transport = Transport::new(patience).map_err(|_| StoreError::NoMachinery)?;
-        let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("keyhaven-cloud")
@@ -75,7 +79,8 @@ impl Bare {
             .map_err(|_| StoreError::NoMachinery)?;
         Ok(Self {
             runtime: Some(runtime),
-            operator: operator.with_context(context),
+            operator: over(operator, transport.clone()),
+            transport,
             place,
             kind,
             entry_max: patience.stall_max.saturating_mul(STALLS_PER_ENTRY),
@@ -285,8 +290,13 @@ impl Store for Bare {
         let doing = self.doing(Action::List, None, 0);
         // One batch at a time is under way: a listing of any length takes little memory.
         let (hand_over, batches) = sync_channel(1);
+        let budget = Budget::new(REQUESTS_PER_LISTING);
         let listing = Listing {
-            operator: self.operator.clone(),
+            operator: over(
+                self.operator.clone(),
+                self.transport.with_budget(budget.clone()),
+            ),
+            budget,
             is_flat: self.kind == Kind::S3,
             entry_max: self.entry_max,
             during: doing.clone(),
@@ -350,6 +360,12 @@ impl Drop for Bare {
             runtime.shutdown_background();
         }
     }
+}
+
+/// The driver over a transport.
+fn over(operator: Operator, transport: Transport) -> Operator {
+    let transport = HttpTransporter::new(transport);
+    operator.with_context(OperationContext::new().with_http_transport(transport))
 }
 
 /// Whether a server's file was last written long ago, by the server's clock against ours.

@@ -21,6 +21,8 @@ pub(super) enum Fault {
     },
     /// The credentials are not accepted.
     Denied,
+    /// The server's certificate is not accepted.
+    Untrusted,
     /// The server has no room left.
     Full,
     /// The answer is longer than any that is due.
@@ -108,6 +110,9 @@ impl Doing {
             },
             Fault::Denied => StoreError::Denied {
                 action: self.action,
+                place: self.place.clone(),
+            },
+            Fault::Untrusted => StoreError::Untrusted {
                 place: self.place.clone(),
             },
             Fault::Full => StoreError::Full {

@@ -8,12 +8,16 @@ use futures_util::StreamExt;
 use opendal::{EntryMode, ErrorKind, Operator};
 
 use super::fault::{Doing, unreachable};
+use super::transport::Budget;
 use crate::store::error::{Outage, StoreError};
 use crate::store::path::{ObjectFolder, ObjectPath, PATH_DEPTH_MAX};
 use crate::store::{LISTED_OBJECTS_MAX, Listed};
 
 /// Objects of a listing that are handed over at a time.
 const LISTED_AT_A_TIME: usize = 1000;
+
+/// Further requests for each batch that was handed over: ten objects a page are few.
+const REQUESTS_PER_BATCH: u64 = 100;
 
 /// Part of a listing, or its end.
 pub(super) enum Batch {
@@ -23,7 +27,9 @@ pub(super) enum Batch {
 
 /// A listing under way.
 pub(super) struct Listing {
+    /// With a transport that spends from `budget`.
     pub(super) operator: Operator,
+    pub(super) budget: Budget,
     pub(super) is_flat: bool,
     pub(super) entry_max: Duration,
     pub(super) during: Doing,
@@ -89,8 +95,11 @@ impl Listing {
                     }
                     EntryMode::DIR | EntryMode::Unknown => {}
                 }
-                if batch.len() >= LISTED_AT_A_TIME && !self.pass_on(&mut batch) {
-                    return Ok(());
+                if batch.len() >= LISTED_AT_A_TIME {
+                    self.budget.add(REQUESTS_PER_BATCH);
+                    if !self.pass_on(&mut batch) {
+                        return Ok(());
+                    }
                 }
             }
             if !self.pass_on(&mut batch) {

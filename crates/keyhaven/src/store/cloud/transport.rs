@@ -32,11 +32,35 @@ const PIECE_BYTES: usize = 64 << 10;
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 3;
 
-/// The HTTP client.
-#[derive(Debug)]
+/// The HTTP client. A clone shares its connections.
+#[derive(Debug, Clone)]
 pub(super) struct Transport {
     client: reqwest::Client,
     stall_max: Duration,
+    budget: Option<Budget>,
+}
+
+/// How many more requests one listing may take.
+#[derive(Debug, Clone)]
+pub(super) struct Budget(Arc<AtomicU64>);
+
+impl Budget {
+    pub(super) fn new(requests: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(requests)))
+    }
+
+    pub(super) fn add(&self, requests: u64) {
+        self.0.fetch_add(requests, Ordering::Relaxed);
+    }
+
+    fn spend(&self) -> Result<(), Fault> {
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
+            .map(|_| ())
+            .map_err(|_| Fault::Endless)
+    }
 }
 
 impl Transport {
@@ -63,7 +87,16 @@ impl Transport {
         Ok(Self {
             client,
             stall_max: patience.stall_max,
+            budget: None,
         })
+    }
+
+    /// The same client with a budget.
+    pub(super) fn with_budget(&self, budget: Budget) -> Self {
+        Self {
+            budget: Some(budget),
+            ..self.clone()
+        }
     }
 
     /// Waits for `answer` for as long as the request's body moves or the stall has not lasted.
@@ -86,6 +119,9 @@ impl Transport {
 
 impl HttpTransport for Transport {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
+        if let Some(budget) = &self.budget {
+            budget.spend().map_err(Fault::into_error)?;
+        }
         let (parts, body) = request.into_parts();
         let is_head = parts.method == http::Method::HEAD;
         // The URL stays out of the error: object names are of no use in it, and a signature is
@@ -205,7 +241,10 @@ impl Stream for Download {
 }
 
 fn fault_of(error: &reqwest::Error) -> Fault {
-    if error.is_timeout() {
+    if is_about_trust(error) {
+        // Trying again would not make a stranger trusted.
+        Fault::Untrusted
+    } else if error.is_timeout() {
         Fault::outage(Outage::TimedOut)
     } else if error.is_body() || error.is_decode() {
         Fault::outage(Outage::CutBody)
@@ -214,6 +253,26 @@ fn fault_of(error: &reqwest::Error) -> Fault {
     } else {
         Fault::outage(Outage::Connection)
     }
+}
+
+/// Whether TLS refused the server's certificate.
+fn is_about_trust(error: &reqwest::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        let tls = error.downcast_ref::<rustls::Error>().or_else(|| {
+            // An I/O error that wraps another names that one's source as its own, and hides it.
+            let mut inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+            while let Some(deeper) = inner.downcast_ref::<std::io::Error>() {
+                inner = deeper.get_ref()?;
+            }
+            inner.downcast_ref()
+        });
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// The statuses that mean the same to every service; the driver interprets the others.
