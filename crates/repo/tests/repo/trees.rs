@@ -337,7 +337,11 @@ fn nodes_that_make_no_sense_are_refused() {
         outcome(&inner(1, &[(first, root), (first, root)]), &mut nodes),
         "node-unsorted"
     );
-    let overlap = inner(1, &[(first, root), (b"media\0img-000001.jpg", root)]);
+    // A sound second child, but the first one has its key too.
+    let second = update(None, photos(3).skip(1), &mut nodes)
+        .unwrap()
+        .unwrap();
+    let overlap = inner(1, &[(first, root), (b"media\0img-000001.jpg", second)]);
     assert_eq!(outcome(&overlap, &mut nodes), "node-unsorted");
     assert_eq!(outcome(&inner(1, &[]), &mut nodes), "node-malformed");
     assert_eq!(

@@ -36,7 +36,7 @@ impl Maker {
                 .iter()
                 .fold(start, |vector, raw| vector.with("node", hex(raw)))
         };
-        let (ab, c) = (leaf(&[b"a", b"b"]), leaf(&[b"c"]));
+        let (ab, b, c) = (leaf(&[b"a", b"b"]), leaf(&[b"b"]), leaf(&[b"c"]));
         let two = above(1, &[(b"a", &ab), (b"c", &c)]);
         let file = |stat_size: u8, place: u8, len: u8| {
             let mut raw = vec![0, 1];
@@ -100,7 +100,7 @@ impl Maker {
                 v(
                     "node-unsorted",
                     "A child that reaches into the next.",
-                    &[&ab, &c, &above(1, &[(b"a", &ab), (b"b", &c)])],
+                    &[&ab, &b, &above(1, &[(b"a", &ab), (b"b", &b)])],
                 ),
             ),
             (
