@@ -72,6 +72,8 @@ pub(crate) enum Command {
     WriterProcess {
         /// The chat store
         root: PathBuf,
+        /// Where committed states are recorded
+        journal: PathBuf,
     },
 }
 
@@ -254,7 +256,7 @@ pub(crate) struct Demo {
     pub(crate) source: Option<PathBuf>,
     /// Messages in the made-up chat store
     #[arg(long, value_name = "N", default_value_t = 20_000)]
-    pub(crate) messages: u64,
+    pub(crate) messages: u32,
     /// MiB of media in the made-up chat store
     #[arg(long, value_name = "MIB", default_value_t = 64)]
     pub(crate) media_mib: u64,

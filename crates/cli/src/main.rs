@@ -1,3 +1,65 @@
 //! The `keyhaven` command.
 
-fn main() {}
+mod args;
+mod backup;
+mod browse;
+mod demo;
+mod failure;
+mod protect;
+mod restore;
+mod setup;
+mod status;
+mod ui;
+mod vault;
+mod world;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use failure::Outcome;
+use ui::Voice;
+use world::World;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let voice = Voice { json: cli.json, quiet: cli.quiet };
+    match run(cli, voice) {
+        Ok(code) => code,
+        Err(failure) => {
+            voice.warn(format!("keyhaven: {:#}", failure.cause));
+            voice.warn(failure.advice());
+            voice.answer(&serde_json::json!({
+                "ok": false,
+                "error": format!("{:#}", failure.cause),
+                "remedy": failure.remedy_word(),
+            }));
+            failure.exit()
+        }
+    }
+}
+
+fn run(cli: Cli, voice: Voice) -> Outcome {
+    let Cli { home, embedded_vault, command, .. } = cli;
+    match command {
+        Command::VaultProcess { args } => return Ok(vault::process(args)),
+        Command::WriterProcess { root, journal } => return demo::writer_process(&root, &journal),
+        Command::Demo(args) => return demo::run(&args, voice),
+        _ => {}
+    }
+    let world = World::new(home, embedded_vault, voice)?;
+    match command {
+        Command::Setup(args) => setup::run(&world, &args),
+        Command::Backup(args) => backup::run(&world, &args),
+        Command::Restore(args) => restore::run(&world, &args),
+        Command::Browse(args) => browse::run(&world, &args),
+        Command::Verify(args) => browse::verify(&world, &args),
+        Command::Password { action } => protect::password(&world, &action),
+        Command::Key { action } => protect::key(&world, &action),
+        Command::Status => status::run(&world),
+        Command::VaultProcess { .. } | Command::WriterProcess { .. } | Command::Demo(_) => {
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -195,7 +195,7 @@ impl Keyhaven {
     /// [`ProtectorError`].
     pub fn standing(&self) -> Result<Option<(Standing, Option<Alarm>)>, ProtectorError> {
         let Some(mut link) = self.link()? else { return Ok(None) };
-        Ok(Some(link.standing(Some(&self.device()?))?))
+        Ok(Some(link.standing(&self.device()?)?))
     }
 
     fn register(

@@ -222,7 +222,7 @@ impl Keyhaven {
 
     fn noted_at_vault(&self) -> Option<Note> {
         let device = self.device().ok()?;
-        let (standing, _) = self.link().ok()??.standing(Some(&device)).ok()?;
+        let (standing, _) = self.link().ok()??.standing(&device).ok()?;
         let noted = standing.owner?.freshness?;
         let digest = keyhaven_repo::names::SnapshotDigest::from_bytes(*noted.digest.as_bytes());
         Some(note(noted.sequence, digest))

@@ -157,16 +157,21 @@ impl Setup {
                 return Err(SetupError::Nested);
             }
         }
-        let key = Arc::new(BackupKey::generate(&mut OsEntropy));
-        let device = DeviceSecret::generate(&mut OsEntropy);
         let keystore = Arc::new(FileKeystore::new(&home.device()));
-        Ok(Self { home, source, place, keystore, key, device })
-    }
-
-    /// Keeps the device's secrets in another keystore than files.
-    #[must_use]
-    pub fn with_keystore(self, keystore: Arc<dyn Keystore>) -> Self {
-        Self { keystore, ..self }
+        // VAULT-7: an attempt that was cut off may have registered these at a vault already. It is
+        // gone on with, never begun again.
+        let kept = |item| -> Result<Option<[u8; 32]>, SetupError> {
+            Ok(keystore.load(item)?.and_then(|bytes| bytes.as_slice().try_into().ok()))
+        };
+        let key = match kept(Item::BackupKey)? {
+            Some(bytes) => BackupKey::from_bytes(bytes),
+            None => BackupKey::generate(&mut OsEntropy),
+        };
+        let device = match kept(Item::DeviceKey)? {
+            Some(bytes) => DeviceSecret::new(bytes),
+            None => DeviceSecret::generate(&mut OsEntropy),
+        };
+        Ok(Self { home, source, place, keystore, key: Arc::new(key), device })
     }
 
     /// The 64-digit key, to be written down.
@@ -213,6 +218,9 @@ impl Setup {
     fn register(&self, login: &Login, password: &Password) -> Result<(), SetupError> {
         password.judge(&[])?;
         let lock = self.home.lock()?;
+        // Kept before the vault is asked: after a crash the same key is registered, not another.
+        self.keystore.save(Item::BackupKey, self.key.expose())?;
+        self.keystore.save(Item::DeviceKey, self.device.expose())?;
         let mut link = Link::open(login, &self.home.vault())?;
         link.register(password, &self.key, &self.device, RegisterBy::First)?;
         let back = link.recover(password, Some(&self.device))?;

@@ -7,7 +7,7 @@ use keyhaven_secrets::{BackupKey, Password};
 use keyhaven_vault_client::{
     AccountError, AccountName, AddressError, Alarm, BundleMemory, By, DeviceSecret, DigestBytes, FleetId,
     Freshness, HttpTransport, Journal, JournalError, Known, MemoryError, NewDevice, Pin, Policy,
-    Recovered, RegisterBy, Registered, Seen, Slot, Standing, Token, TokenError, TransportError,
+    Recovered, RegisterBy, Seen, Slot, Standing, Token, TokenError, TransportError,
     UnixSeconds, Vault, VaultAddress, VaultError,
 };
 use zeroize::Zeroizing;
@@ -109,29 +109,29 @@ impl Link {
         Ok(Self { vault, journal, known: folder.join("known") })
     }
 
-    /// Registers a password for a key. An earlier registration that was cut off is settled first.
+    /// Registers a password for a key, to be proven afterwards. A registration that was cut off is
+    /// gone on with instead of begun again: a host that swallows acknowledgements gains no guesses
+    /// (VAULT-7).
     pub(crate) fn register(
         &mut self,
         password: &Password,
         key: &BackupKey,
         device: &DeviceSecret,
         by: RegisterBy<'_>,
-    ) -> Result<Registered, VaultError> {
+    ) -> Result<(), VaultError> {
         match self.vault.finish_registration(&mut self.journal, &mut OsEntropy) {
-            Ok(_) | Err(VaultError::RegistrationLost) => {}
+            Ok(Some(settled)) => {
+                self.remember(&settled.standing);
+                return Ok(());
+            }
+            Ok(None) | Err(VaultError::RegistrationLost) => {}
             Err(error) => return Err(error),
         }
         let device = Some(device.public());
-        let registered = self.vault.register(
-            &mut self.journal,
-            password,
-            key,
-            device,
-            by,
-            &mut OsEntropy,
-        )?;
-        self.remember(&registered.standing);
-        Ok(registered)
+        let entropy = &mut OsEntropy;
+        let done = self.vault.register(&mut self.journal, password, key, device, by, entropy)?;
+        self.remember(&done.standing);
+        Ok(())
     }
 
     /// Gets the key back by the password. Spends a guess, which the right password gives back.
@@ -184,13 +184,15 @@ impl Link {
     /// How the account stands, and what the owner must be told about it at once.
     pub(crate) fn standing(
         &mut self,
-        device: Option<&DeviceSecret>,
+        device: &DeviceSecret,
     ) -> Result<(Standing, Option<Alarm>), VaultError> {
-        let standing = self.vault.standing(device, &mut OsEntropy)?;
-        let alarm = match device {
-            Some(_) => self.known().and_then(|known| known.alarm(&standing)),
-            None => None,
+        let Some(known) = self.known() else {
+            let standing = self.vault.standing(Some(device), &mut OsEntropy)?;
+            self.remember(&standing);
+            return Ok((standing, None));
         };
+        let (standing, alarm) = self.vault.watch(device, &known, &mut OsEntropy)?;
+        // What alarmed is not remembered: the owner is told again until it is settled.
         if alarm.is_none() {
             self.remember(&standing);
         }
@@ -251,7 +253,7 @@ impl Journal for FolderJournal {
     }
 }
 
-/// Remembers the newest bundle: fleet (16 bytes or more, as it is), serial (8 bytes, big-endian).
+/// Remembers the newest bundle: pin (32 bytes), fleet (32), serial (8, big-endian).
 struct FolderMemory {
     path: PathBuf,
 }

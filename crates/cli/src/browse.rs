@@ -1,0 +1,139 @@
+//! `keyhaven browse` and `keyhaven verify`.
+
+use std::process::ExitCode;
+
+use keyhaven::{Cancel, EntryKind, SnapshotInfo};
+
+use crate::args::{self, BrowseWhat};
+use crate::failure::Outcome;
+use crate::restore::DAMAGED;
+use crate::ui;
+use crate::world::World;
+
+/// Digits of a snapshot's name that are shown: enough to choose by.
+const SHORT: usize = 12;
+
+pub(crate) fn run(world: &World, args: &args::Browse) -> Outcome {
+    let haven = world.open()?;
+    let voice = world.voice;
+    let snapshot = args.snapshot.as_deref();
+    match args.what.as_ref().unwrap_or(&BrowseWhat::Snapshots) {
+        BrowseWhat::Snapshots => {
+            let snapshots = haven.snapshots()?;
+            for one in &snapshots {
+                voice.say(line(one));
+            }
+            let all: Vec<_> = snapshots.iter().map(json).collect();
+            voice.answer(&serde_json::json!({ "ok": true, "snapshots": all }));
+        }
+        BrowseWhat::Files { path } => {
+            let mut entries = Vec::new();
+            let info = haven.list(snapshot, path.as_deref(), &mut |entry| {
+                let (mark, word) = match entry.kind {
+                    EntryKind::File => ("", "file"),
+                    EntryKind::Database => ("  (database)", "database"),
+                    EntryKind::Folder => ("/", "folder"),
+                    EntryKind::Link => ("  (link)", "link"),
+                };
+                voice.say(format!(
+                    "{:>12}  {}{mark}",
+                    if entry.kind == EntryKind::Folder { String::new() } else { ui::bytes(entry.bytes) },
+                    entry.path.display()
+                ));
+                if voice.json {
+                    entries.push(serde_json::json!({
+                        "path": entry.path.to_string_lossy(),
+                        "kind": word,
+                        "bytes": entry.bytes,
+                        "modified_ns": entry.modified_ns,
+                    }));
+                }
+            })?;
+            let of = json(&info);
+            voice.answer(&serde_json::json!({ "ok": true, "snapshot": of, "files": entries }));
+        }
+        BrowseWhat::Cat { path } => {
+            haven.cat(snapshot, path, &mut std::io::stdout().lock())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(one: &SnapshotInfo) -> String {
+    let mut marks = Vec::new();
+    if one.head {
+        marks.push("newest");
+    }
+    if !one.complete {
+        marks.push("not complete");
+    }
+    if one.pinned {
+        marks.push("pinned");
+    }
+    if !one.ours {
+        marks.push("another device");
+    }
+    let name = one.name.to_string();
+    format!(
+        "{:>5}  {}  {} UTC  {:>7} files  {:>3} databases  {:>10}  {}",
+        one.sequence,
+        name.get(..SHORT).unwrap_or(&name),
+        crate::ui::time(one.device_time_s),
+        one.files,
+        one.databases,
+        ui::bytes(one.bytes),
+        marks.join(", ")
+    )
+}
+
+pub(crate) fn json(one: &SnapshotInfo) -> serde_json::Value {
+    serde_json::json!({
+        "name": one.name.to_string(),
+        "sequence": one.sequence,
+        "device_time_s": one.device_time_s,
+        "complete": one.complete,
+        "ours": one.ours,
+        "head": one.head,
+        "pinned": one.pinned,
+        "files": one.files,
+        "databases": one.databases,
+        "bytes": one.bytes,
+    })
+}
+
+pub(crate) fn verify(world: &World, args: &args::Verify) -> Outcome {
+    let haven = world.open()?;
+    let depth = match args.depth {
+        args::Depth::Structure => keyhaven::Depth::Structure,
+        args::Depth::All => keyhaven::Depth::All,
+    };
+    let mut show = world.voice.observer();
+    let report = haven.verify(depth, args.snapshot.as_deref(), &Cancel::new(), &mut show)?;
+    drop(show);
+    let good = report.lost.is_empty() && report.damaged_snapshots == 0;
+    world.voice.say(format!(
+        "Backup number {}: {} files, {} checked{}.",
+        report.snapshot.sequence,
+        report.files,
+        ui::bytes(report.bytes),
+        if good { "; all is well" } else { "" }
+    ));
+    for lost in &report.lost {
+        world.voice.warn(format!("lost: {} ({})", lost.path.display(), lost.reason));
+    }
+    if report.damaged_snapshots > 0 {
+        world.voice.warn(format!("{} snapshots do not open", report.damaged_snapshots));
+    }
+    world.voice.answer(&serde_json::json!({
+        "ok": good,
+        "snapshot": json(&report.snapshot),
+        "files": report.files,
+        "bytes": report.bytes,
+        "damaged_snapshots": report.damaged_snapshots,
+        "other_objects": report.other_objects,
+        "lost": report.lost.iter().map(|lost| serde_json::json!({
+            "path": lost.path.to_string_lossy(), "reason": lost.reason,
+        })).collect::<Vec<_>>(),
+    }));
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) })
+}

@@ -1,0 +1,132 @@
+//! `keyhaven restore`.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use keyhaven::{Fresh, Keyhaven, Recovery, RestoreOptions, Restored};
+use keyhaven_vault_client::Standing;
+
+use crate::args;
+use crate::failure::{Failure, Outcome};
+use crate::ui::{self, Voice};
+use crate::world::World;
+
+/// The exit code when something is missing or damaged.
+pub(crate) const DAMAGED: u8 = 6;
+
+pub(crate) fn run(world: &World, args: &args::Restore) -> Outcome {
+    let haven = if keyhaven::home::Home::new(&world.home).is_set_up() {
+        world.open()?
+    } else {
+        recover(world, args)?
+    };
+    let begun = Instant::now();
+    let options = RestoreOptions {
+        path: args.path.clone(),
+        snapshot: args.snapshot.clone(),
+        overwrite: args.overwrite,
+        ..RestoreOptions::default()
+    };
+    let mut show = world.voice.observer();
+    let restored = haven.restore(&args.to, &options, &mut show)?;
+    drop(show);
+    tell(world.voice, &restored, begun.elapsed());
+    world.voice.answer(&answer(&restored, begun.elapsed()));
+    Ok(match restored.report.lost.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(DAMAGED),
+    })
+}
+
+/// A new device: gets the key back first.
+fn recover(world: &World, args: &args::Restore) -> Result<Keyhaven, Failure> {
+    let Some(store) = &args.store else {
+        return Err(Failure::ask(
+            "nothing is set up on this device: say where the backup is with --store, and how the key \
+             comes back with --vault or --recovery-key",
+        ));
+    };
+    let place = World::place(store)?;
+    let login = if args.recovery_key || args.recovery_key_file.is_some() {
+        None
+    } else {
+        world.login(&args.vault)?
+    };
+    let returned = match login {
+        None => {
+            let typed = world.digits(args.recovery_key_file.as_deref())?;
+            Keyhaven::recover(&world.home, &args.to, place, Recovery::RecoveryKey(&typed))?
+        }
+        Some(login) => {
+            let file = args.password_file.as_deref();
+            let password = world.password(file, "The password of your backup", false)?;
+            let by = Recovery::Password { login, password: &password };
+            Keyhaven::recover(&world.home, &args.to, place, by)?
+        }
+    };
+    if let Some(slip) = &returned.corrected {
+        let key = returned.haven.backup_key()?;
+        world.voice.say(format!("One slip was found and corrected: {slip}. The key is:"));
+        world.voice.say(format!("    {}", key.digits()));
+    }
+    if let Some(standing) = &returned.standing {
+        world.voice.say(guesses(standing));
+    }
+    Ok(returned.haven)
+}
+
+/// How many guesses are left, and what has happened.
+pub(crate) fn guesses(standing: &Standing) -> String {
+    let totals = standing.totals;
+    format!(
+        "The password is right. {} guesses are left in a row; {} wrong or unfinished so far.",
+        standing.guesses_left,
+        totals.answered.saturating_sub(totals.right)
+    )
+}
+
+fn tell(voice: Voice, restored: &Restored, took: Duration) {
+    let report = &restored.report;
+    voice.say(format!(
+        "Restored backup number {}: {} files, {}, in {}{}.",
+        restored.snapshot.sequence,
+        report.files,
+        ui::bytes(report.bytes),
+        ui::seconds(took),
+        match report.already_there {
+            0 => String::new(),
+            there => format!("; {there} were there already"),
+        }
+    ));
+    voice.say(match restored.fresh {
+        Fresh::AtLeast { sequence } => {
+            format!("It is at least as new as number {sequence}, which was noted outside the store.")
+        }
+        Fresh::NotVerified => "Freshness not verified: nobody outside the store says which backup \
+                               is the newest."
+            .to_owned(),
+    });
+    for lost in &report.lost {
+        voice.warn(format!("lost: {} ({})", lost.path.display(), lost.reason));
+    }
+}
+
+fn answer(restored: &Restored, took: Duration) -> serde_json::Value {
+    let report = &restored.report;
+    serde_json::json!({
+        "ok": report.lost.is_empty(),
+        "sequence": restored.snapshot.sequence,
+        "snapshot": restored.snapshot.name.to_string(),
+        "files": report.files,
+        "bytes": report.bytes,
+        "already_there": report.already_there,
+        "fresh_at_least": match restored.fresh {
+            Fresh::AtLeast { sequence } => Some(sequence),
+            Fresh::NotVerified => None,
+        },
+        "lost": report.lost.iter().map(|lost| serde_json::json!({
+            "path": lost.path.to_string_lossy(), "reason": lost.reason,
+        })).collect::<Vec<_>>(),
+        "seconds": took.as_secs_f64(),
+    })
+}

@@ -1,0 +1,76 @@
+//! `keyhaven status`.
+
+use std::process::ExitCode;
+
+use crate::browse::json;
+use crate::failure::Outcome;
+use crate::ui;
+use crate::world::World;
+
+pub(crate) fn run(world: &World) -> Outcome {
+    let haven = world.open()?;
+    let config = haven.config()?;
+    let voice = world.voice;
+    voice.say(format!("source      {}", config.source.display()));
+    voice.say(format!("store       {}", config.store));
+    voice.say(format!("key         {} ({})", haven.fingerprint()?, haven.keystore()));
+    voice.say(format!(
+        "protectors  {}{}",
+        if config.recovery_key_proven { "64-digit key (proven)" } else { "64-digit key (not proven)" },
+        match &config.vault {
+            Some(vault) => format!(", password at {} as {}", vault.address, vault.account),
+            None => String::new(),
+        }
+    ));
+    let snapshots = haven.snapshots()?;
+    let newest = snapshots.first();
+    if let Some(newest) = newest {
+        voice.say(format!(
+            "newest      number {} of {} UTC: {} files, {} databases, {}{}",
+            newest.sequence,
+            ui::time(newest.device_time_s),
+            newest.files,
+            newest.databases,
+            ui::bytes(newest.bytes),
+            if newest.complete { "" } else { " (not complete)" }
+        ));
+    }
+    let others = snapshots.iter().filter(|one| one.head).count().saturating_sub(1);
+    if others > 0 {
+        voice.say(format!("heads       {others} more: other devices have backed up here too"));
+    }
+    // The vault may be away; the rest is worth saying all the same.
+    let vault = match haven.standing() {
+        Ok(None) => serde_json::Value::Null,
+        Ok(Some((standing, alarm))) => {
+            let totals = standing.totals;
+            let wrong = totals.answered.saturating_sub(totals.right);
+            voice.say(format!(
+                "vault       {} guesses left in a row; {wrong} wrong or unfinished in all",
+                standing.guesses_left
+            ));
+            if let Some(alarm) = alarm {
+                voice.warn(format!("ALARM: {alarm}"));
+            }
+            serde_json::json!({
+                "guesses_left": standing.guesses_left,
+                "wrong_or_unfinished": wrong,
+                "alarm": alarm.map(|alarm| alarm.to_string()),
+            })
+        }
+        Err(error) => {
+            voice.say(format!("vault       not reached: {error}"));
+            serde_json::json!({ "error": error.to_string() })
+        }
+    };
+    voice.answer(&serde_json::json!({
+        "ok": true,
+        "source": config.source,
+        "store": config.store,
+        "recovery_key_proven": config.recovery_key_proven,
+        "newest": newest.map(json),
+        "snapshots": snapshots.len(),
+        "vault": vault,
+    }));
+    Ok(ExitCode::SUCCESS)
+}
