@@ -1,14 +1,12 @@
 //! Backing up, as a caller sees it.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use keyhaven_repo::snapshot::{Completeness, PartialReason, Predecessor, Totals};
 use keyhaven_repo::tree::Cursor;
 use keyhaven_repo::entry::FileEntry;
 use keyhaven_repo::node::NodeError;
-use keyhaven_secrets::Remedy;
 use keyhaven_source::guard::{self, Census, Verdict};
 use keyhaven_source::{PageSource, PathKey, Rules};
 
@@ -83,9 +81,9 @@ impl Keyhaven {
     ) -> Result<BackupReport, BackupError> {
         let _lock = self.home.lock()?;
         let mut meter = Meter::new(observer);
-        let access = self.access()?;
-        let report = self.run(&access, options, &mut meter)?;
-        Ok(report)
+        let cancel = options.cancel.clone();
+        let access = self.access(CalledOff::when(move || cancel.is_cancelled()))?;
+        self.run(&access, options, &mut meter)
     }
 
     fn run(
@@ -347,7 +345,12 @@ impl From<OpenError> for BackupError {
             OpenError::Keystore(cause) => Self::Keystore(cause),
             OpenError::Store(cause) => Self::Store(cause),
             OpenError::History(cause) => Self::History(cause),
-            other => Self::NotOpen(Box::new(other)),
+            other @ (OpenError::Place(_)
+            | OpenError::Lost(_)
+            | OpenError::Login(_)
+            | OpenError::Damaged(_)
+            | OpenError::NoPassword
+            | OpenError::Vault(_)) => Self::NotOpen(Box::new(other)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyhaven_repo::names::{Epoch, SnapshotDigest, SnapshotName, StoreId, WriterId};
+use keyhaven_repo::names::{SnapshotDigest, SnapshotName, StoreId, WriterId};
 use keyhaven_repo::snapshot::{Freshness, Note};
 use keyhaven_secrets::{BackupKey, KeyFingerprint, Remedy};
 use keyhaven_vault_client::{DeviceSecret, VaultError};
@@ -13,6 +13,7 @@ use crate::engine::history::{Access, HistoryError};
 use crate::home::{Config, Home, HomeError};
 use crate::keystore::{FileKeystore, Item, Keystore, KeystoreError};
 use crate::place::{Place, PlaceError};
+use crate::store::patience::CalledOff;
 use crate::store::{Credentials, StoreError};
 use crate::vault::{Link, Login, LoginError};
 
@@ -94,21 +95,18 @@ impl Keyhaven {
     /// # Errors
     /// [`OpenError::Home`] where nothing is set up.
     pub fn open(home: &Path, credentials: Option<Credentials>) -> Result<Self, OpenError> {
-        let home = Home::new(home);
-        let keystore = Arc::new(FileKeystore::new(&home.device()));
-        Self::open_with(home, keystore, credentials)
+        let config = Home::new(home).config()?;
+        Self::open_at(home, Place::parse(&config.store)?.with_credentials(credentials))
     }
 
-    /// As [`Keyhaven::open`], with another keystore than files.
+    /// As [`Keyhaven::open`], with a store of the app's own: see [`Place::of_store`].
     ///
     /// # Errors
     /// As [`Keyhaven::open`].
-    pub fn open_with(
-        home: Home,
-        keystore: Arc<dyn Keystore>,
-        credentials: Option<Credentials>,
-    ) -> Result<Self, OpenError> {
-        let place = Place::parse(&home.config()?.store)?.with_credentials(credentials);
+    pub fn open_at(home: &Path, place: Place) -> Result<Self, OpenError> {
+        let home = Home::new(home);
+        home.config()?;
+        let keystore = Arc::new(FileKeystore::new(&home.device()));
         Ok(Self { home, place, keystore })
     }
 
@@ -186,16 +184,15 @@ impl Keyhaven {
     }
 
     /// The store and the key to it, after a look that it is the store that was set up.
-    pub(crate) fn access(&self) -> Result<Access, OpenError> {
+    pub(crate) fn access(&self, called_off: CalledOff) -> Result<Access, OpenError> {
         let config = self.config()?;
         let id =
             StoreId::parse(&config.store_id).map_err(|_| OpenError::Damaged("a store's id"))?;
         let access = Access {
-            store: self.place.open()?,
+            store: self.place.open(called_off)?,
             id,
             key: Arc::new(self.backup_key()?),
             cache: self.place.is_remote().then(|| self.home.cache()),
-            floor: Epoch::FIRST,
         };
         access.check()?;
         Ok(access)

@@ -12,11 +12,23 @@ use crate::store::{
 };
 
 /// Where a backup is kept, and how to get in.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Place {
     text: String,
-    address: StoreAddress,
+    kind: Kind,
     credentials: Option<Arc<Credentials>>,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Address(StoreAddress),
+    Given(Arc<dyn Store>),
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").field("address", &self.text).finish_non_exhaustive()
+    }
 }
 
 /// A place that cannot be one.
@@ -50,19 +62,20 @@ impl Place {
             Some(Err(_)) | None => address.to_owned(),
         };
         let address = StoreAddress::parse(&text)?;
-        Ok(Self { text, address, credentials: None })
+        Ok(Self { text, kind: Kind::Address(address), credentials: None })
+    }
+
+    /// A store of the app's own, under a name for the configuration. The app hands it in again at
+    /// each start, by [`Keyhaven::open_at`](crate::Keyhaven::open_at).
+    #[must_use]
+    pub fn of_store(name: &str, store: Arc<dyn Store>) -> Self {
+        Self { text: name.to_owned(), kind: Kind::Given(store), credentials: None }
     }
 
     /// With credentials, which a cloud wants.
     #[must_use]
     pub fn with_credentials(self, credentials: Option<Credentials>) -> Self {
         Self { credentials: credentials.map(Arc::new), ..self }
-    }
-
-    /// The address as the store's driver knows it.
-    #[must_use]
-    pub fn store_address(&self) -> &StoreAddress {
-        &self.address
     }
 
     /// The address, to be written down.
@@ -74,20 +87,26 @@ impl Place {
     /// The folder, if it is one.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {
-        self.address.folder()
+        match &self.kind {
+            Kind::Address(address) => address.folder(),
+            Kind::Given(_) => None,
+        }
     }
 
     /// Whether it is reached over a network.
     #[must_use]
     pub fn is_remote(&self) -> bool {
-        self.address.is_remote()
+        match &self.kind {
+            Kind::Address(address) => address.is_remote(),
+            Kind::Given(_) => false,
+        }
     }
 
     /// Opens the store that stands there.
-    pub(crate) fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+    pub(crate) fn open(&self, called_off: CalledOff) -> Result<Arc<dyn Store>, StoreError> {
         match self.folder() {
             Some(folder) => Ok(Arc::new(FolderStore::open(folder)?)),
-            None => self.connect(),
+            None => self.connect(called_off),
         }
     }
 
@@ -96,7 +115,7 @@ impl Place {
         if let Some(folder) = self.folder() {
             return Ok(Arc::new(FolderStore::create(folder)?));
         }
-        let store = self.connect()?;
+        let store = self.connect(CalledOff::never())?;
         match store.length(&ObjectPath::marker()) {
             Ok(_) => Err(StoreError::AlreadyAStore { place: store.describe() }),
             Err(StoreError::NotFound { .. }) => Ok(store),
@@ -104,13 +123,13 @@ impl Place {
         }
     }
 
-    fn connect(&self) -> Result<Arc<dyn Store>, StoreError> {
-        let store = CloudStore::connect(
-            &self.address,
-            self.credentials.as_deref(),
-            Patience::default(),
-            CalledOff::never(),
-        )?;
-        Ok(Arc::new(store))
+    fn connect(&self, called_off: CalledOff) -> Result<Arc<dyn Store>, StoreError> {
+        match &self.kind {
+            Kind::Given(store) => Ok(Arc::clone(store)),
+            Kind::Address(address) => {
+                let (credentials, patience) = (self.credentials.as_deref(), Patience::default());
+                Ok(Arc::new(CloudStore::connect(address, credentials, patience, called_off)?))
+            }
+        }
     }
 }

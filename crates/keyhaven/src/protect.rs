@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use keyhaven_repo::names::{Epoch, WriterId};
+use keyhaven_repo::names::WriterId;
 use keyhaven_secrets::typos::{self, RepairError};
 use keyhaven_secrets::{BackupKey, Password, PasswordError, Remedy, Typo, WeakPassword};
 use keyhaven_vault_client::{
@@ -16,6 +16,7 @@ use crate::haven::{Keyhaven, OpenError};
 use crate::home::{CONFIG_FORMAT, Config, Home, HomeError, VaultConfig};
 use crate::keystore::{FileKeystore, Item, Keystore, KeystoreError};
 use crate::place::Place;
+use crate::store::patience::CalledOff;
 use crate::store::{Store, StoreError};
 use crate::vault::{Link, Login};
 
@@ -129,7 +130,7 @@ impl Keyhaven {
     /// # Errors
     /// [`ProtectorError::Digits`] and others.
     pub fn check_recovery_key(&self, typed: &str) -> Result<Checked, ProtectorError> {
-        let access = self.access()?;
+        let access = self.access(CalledOff::never())?;
         let checked = check(&access.store, typed)?;
         if checked.key != *access.key {
             return Err(ProtectorError::OtherKey);
@@ -281,7 +282,7 @@ impl Keyhaven {
             return Err(HomeError::AlreadySetUp(home.folder().to_path_buf()).into());
         }
         let _lock = home.lock()?;
-        let store = place.open()?;
+        let store = place.open(CalledOff::never())?;
         let id = identify(store.as_ref())?;
         let keystore = Arc::new(FileKeystore::new(&home.device()));
         // A device key that an earlier attempt listed is used again.
@@ -306,7 +307,6 @@ impl Keyhaven {
             id,
             key: Arc::new(BackupKey::from_bytes(*key.expose())),
             cache: None,
-            floor: Epoch::FIRST,
         };
         let loaded = access.load()?;
         let newest = loaded.history.newest_first();

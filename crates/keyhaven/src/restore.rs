@@ -20,6 +20,7 @@ use crate::engine::restore::{Plan, RestoreReport, restore, visit};
 use crate::engine::target::{Target, relative};
 use crate::haven::{Fresh, Keyhaven, OpenError, SnapshotInfo, fresh, note};
 use crate::progress::{Cancel, Meter, Observer};
+use crate::store::patience::CalledOff;
 
 /// What is restored, and how.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +92,8 @@ impl Keyhaven {
         options: &RestoreOptions,
         observer: &mut dyn Observer,
     ) -> Result<Restored, RestoreError> {
-        let access = self.access()?;
+        let cancel = options.cancel.clone();
+        let access = self.access(CalledOff::when(move || cancel.is_cancelled()))?;
         let note = self.remembered(&access);
         let chosen = self.choose(&access, options.snapshot.as_deref(), note)?;
         let below = options.path.as_deref().map(key_of).transpose()?.flatten();
@@ -114,7 +116,7 @@ impl Keyhaven {
     /// # Errors
     /// [`RestoreError`].
     pub fn snapshots(&self) -> Result<Vec<SnapshotInfo>, RestoreError> {
-        let access = self.access()?;
+        let access = self.access(CalledOff::never())?;
         let loaded = access.load()?;
         let newest_first = loaded.history.newest_first();
         Ok(newest_first.iter().filter_map(|link| self.info(&loaded, &link.digest)).collect())
@@ -131,7 +133,7 @@ impl Keyhaven {
         path: Option<&Path>,
         each: &mut dyn FnMut(Entry),
     ) -> Result<SnapshotInfo, RestoreError> {
-        let access = self.access()?;
+        let access = self.access(CalledOff::never())?;
         let chosen = self.choose(&access, snapshot, None)?;
         let below = path.map(key_of).transpose()?.flatten();
         let (mut nodes, _) = reader(&access, &chosen)?;
@@ -168,7 +170,7 @@ impl Keyhaven {
         path: &Path,
         out: &mut dyn Write,
     ) -> Result<(), RestoreError> {
-        let access = self.access()?;
+        let access = self.access(CalledOff::never())?;
         let chosen = self.choose(&access, snapshot, None)?;
         let (mut nodes, keyring) = reader(&access, &chosen)?;
         let missing = || RestoreError::NoSuchPath(path.to_path_buf());
@@ -329,7 +331,9 @@ fn key_of(path: &Path) -> Result<Option<Key>, RestoreError> {
 fn damaged(path: &Path, cause: ReadBackError) -> RestoreError {
     match cause {
         ReadBackError::Write(cause) => RestoreError::Target { path: "the output".into(), cause },
-        other => RestoreError::Lost { path: path.to_path_buf(), reason: other.to_string() },
+        cause @ (ReadBackError::Fetch(_) | ReadBackError::Node(_)) => {
+            RestoreError::Lost { path: path.to_path_buf(), reason: cause.to_string() }
+        }
     }
 }
 
@@ -338,7 +342,14 @@ impl From<OpenError> for RestoreError {
         match error {
             OpenError::Store(cause) => Self::Store(cause),
             OpenError::History(cause) => Self::History(cause),
-            other => Self::NotOpen(Box::new(other)),
+            other @ (OpenError::Home(_)
+            | OpenError::Keystore(_)
+            | OpenError::Place(_)
+            | OpenError::Lost(_)
+            | OpenError::Login(_)
+            | OpenError::Damaged(_)
+            | OpenError::NoPassword
+            | OpenError::Vault(_)) => Self::NotOpen(Box::new(other)),
         }
     }
 }

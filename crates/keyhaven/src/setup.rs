@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::marker::Marker;
-use keyhaven_repo::names::{Epoch, MARKER_PATH, StoreId, WriterId};
+use keyhaven_repo::names::{MARKER_PATH, StoreId, WriterId};
 use keyhaven_repo::snapshot::{Completeness, Snapshot, Totals};
 use keyhaven_secrets::{BackupKey, Digits, DigitsError, Password, Remedy, WeakPassword};
 use keyhaven_vault_client::{DeviceSecret, RegisterBy, VaultError};
@@ -315,7 +315,6 @@ fn first_snapshot(
         id,
         key: Arc::clone(key),
         cache: None,
-        floor: Epoch::FIRST,
     };
     let snapshot = Snapshot {
         sequence: 1,

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use keyhaven_secrets::{BackupKey, Password};
 use keyhaven_vault_client::{
     AccountError, AccountName, AddressError, Alarm, BundleMemory, By, DeviceSecret, DigestBytes, FleetId,
-    Freshness, HttpTransport, Journal, JournalError, Known, MemoryError, NewDevice, Pin, Policy,
+    Freshness, HttpTransport, Journal, JournalError, Known, MemoryError, Pin, Policy,
     Recovered, RegisterBy, Seen, Slot, Standing, Token, TokenError, TransportError,
     UnixSeconds, Vault, VaultAddress, VaultError,
 };

@@ -17,6 +17,7 @@ use crate::engine::target::relative;
 use crate::haven::{Keyhaven, SnapshotInfo};
 use crate::progress::{Cancel, Meter, Observer, Phase};
 use crate::restore::reader;
+use crate::store::patience::CalledOff;
 use crate::store::{ObjectFolder, Store};
 
 /// How much is read back.
@@ -60,7 +61,9 @@ impl Keyhaven {
         observer: &mut dyn Observer,
     ) -> Result<VerifyReport, RestoreError> {
         // What is kept on this device proves nothing about the store.
-        let access = Access { cache: None, ..self.access()? };
+        let called_off = cancel.clone();
+        let called_off = CalledOff::when(move || called_off.is_cancelled());
+        let access = Access { cache: None, ..self.access(called_off)? };
         let chosen = self.choose(&access, snapshot, None)?;
         let damaged_snapshots = access.load()?.damaged.len();
         let (mut nodes, keyring) = reader(&access, &chosen)?;

@@ -5,7 +5,7 @@
 //! leaves objects that nothing names, and local state that knows which contents they hold.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use keyhaven_repo::entry::{ExtentList, FileEntry};
@@ -16,7 +16,7 @@ use keyhaven_repo::path::Key;
 use keyhaven_repo::snapshot::{Completeness, PartialReason, Predecessor, Snapshot, Totals};
 use keyhaven_repo::tree::{TreeWriter, update};
 use keyhaven_source::{
-    FileError, LiveDatabase, PageSource, PathKey, Rules, SkipReason, Stat, walk,
+    FileError, LiveDatabase, PageSource, PathKey, Rules, Stat, walk,
 };
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ use super::nodes::Nodes;
 use super::outbox::{Outbox, Sent};
 use super::survey::{Changed, Survey};
 use super::target::relative;
-use crate::progress::{Limits, Meter, Notice, Phase, Stop};
+use crate::progress::{Limits, Meter, Notice, Stop};
 
 /// How often a file that changes while it is read is read again, before it is left for next time.
 const READ_AGAIN_MAX: u32 = 3;

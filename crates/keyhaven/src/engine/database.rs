@@ -176,7 +176,7 @@ impl PageSink for Sink<'_, '_, '_> {
     fn begin(&mut self, shape: ImageShape) -> ControlFlow<()> {
         // What an image before this one left in packs is named by nothing.
         let page_size = shape.page_size.bytes();
-        let made = PageDiffer::new(self.keyring, self.old.clone(), page_size, shape.page_count);
+        let made = PageDiffer::new(self.keyring, self.old, page_size, shape.page_count);
         let result = made.map(|differ| self.differ = Some(differ));
         self.note(result)
     }

@@ -108,7 +108,7 @@ impl From<SendError> for BackupError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Store(cause) => Self::Store(cause),
-            other => Self::Sealing(other.to_string()),
+            cause @ (SendError::Pack(_) | SendError::Worker) => Self::Sealing(cause.to_string()),
         }
     }
 }

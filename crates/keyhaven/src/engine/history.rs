@@ -82,8 +82,6 @@ pub(crate) struct Access {
     pub(crate) key: Arc<BackupKey>,
     /// A folder for what a remote store need not be asked again.
     pub(crate) cache: Option<PathBuf>,
-    /// The highest epoch that is known from elsewhere.
-    pub(crate) floor: Epoch,
 }
 
 /// Every snapshot that opened.
@@ -123,10 +121,12 @@ const SNAPSHOT_BYTES_MAX: u64 = 256 * 1024;
 
 /// Reads which store stands at a place.
 pub(crate) fn identify(store: &dyn Store) -> Result<StoreId, HistoryError> {
-    let marker = store.get(&path_of(MARKER_PATH), None).map_err(|error| match error {
-        StoreError::NotFound { .. } => StoreError::NotAStore { place: store.describe() },
-        other => other,
-    })?;
+    let marker = match store.get(&path_of(MARKER_PATH), None) {
+        Err(StoreError::NotFound { .. }) => {
+            return Err(StoreError::NotAStore { place: store.describe() }.into());
+        }
+        marker => marker?,
+    };
     Ok(Marker::parse(&marker)?.store())
 }
 

@@ -24,6 +24,9 @@ pub(crate) enum ReadBackError {
     Write(#[from] std::io::Error),
 }
 
+/// Takes a run of bytes and its offset in the image.
+pub(crate) type TakeRun<'a> = dyn FnMut(u64, &[u8]) -> Result<(), ReadBackError> + 'a;
+
 /// Opens frames of pages.
 pub(crate) struct FrameReader {
     fetcher: Fetcher,
@@ -58,7 +61,7 @@ impl FrameReader {
         &mut self,
         map: &PageMap,
         nodes: &mut Nodes<'_>,
-        each: &mut dyn FnMut(u64, &[u8]) -> Result<(), ReadBackError>,
+        each: &mut TakeRun<'_>,
     ) -> Result<(), ReadBackError> {
         let page_bytes = u64::from(map.page_size());
         for index in 0..map.leaves() {

@@ -226,7 +226,9 @@ fn lost(key: &Key, error: ReadBackError, target: &Target) -> Result<Lost, Restor
         ReadBackError::Node(cause) if store_error(&cause).is_some_and(ends_the_run) => {
             Err(cause.into())
         }
-        other => Ok(Lost { path: relative(key), reason: other.to_string() }),
+        cause @ (ReadBackError::Fetch(_) | ReadBackError::Node(_)) => {
+            Ok(Lost { path: relative(key), reason: cause.to_string() })
+        }
     }
 }
 
