@@ -10,7 +10,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) struct Cli {
     /// Where this device keeps its configuration, secrets and local state
     /// [default: $XDG_DATA_HOME/keyhaven or ~/.local/share/keyhaven]
-    #[arg(long, global = true, env = "KEYHAVEN_HOME", value_name = "DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "KEYHAVEN_HOME",
+        value_name = "DIR",
+        hide_env_values = true
+    )]
     pub(crate) home: Option<PathBuf>,
     /// Print one JSON object to standard output instead of text
     #[arg(long, global = true)]

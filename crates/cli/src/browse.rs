@@ -37,7 +37,11 @@ pub(crate) fn run(world: &World, args: &args::Browse) -> Outcome {
                 };
                 voice.say(format!(
                     "{:>12}  {}{mark}",
-                    if entry.kind == EntryKind::Folder { String::new() } else { ui::bytes(entry.bytes) },
+                    if entry.kind == EntryKind::Folder {
+                        String::new()
+                    } else {
+                        ui::bytes(entry.bytes)
+                    },
                     entry.path.display()
                 ));
                 if voice.json {
@@ -119,10 +123,15 @@ pub(crate) fn verify(world: &World, args: &args::Verify) -> Outcome {
         if good { "; all is well" } else { "" }
     ));
     for lost in &report.lost {
-        world.voice.warn(format!("lost: {} ({})", lost.path.display(), lost.reason));
+        world
+            .voice
+            .warn(format!("lost: {} ({})", lost.path.display(), lost.reason));
     }
     if report.damaged_snapshots > 0 {
-        world.voice.warn(format!("{} snapshots do not open", report.damaged_snapshots));
+        world.voice.warn(format!(
+            "{} snapshots do not open",
+            report.damaged_snapshots
+        ));
     }
     world.voice.answer(&serde_json::json!({
         "ok": good,
@@ -135,5 +144,9 @@ pub(crate) fn verify(world: &World, args: &args::Verify) -> Outcome {
             "path": lost.path.to_string_lossy(), "reason": lost.reason,
         })).collect::<Vec<_>>(),
     }));
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DAMAGED)
+    })
 }

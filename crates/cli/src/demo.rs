@@ -42,12 +42,21 @@ struct Stage {
 impl Stage {
     fn new(keep: Option<&Path>) -> anyhow::Result<Self> {
         if let Some(root) = keep {
-            fs::create_dir(root)
-                .with_context(|| format!("--keep wants a new folder; cannot make {}", root.display()))?;
-            return Ok(Self { root: root.canonicalize()?, _temporary: None });
+            fs::create_dir(root).with_context(|| {
+                format!("--keep wants a new folder; cannot make {}", root.display())
+            })?;
+            return Ok(Self {
+                root: root.canonicalize()?,
+                _temporary: None,
+            });
         }
-        let temporary = tempfile::Builder::new().prefix("keyhaven-demo-").tempdir()?;
-        Ok(Self { root: temporary.path().to_path_buf(), _temporary: Some(temporary) })
+        let temporary = tempfile::Builder::new()
+            .prefix("keyhaven-demo-")
+            .tempdir()?;
+        Ok(Self {
+            root: temporary.path().to_path_buf(),
+            _temporary: Some(temporary),
+        })
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -67,11 +76,7 @@ pub(crate) fn run(args: &args::Demo, voice: Voice) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn play(
-    stage: &Stage,
-    args: &args::Demo,
-    voice: Voice,
-) -> Result<serde_json::Value, Failure> {
+fn play(stage: &Stage, args: &args::Demo, voice: Voice) -> Result<serde_json::Value, Failure> {
     let (phone, home) = (stage.at("phone/chats"), stage.at("phone/home"));
     let made = source(&phone, args, voice)?;
 
@@ -87,19 +92,25 @@ fn play(
     voice.say("\n4. The first backup.");
     let first = back_up(&haven, voice)?;
 
-    voice.say("\n5. A day passes. An app in another process keeps writing during the second backup.");
+    voice.say(
+        "\n5. A day passes. An app in another process keeps writing during the second backup.",
+    );
     let second = day(stage, &phone, &haven, made, voice)?;
 
     voice.say("\n6. The app rests, and the last backup before the loss.");
     let third = back_up(&haven, voice)?;
     let expected = Fingerprint::of(&phone).context("cannot read the chat store")?;
 
-    voice.say("\n7. The phone is lost: chats, configuration, local state and device key are deleted.");
+    voice.say(
+        "\n7. The phone is lost: chats, configuration, local state and device key are deleted.",
+    );
     drop(haven);
     fs::remove_dir_all(stage.at("phone")).context("cannot lose the phone")?;
     drop(home);
 
-    voice.say("\n8. A new phone has the vault's address, the store's address, the login and a password.");
+    voice.say(
+        "\n8. A new phone has the vault's address, the store's address, the login and a password.",
+    );
     let (haven, back) = come_back(stage, &vault, &token, voice)?;
 
     let found = Fingerprint::of(&back).context("cannot read what was restored")?;
@@ -163,8 +174,9 @@ fn set_up(stage: &Stage, vault: &VaultProcess, token: &str) -> Result<Keyhaven, 
     let place = Place::parse(&store.to_string_lossy())?;
     let setup = Setup::begin(&stage.at("phone/home"), &stage.at("phone/chats"), place)?;
     let password = Password::parse(PASSWORD)?;
-    let mut proven =
-        setup.set_password(login(vault, token)?, &password).map_err(|(_, error)| error)?;
+    let mut proven = setup
+        .set_password(login(vault, token)?, &password)
+        .map_err(|(_, error)| error)?;
     // The 64 digits go on paper, outside the phone, and are read back from there.
     let paper = stage.at("paper.txt");
     let digits = Zeroizing::new(proven.recovery_key().to_string());
@@ -181,7 +193,10 @@ fn back_up(haven: &Keyhaven, voice: Voice) -> Result<BackupReport, Failure> {
     let mut show = voice.observer();
     let report = haven.backup(BackupOptions::default(), &mut show)?;
     drop(show);
-    voice.say(format!("   {}", crate::backup::describe(&report, begun.elapsed())));
+    voice.say(format!(
+        "   {}",
+        crate::backup::describe(&report, begun.elapsed())
+    ));
     Ok(report)
 }
 
@@ -216,7 +231,15 @@ fn come_back(
         let place = Place::parse(&store.to_string_lossy())?;
         let password = Password::parse(password)?;
         let login = login(vault, token)?;
-        Ok(Keyhaven::recover(&home, &back, place, Recovery::Password { login, password: &password }))
+        Ok(Keyhaven::recover(
+            &home,
+            &back,
+            place,
+            Recovery::Password {
+                login,
+                password: &password,
+            },
+        ))
     };
     match recover(WRONG)? {
         Err(ProtectorError::Vault(error @ VaultError::WrongPassword { .. })) => {
@@ -233,13 +256,21 @@ fn come_back(
     }
     let begun = Instant::now();
     let mut show = voice.observer();
-    let restored = returned.haven.restore(&back, &RestoreOptions::default(), &mut show)?;
+    let restored = returned
+        .haven
+        .restore(&back, &RestoreOptions::default(), &mut show)?;
     drop(show);
     if let Some(lost) = restored.report.lost.first() {
-        return Err(Failure::ask(format!("{} was lost: {}", lost.path.display(), lost.reason)));
+        return Err(Failure::ask(format!(
+            "{} was lost: {}",
+            lost.path.display(),
+            lost.reason
+        )));
     }
     let fresh = match restored.fresh {
-        Fresh::AtLeast { sequence } => format!("at least as new as number {sequence}, says the vault"),
+        Fresh::AtLeast { sequence } => {
+            format!("at least as new as number {sequence}, says the vault")
+        }
         Fresh::NotVerified => "freshness not verified".to_owned(),
     };
     voice.say(format!(
@@ -262,7 +293,11 @@ fn torn(stage: &Stage, haven: &Keyhaven, sequence: u64, voice: Voice) -> Result<
         .map(|one| one.name.to_string())
         .ok_or_else(|| Failure::ask("the second backup is gone"))?;
     let path = Some(PathBuf::from(CHATS));
-    let options = RestoreOptions { path, snapshot: Some(name), ..RestoreOptions::default() };
+    let options = RestoreOptions {
+        path,
+        snapshot: Some(name),
+        ..RestoreOptions::default()
+    };
     haven.restore(&to, &options, &mut ())?;
     let journal = Journal::read(&stage.at("journal")).context("no journal")?;
     let image = ImageDigest::of_file(&to.join(CHATS)).context("cannot read the database")?;
@@ -291,7 +326,10 @@ impl App {
         // It has begun when its journal has its first state.
         let begun = Instant::now();
         while Journal::read(journal).map_or(true, |journal| journal.len() < 2) {
-            ensure!(begun.elapsed() < Duration::from_secs(60), "the app does not write");
+            ensure!(
+                begun.elapsed() < Duration::from_secs(60),
+                "the app does not write"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(Self(child))
@@ -319,7 +357,11 @@ pub(crate) fn writer_process(root: &Path, journal: &Path) -> Outcome {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         told.store(true, Ordering::SeqCst);
     });
-    let pace = Pace { checkpoint_every: 50, alone: true, ..Pace::default() };
+    let pace = Pace {
+        checkpoint_every: 50,
+        alone: true,
+        ..Pace::default()
+    };
     Writer::run(root, pace, journal, || !ended.load(Ordering::SeqCst))
         .context("the app cannot write")?;
     Ok(ExitCode::SUCCESS)

@@ -15,7 +15,10 @@ pub(crate) struct Failure {
 impl Failure {
     /// Something that the person must decide or give.
     pub(crate) fn ask(message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> Self {
-        Self { cause: anyhow::Error::msg(message), remedy: Remedy::AskUser }
+        Self {
+            cause: anyhow::Error::msg(message),
+            remedy: Remedy::AskUser,
+        }
     }
 
     pub(crate) fn exit(&self) -> ExitCode {
@@ -47,7 +50,10 @@ impl Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(cause: anyhow::Error) -> Self {
-        Self { cause, remedy: Remedy::AskUser }
+        Self {
+            cause,
+            remedy: Remedy::AskUser,
+        }
     }
 }
 

@@ -24,7 +24,10 @@ use world::World;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let voice = Voice { json: cli.json, quiet: cli.quiet };
+    let voice = Voice {
+        json: cli.json,
+        quiet: cli.quiet,
+    };
     match run(cli, voice) {
         Ok(code) => code,
         Err(failure) => {
@@ -41,7 +44,12 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, voice: Voice) -> Outcome {
-    let Cli { home, embedded_vault, command, .. } = cli;
+    let Cli {
+        home,
+        embedded_vault,
+        command,
+        ..
+    } = cli;
     match command {
         Command::VaultProcess { args } => return Ok(vault::process(args)),
         Command::WriterProcess { root, journal } => return demo::writer_process(&root, &journal),

@@ -16,7 +16,10 @@ use crate::world::World;
 pub(crate) fn password(world: &World, action: &PasswordAction) -> Outcome {
     let haven = world.open()?;
     match action {
-        PasswordAction::Set { vault, password_file } => {
+        PasswordAction::Set {
+            vault,
+            password_file,
+        } => {
             let login = world
                 .login(vault)?
                 .ok_or_else(|| Failure::ask("say which vault keeps it, with --vault"))?;
@@ -29,14 +32,18 @@ pub(crate) fn password(world: &World, action: &PasswordAction) -> Outcome {
             let file = password_file.as_deref();
             let password = world.password(file, "Choose a new password", true)?;
             haven.change_password(&password)?;
-            world.voice.say("The password is changed, and the new one was proven once.");
+            world
+                .voice
+                .say("The password is changed, and the new one was proven once.");
         }
         PasswordAction::Remove { yes } => {
             if !yes && ui::ask("Destroy the record at the vault? Type yes")? != "yes" {
                 return Err(Failure::ask("nothing was changed"));
             }
             haven.remove_password()?;
-            world.voice.say("The vault's record is destroyed. The 64-digit key opens your backup.");
+            world
+                .voice
+                .say("The vault's record is destroyed. The 64-digit key opens your backup.");
         }
     }
     world.voice.answer(&serde_json::json!({ "ok": true }));
@@ -73,7 +80,10 @@ pub(crate) fn key(world: &World, action: &KeyAction) -> Outcome {
         KeyAction::Sheet { file } => {
             let sheet = RecoverySheet::of(&haven.backup_key()?).context("cannot draw the sheet")?;
             write_new(file, sheet.svg().as_bytes())?;
-            voice.say(format!("Print {} and delete it: it holds your key.", file.display()));
+            voice.say(format!(
+                "Print {} and delete it: it holds your key.",
+                file.display()
+            ));
             voice.answer(&serde_json::json!({ "ok": true, "file": file }));
         }
         KeyAction::Card { file } => {
@@ -87,7 +97,10 @@ pub(crate) fn key(world: &World, action: &KeyAction) -> Outcome {
                 card.text()
             };
             write_new(file, content.as_bytes())?;
-            voice.say(format!("{} says where to ask, and holds no secret.", file.display()));
+            voice.say(format!(
+                "{} says where to ask, and holds no secret.",
+                file.display()
+            ));
             voice.answer(&serde_json::json!({ "ok": true, "file": file }));
         }
     }

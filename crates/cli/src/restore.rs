@@ -60,13 +60,18 @@ fn recover(world: &World, args: &args::Restore) -> Result<Keyhaven, Failure> {
         Some(login) => {
             let file = args.password_file.as_deref();
             let password = world.password(file, "The password of your backup", false)?;
-            let by = Recovery::Password { login, password: &password };
+            let by = Recovery::Password {
+                login,
+                password: &password,
+            };
             Keyhaven::recover(&world.home, &args.to, place, by)?
         }
     };
     if let Some(slip) = &returned.corrected {
         let key = returned.haven.backup_key()?;
-        world.voice.say(format!("One slip was found and corrected: {slip}. The key is:"));
+        world.voice.say(format!(
+            "One slip was found and corrected: {slip}. The key is:"
+        ));
         world.voice.say(format!("    {}", key.digits()));
     }
     if let Some(standing) = &returned.standing {
@@ -100,7 +105,9 @@ fn tell(voice: Voice, restored: &Restored, took: Duration) {
     ));
     voice.say(match restored.fresh {
         Fresh::AtLeast { sequence } => {
-            format!("It is at least as new as number {sequence}, which was noted outside the store.")
+            format!(
+                "It is at least as new as number {sequence}, which was noted outside the store."
+            )
         }
         Fresh::NotVerified => "Freshness not verified: nobody outside the store says which backup \
                                is the newest."

@@ -34,7 +34,9 @@ pub(crate) fn run(world: &World, args: &args::Setup) -> Outcome {
         let password = world.password(args.password_file.as_deref(), question, true)?;
         voice.remark("Registering the password at the vault, and proving it once…");
         if let Some(begun) = setup.take() {
-            let done = begun.set_password(login, &password).map_err(|(_, error)| error)?;
+            let done = begun
+                .set_password(login, &password)
+                .map_err(|(_, error)| error)?;
             if done.needs_recovery_key() && !wants_key {
                 if !ui::can_ask() && args.recovery_key_file.is_none() {
                     return Err(keyhaven::SetupError::PasswordAlone.into());
@@ -49,7 +51,12 @@ pub(crate) fn run(world: &World, args: &args::Setup) -> Outcome {
         }
     }
     if wants_key {
-        proven = Some(prove_key(world, setup.take(), proven, args.recovery_key_file.as_deref())?);
+        proven = Some(prove_key(
+            world,
+            setup.take(),
+            proven,
+            args.recovery_key_file.as_deref(),
+        )?);
     }
     let proven = proven.ok_or_else(|| Failure::ask("nothing was proven"))?;
     let haven = proven.finish()?;
@@ -98,8 +105,12 @@ fn prove_key(
             ui::secret_from(file)?
         }
         None => {
-            world.voice.warn("Write these 64 digits down and keep them safe. Whoever has them can");
-            world.voice.warn("read your backup; without them and without a password nobody can.\n");
+            world
+                .voice
+                .warn("Write these 64 digits down and keep them safe. Whoever has them can");
+            world
+                .voice
+                .warn("read your backup; without them and without a password nobody can.\n");
             for line in digits.lines() {
                 world.voice.warn(format!("    {}", *line));
             }
@@ -112,9 +123,9 @@ fn prove_key(
             proven.prove_recovery_key(&typed)?;
             Ok(proven)
         }
-        (Some(setup), None) => {
-            setup.prove_recovery_key(&typed).map_err(|(_, error)| error.into())
-        }
+        (Some(setup), None) => setup
+            .prove_recovery_key(&typed)
+            .map_err(|(_, error)| error.into()),
         (None, None) => Err(Failure::ask("nothing is being set up")),
     }
 }

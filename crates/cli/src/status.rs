@@ -13,10 +13,18 @@ pub(crate) fn run(world: &World) -> Outcome {
     let voice = world.voice;
     voice.say(format!("source      {}", config.source.display()));
     voice.say(format!("store       {}", config.store));
-    voice.say(format!("key         {} ({})", haven.fingerprint()?, haven.keystore()));
+    voice.say(format!(
+        "key         {} ({})",
+        haven.fingerprint()?,
+        haven.keystore()
+    ));
     voice.say(format!(
         "protectors  {}{}",
-        if config.recovery_key_proven { "64-digit key (proven)" } else { "64-digit key (not proven)" },
+        if config.recovery_key_proven {
+            "64-digit key (proven)"
+        } else {
+            "64-digit key (not proven)"
+        },
         match &config.vault {
             Some(vault) => format!(", password at {} as {}", vault.address, vault.account),
             None => String::new(),
@@ -32,12 +40,22 @@ pub(crate) fn run(world: &World) -> Outcome {
             newest.files,
             newest.databases,
             ui::bytes(newest.bytes),
-            if newest.complete { "" } else { " (not complete)" }
+            if newest.complete {
+                ""
+            } else {
+                " (not complete)"
+            }
         ));
     }
-    let others = snapshots.iter().filter(|one| one.head).count().saturating_sub(1);
+    let others = snapshots
+        .iter()
+        .filter(|one| one.head)
+        .count()
+        .saturating_sub(1);
     if others > 0 {
-        voice.say(format!("heads       {others} more: other devices have backed up here too"));
+        voice.say(format!(
+            "heads       {others} more: other devices have backed up here too"
+        ));
     }
     // The vault may be away; the rest is worth saying all the same.
     let vault = match haven.standing() {

@@ -52,9 +52,17 @@ impl Voice {
         let bar = if self.quiet || self.json || !std::io::stderr().is_terminal() {
             None
         } else {
-            Some(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
+            Some(ProgressBar::with_draw_target(
+                None,
+                ProgressDrawTarget::stderr(),
+            ))
         };
-        Show { voice: self, bar, phase: None, said: None }
+        Show {
+            voice: self,
+            bar,
+            phase: None,
+            said: None,
+        }
     }
 }
 
@@ -140,7 +148,10 @@ impl Observer for Show {
     fn notice(&mut self, notice: &Notice) {
         let line = match notice {
             Notice::Pending { path, reason } => {
-                format!("pending: {} ({reason}); the next backup tries again", path.display())
+                format!(
+                    "pending: {} ({reason}); the next backup tries again",
+                    path.display()
+                )
             }
             Notice::LeftOut { path, reason } => format!("left out: {} ({reason})", path.display()),
             Notice::NewBase { path } => format!(
@@ -186,7 +197,10 @@ pub(crate) fn seconds(time: Duration) -> String {
 }
 
 /// Seconds since 1970 as date and time of day, UTC (days from civil, Howard Hinnant's algorithm).
-#[expect(clippy::arithmetic_side_effects, reason = "i128 holds every intermediate of an i64")]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "i128 holds every intermediate of an i64"
+)]
 pub(crate) fn time(seconds: i64) -> String {
     let seconds = i128::from(seconds);
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
@@ -196,7 +210,11 @@ pub(crate) fn time(seconds: i64) -> String {
     let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + i128::from(month <= 2);
     let (hour, minute) = (rest / 3600, rest % 3600 / 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
@@ -211,7 +229,10 @@ pub(crate) fn secret_from(file: &Path) -> anyhow::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     let limit = SECRET_BYTES_MAX;
     let read = if file == Path::new("-") {
-        std::io::stdin().lock().take(limit).read_to_string(&mut text)
+        std::io::stdin()
+            .lock()
+            .take(limit)
+            .read_to_string(&mut text)
     } else {
         std::fs::File::open(file).and_then(|file| file.take(limit).read_to_string(&mut text))
     };

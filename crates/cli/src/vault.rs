@@ -46,7 +46,11 @@ impl VaultProcess {
                 String::from_utf8_lossy(&ended.stderr).trim()
             );
         }
-        Ok(Self { child, data: data.to_path_buf(), address })
+        Ok(Self {
+            child,
+            data: data.to_path_buf(),
+            address,
+        })
     }
 
     /// The address with its pin.

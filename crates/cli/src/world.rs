@@ -46,7 +46,11 @@ impl World {
             }
             None => None,
         };
-        Ok(Self { home, voice, embedded })
+        Ok(Self {
+            home,
+            voice,
+            embedded,
+        })
     }
 
     /// The device that is set up in the home.
@@ -75,7 +79,10 @@ impl World {
                 (address.clone(), account, token)
             }
             (None, Some(vault)) => {
-                let account = args.account.clone().unwrap_or_else(|| OWN_ACCOUNT.to_owned());
+                let account = args
+                    .account
+                    .clone()
+                    .unwrap_or_else(|| OWN_ACCOUNT.to_owned());
                 let token = match &args.login_file {
                     Some(file) => ui::secret_from(file)?,
                     None => vault.account(&account)?,
@@ -132,5 +139,7 @@ fn credentials(address: &str) -> Result<Option<Credentials>, Failure> {
     if let Some(file) = std::env::var_os("KEYHAVEN_STORE_CREDENTIALS") {
         return Ok(Some(Credentials::from_file(Path::new(&file))?));
     }
-    Ok(Credentials::from_variables(&address, |name| std::env::var(name).ok())?)
+    Ok(Credentials::from_variables(&address, |name| {
+        std::env::var(name).ok()
+    })?)
 }

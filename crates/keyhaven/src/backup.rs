@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use keyhaven_repo::snapshot::{Completeness, PartialReason, Predecessor, Totals};
-use keyhaven_repo::tree::Cursor;
 use keyhaven_repo::entry::FileEntry;
 use keyhaven_repo::node::NodeError;
+use keyhaven_repo::snapshot::{Completeness, PartialReason, Predecessor, Totals};
+use keyhaven_repo::tree::Cursor;
 use keyhaven_source::guard::{self, Census, Verdict};
 use keyhaven_source::{PageSource, PathKey, Rules};
 
@@ -107,16 +107,23 @@ impl Keyhaven {
                 supplied.insert(key, pages);
             }
         }
-        let mut nodes =
-            Nodes::new(Arc::clone(&access.store), Arc::clone(&keyring), access.cache.as_deref())
-                .map_err(NodeError::from)?;
+        let mut nodes = Nodes::new(
+            Arc::clone(&access.store),
+            Arc::clone(&keyring),
+            access.cache.as_deref(),
+        )
+        .map_err(NodeError::from)?;
         meter.begin(Phase::Survey, 0, 0);
         let found = survey(&source, &rules, start.root, &mut nodes, meter)?;
         let before = loaded.census(&start);
         let verdict = guard::judge(before.as_ref(), Some(&found.census));
         if verdict != Verdict::Fine && !options.accept_shrunk {
             let before = before.unwrap_or_default();
-            return Err(BackupError::Shrunk { verdict, before, now: found.census });
+            return Err(BackupError::Shrunk {
+                verdict,
+                before,
+                now: found.census,
+            });
         }
         if found.is_unchanged() && loaded.is_complete(&start) == (found.unseen == 0) {
             return Ok(BackupReport {
@@ -132,20 +139,42 @@ impl Keyhaven {
             });
         }
         let access = &self.spooled(access, &found, &options.cancel)?;
-        let workers = if self.place.is_remote() { REMOTE_WORKERS } else { 1 };
+        let workers = if self.place.is_remote() {
+            REMOTE_WORKERS
+        } else {
+            1
+        };
         let outbox = Outbox::open(keyring, Arc::clone(&access.store), workers);
         let nodes = nodes.writing(&outbox);
-        let changed = found.media_files.saturating_add(count(found.databases.len()));
+        let changed = found
+            .media_files
+            .saturating_add(count(found.databases.len()));
         let census = found.census;
         let totals = loaded.totals(&start);
         let mut run = Run::new(
-            access, start, &source, &rules, &mut contents, &outbox, nodes, &limits, &found,
+            access,
+            start,
+            &source,
+            &rules,
+            &mut contents,
+            &outbox,
+            nodes,
+            &limits,
+            &found,
         );
         if verdict != Verdict::Fine {
             run.pin(totals)?;
         }
-        let Survey { databases, media_bytes, media_files, small, .. } = found;
-        let bytes = databases.iter().fold(0_u64, |sum, one| sum.saturating_add(one.stat.size));
+        let Survey {
+            databases,
+            media_bytes,
+            media_files,
+            small,
+            ..
+        } = found;
+        let bytes = databases
+            .iter()
+            .fold(0_u64, |sum, one| sum.saturating_add(one.stat.size));
         meter.begin(Phase::Messages, count(databases.len()), bytes);
         run.databases(databases, &mut supplied, meter)?;
         if media_files > 0 || small > 0 {
@@ -159,8 +188,14 @@ impl Keyhaven {
         let pending_files = run.pending;
         let completeness = match (run.stopped, pending_files) {
             (None, 0) => Completeness::Complete,
-            (None, _) => Completeness::Partial { reason: PartialReason::Unreadable, pending_files },
-            (Some(_), _) => Completeness::Partial { reason: PartialReason::Budget, pending_files },
+            (None, _) => Completeness::Partial {
+                reason: PartialReason::Unreadable,
+                pending_files,
+            },
+            (Some(_), _) => Completeness::Partial {
+                reason: PartialReason::Budget,
+                pending_files,
+            },
         };
         let committed = run.commit(completeness, false)?;
         let (sent, sequence, stopped) = (run.sent(), run.start.sequence, run.stopped);
@@ -188,8 +223,10 @@ impl Keyhaven {
         match Contents::open(&path) {
             Ok(contents) => Ok(contents),
             Err(_) if path.exists() => {
-                std::fs::remove_file(&path)
-                    .map_err(|cause| crate::home::HomeError::Io { path: path.clone(), cause })?;
+                std::fs::remove_file(&path).map_err(|cause| crate::home::HomeError::Io {
+                    path: path.clone(),
+                    cause,
+                })?;
                 meter.notice(&Notice::StateRebuilt);
                 Ok(Contents::open(&path)?)
             }
@@ -218,21 +255,33 @@ impl Keyhaven {
         // A device goes on from its own newest snapshot; one that has none here, from the newest.
         let head = match remembered {
             Some(_) => judged.head,
-            None => heads.iter().find(|link| link.writer == writer).copied().or(judged.head),
+            None => heads
+                .iter()
+                .find(|link| link.writer == writer)
+                .copied()
+                .or(judged.head),
         };
-        let digest = head.map(|link| link.digest).ok_or(crate::engine::history::HistoryError::Empty)?;
+        let digest = head
+            .map(|link| link.digest)
+            .ok_or(crate::engine::history::HistoryError::Empty)?;
         let others = heads.iter().filter(|link| link.digest != digest).count();
         if others > 0 {
             meter.notice(&Notice::OtherHeads { count: others });
         }
-        let open = loaded.open.get(&digest).ok_or(crate::engine::history::HistoryError::Empty)?;
+        let open = loaded
+            .open
+            .get(&digest)
+            .ok_or(crate::engine::history::HistoryError::Empty)?;
         if local.is_some_and(|head| open.keyring.current() < head.epoch) {
             return Err(BackupError::OldEpoch);
         }
         let start = Start {
             root: open.snapshot.root,
             sequence: open.snapshot.sequence,
-            predecessor: Predecessor { name: open.name, digest },
+            predecessor: Predecessor {
+                name: open.name,
+                digest,
+            },
             keyring: Arc::new(open.keyring.clone()),
             writer,
             profile: open.snapshot.profile.clone(),
@@ -258,7 +307,12 @@ impl Keyhaven {
         let mut cursor = Cursor::new(start.root);
         let mut learnt = 0_u64;
         while let Some((_, entry)) = cursor.next(&mut nodes)? {
-            if let FileEntry::File { stat, content, extents } = entry {
+            if let FileEntry::File {
+                stat,
+                content,
+                extents,
+            } = entry
+            {
                 let extents = extents.load(stat.size, &mut nodes)?;
                 contents.add(content, stat.size, extents);
                 learnt = learnt.saturating_add(1);
@@ -291,19 +345,26 @@ impl Keyhaven {
         spool.drop_leftovers()?;
         spool.ensure_spool_room(found.database_bytes())?;
         let store: Arc<dyn Store> = Arc::new(spool);
-        Ok(Access { store, ..access.clone() })
+        Ok(Access {
+            store,
+            ..access.clone()
+        })
     }
 
     /// Tells the vault of the newest snapshot, so that a new device can tell a store that goes back
     /// (BACKUP-4). The backup is good without it, so that a vault that is away fails nothing.
     fn note_newest(&self, sequence: u64, digest: [u8; 32], meter: &mut Meter<'_>) {
         let noted = || -> Result<(), OpenError> {
-            let Some(mut link) = self.link()? else { return Ok(()) };
+            let Some(mut link) = self.link()? else {
+                return Ok(());
+            };
             link.note(sequence, digest, &self.device()?)?;
             Ok(())
         };
         if let Err(error) = noted() {
-            meter.notice(&Notice::NotNoted { reason: error.to_string() });
+            meter.notice(&Notice::NotNoted {
+                reason: error.to_string(),
+            });
         }
     }
 }
@@ -323,13 +384,23 @@ impl Loaded {
     }
 
     fn totals(&self, start: &Start) -> Totals {
-        self.snapshot(start).map(|snapshot| snapshot.totals).unwrap_or_default()
+        self.snapshot(start)
+            .map(|snapshot| snapshot.totals)
+            .unwrap_or_default()
     }
 
     /// What the guard compares with: nothing, before the first backup.
     fn census(&self, start: &Start) -> Option<Census> {
-        let Totals { files, bytes, databases } = self.totals(start);
-        start.root.map(|_| Census { files, bytes, databases })
+        let Totals {
+            files,
+            bytes,
+            databases,
+        } = self.totals(start);
+        start.root.map(|_| Census {
+            files,
+            bytes,
+            databases,
+        })
     }
 
     fn is_complete(&self, start: &Start) -> bool {

@@ -84,7 +84,9 @@ pub struct Keyhaven {
 impl std::fmt::Debug for Keyhaven {
     // BACKUP-3: what is told of it holds no key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keyhaven").field("home", &self.home).finish_non_exhaustive()
+        f.debug_struct("Keyhaven")
+            .field("home", &self.home)
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,7 +98,10 @@ impl Keyhaven {
     /// [`OpenError::Home`] where nothing is set up.
     pub fn open(home: &Path, credentials: Option<Credentials>) -> Result<Self, OpenError> {
         let config = Home::new(home).config()?;
-        Self::open_at(home, Place::parse(&config.store)?.with_credentials(credentials))
+        Self::open_at(
+            home,
+            Place::parse(&config.store)?.with_credentials(credentials),
+        )
     }
 
     /// As [`Keyhaven::open`], with a store of the app's own: see [`Place::of_store`].
@@ -107,11 +112,19 @@ impl Keyhaven {
         let home = Home::new(home);
         home.config()?;
         let keystore = Arc::new(FileKeystore::new(&home.device()));
-        Ok(Self { home, place, keystore })
+        Ok(Self {
+            home,
+            place,
+            keystore,
+        })
     }
 
     pub(crate) fn assemble(home: Home, place: Place, keystore: Arc<dyn Keystore>) -> Self {
-        Self { home, place, keystore }
+        Self {
+            home,
+            place,
+            keystore,
+        }
     }
 
     /// The configuration.
@@ -140,8 +153,10 @@ impl Keyhaven {
     /// [`OpenError::Lost`] if the keystore has it no more.
     pub fn backup_key(&self) -> Result<BackupKey, OpenError> {
         let bytes = self.secret(Item::BackupKey)?;
-        let bytes: &[u8; 32] =
-            bytes.as_slice().try_into().map_err(|_| OpenError::Lost(Item::BackupKey))?;
+        let bytes: &[u8; 32] = bytes
+            .as_slice()
+            .try_into()
+            .map_err(|_| OpenError::Lost(Item::BackupKey))?;
         Ok(BackupKey::from_bytes(*bytes))
     }
 
@@ -155,8 +170,10 @@ impl Keyhaven {
 
     pub(crate) fn device(&self) -> Result<DeviceSecret, OpenError> {
         let bytes = self.secret(Item::DeviceKey)?;
-        let bytes: &[u8; 32] =
-            bytes.as_slice().try_into().map_err(|_| OpenError::Lost(Item::DeviceKey))?;
+        let bytes: &[u8; 32] = bytes
+            .as_slice()
+            .try_into()
+            .map_err(|_| OpenError::Lost(Item::DeviceKey))?;
         Ok(DeviceSecret::new(*bytes))
     }
 
@@ -165,7 +182,9 @@ impl Keyhaven {
     /// # Errors
     /// [`OpenError`] if the configuration or the keystore is damaged.
     pub fn login(&self) -> Result<Option<Login>, OpenError> {
-        let Some(vault) = self.config()?.vault else { return Ok(None) };
+        let Some(vault) = self.config()?.vault else {
+            return Ok(None);
+        };
         let token = self.secret(Item::Login)?;
         let token = std::str::from_utf8(&token).map_err(|_| OpenError::Lost(Item::Login))?;
         let token = Zeroizing::new(token.to_owned());

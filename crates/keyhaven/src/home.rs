@@ -61,7 +61,10 @@ pub struct VaultConfig {
 
 impl VaultConfig {
     pub(crate) fn of(login: &crate::vault::Login) -> Self {
-        Self { address: login.address().to_string(), account: login.account().as_str().to_owned() }
+        Self {
+            address: login.address().to_string(),
+            account: login.account().as_str().to_owned(),
+        }
     }
 }
 
@@ -126,7 +129,9 @@ impl Home {
     /// The home in `folder`, which need not exist yet.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf() }
+        Self {
+            folder: folder.to_path_buf(),
+        }
     }
 
     /// The folder.
@@ -147,7 +152,10 @@ impl Home {
     /// [`HomeError::Busy`] where another process holds it.
     pub fn lock(&self) -> Result<HomeLock, HomeError> {
         let path = self.state().join("lock");
-        let io = |cause| HomeError::Io { path: path.clone(), cause };
+        let io = |cause| HomeError::Io {
+            path: path.clone(),
+            cause,
+        };
         files::create_private_folder(&self.folder).map_err(io)?;
         files::create_private_folder(&self.state()).map_err(io)?;
         let file = File::options()
@@ -177,9 +185,11 @@ impl Home {
             }
             Err(cause) => return Err(HomeError::Io { path, cause }),
         };
-        let config: Config = serde_json::from_slice(&bytes).map_err(|error| {
-            HomeError::Unreadable { path: path.clone(), reason: error.to_string() }
-        })?;
+        let config: Config =
+            serde_json::from_slice(&bytes).map_err(|error| HomeError::Unreadable {
+                path: path.clone(),
+                reason: error.to_string(),
+            })?;
         if config.format != CONFIG_FORMAT {
             let reason = format!("it has format {}, this version knows 1", config.format);
             return Err(HomeError::Unreadable { path, reason });
@@ -193,8 +203,14 @@ impl Home {
     /// The folder cannot be written; the older configuration still stands.
     pub fn save_config(&self, config: &Config) -> Result<(), HomeError> {
         let path = self.config_path();
-        let io = |cause| HomeError::Io { path: path.clone(), cause };
-        let config = Config { format: CONFIG_FORMAT, ..config.clone() };
+        let io = |cause| HomeError::Io {
+            path: path.clone(),
+            cause,
+        };
+        let config = Config {
+            format: CONFIG_FORMAT,
+            ..config.clone()
+        };
         let mut bytes = serde_json::to_vec_pretty(&config).map_err(|error| io(error.into()))?;
         bytes.push(b'\n');
         files::create_private_folder(&self.folder).map_err(io)?;
@@ -262,8 +278,14 @@ mod tests {
         let home = Home::new(folder.path());
         for text in ["", "{", "[]", r#"{"format":2}"#] {
             std::fs::write(folder.path().join("config.json"), text).unwrap();
-            assert!(matches!(home.config(), Err(HomeError::Unreadable { .. })), "{text}");
-            assert_eq!(std::fs::read_to_string(folder.path().join("config.json")).unwrap(), text);
+            assert!(
+                matches!(home.config(), Err(HomeError::Unreadable { .. })),
+                "{text}"
+            );
+            assert_eq!(
+                std::fs::read_to_string(folder.path().join("config.json")).unwrap(),
+                text
+            );
         }
     }
 

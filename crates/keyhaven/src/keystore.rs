@@ -82,7 +82,9 @@ impl FileKeystore {
     /// A keystore in `folder`, which is made when something is first saved.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf() }
+        Self {
+            folder: folder.to_path_buf(),
+        }
     }
 }
 

@@ -27,7 +27,9 @@ enum Kind {
 
 impl std::fmt::Debug for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Place").field("address", &self.text).finish_non_exhaustive()
+        f.debug_struct("Place")
+            .field("address", &self.text)
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,20 +64,31 @@ impl Place {
             Some(Err(_)) | None => address.to_owned(),
         };
         let address = StoreAddress::parse(&text)?;
-        Ok(Self { text, kind: Kind::Address(address), credentials: None })
+        Ok(Self {
+            text,
+            kind: Kind::Address(address),
+            credentials: None,
+        })
     }
 
     /// A store of the app's own, under a name for the configuration. The app hands it in again at
     /// each start, by [`Keyhaven::open_at`](crate::Keyhaven::open_at).
     #[must_use]
     pub fn of_store(name: &str, store: Arc<dyn Store>) -> Self {
-        Self { text: name.to_owned(), kind: Kind::Given(store), credentials: None }
+        Self {
+            text: name.to_owned(),
+            kind: Kind::Given(store),
+            credentials: None,
+        }
     }
 
     /// With credentials, which a cloud wants.
     #[must_use]
     pub fn with_credentials(self, credentials: Option<Credentials>) -> Self {
-        Self { credentials: credentials.map(Arc::new), ..self }
+        Self {
+            credentials: credentials.map(Arc::new),
+            ..self
+        }
     }
 
     /// The address, to be written down.
@@ -117,7 +130,9 @@ impl Place {
         }
         let store = self.connect(CalledOff::never())?;
         match store.length(&ObjectPath::marker()) {
-            Ok(_) => Err(StoreError::AlreadyAStore { place: store.describe() }),
+            Ok(_) => Err(StoreError::AlreadyAStore {
+                place: store.describe(),
+            }),
             Err(StoreError::NotFound { .. }) => Ok(store),
             Err(error) => Err(error),
         }
@@ -128,7 +143,12 @@ impl Place {
             Kind::Given(store) => Ok(Arc::clone(store)),
             Kind::Address(address) => {
                 let (credentials, patience) = (self.credentials.as_deref(), Patience::default());
-                Ok(Arc::new(CloudStore::connect(address, credentials, patience, called_off)?))
+                Ok(Arc::new(CloudStore::connect(
+                    address,
+                    credentials,
+                    patience,
+                    called_off,
+                )?))
             }
         }
     }

@@ -139,7 +139,9 @@ impl Limits {
     pub(crate) fn new(cancel: &Cancel, budget: Budget) -> Self {
         Self {
             cancel: cancel.clone(),
-            until: budget.time.and_then(|time| Instant::now().checked_add(time)),
+            until: budget
+                .time
+                .and_then(|time| Instant::now().checked_add(time)),
             bytes: budget.bytes,
         }
     }
@@ -151,7 +153,11 @@ impl Limits {
         }
         let late = self.until.is_some_and(|until| Instant::now() >= until);
         let full = self.bytes.is_some_and(|bytes| sent >= bytes);
-        if late || full { Err(Stop::OutOfBudget) } else { Ok(()) }
+        if late || full {
+            Err(Stop::OutOfBudget)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -174,11 +180,21 @@ impl<'a> Meter<'a> {
             bytes_done: 0,
             bytes_total: 0,
         };
-        Self { observer, progress, told: None }
+        Self {
+            observer,
+            progress,
+            told: None,
+        }
     }
 
     pub(crate) fn begin(&mut self, phase: Phase, files_total: u64, bytes_total: u64) {
-        self.progress = Progress { phase, files_done: 0, files_total, bytes_done: 0, bytes_total };
+        self.progress = Progress {
+            phase,
+            files_done: 0,
+            files_total,
+            bytes_done: 0,
+            bytes_total,
+        };
         self.tell();
     }
 
@@ -217,7 +233,13 @@ mod tests {
     #[test]
     fn a_byte_budget_ends_a_run_and_a_cancel_ends_it_first() {
         let cancel = Cancel::new();
-        let limits = Limits::new(&cancel, Budget { time: None, bytes: Some(10) });
+        let limits = Limits::new(
+            &cancel,
+            Budget {
+                time: None,
+                bytes: Some(10),
+            },
+        );
         assert_eq!(limits.check(9), Ok(()));
         assert_eq!(limits.check(10), Err(Stop::OutOfBudget));
         cancel.cancel();
@@ -226,8 +248,13 @@ mod tests {
 
     #[test]
     fn a_time_budget_that_is_spent_ends_a_run() {
-        let limits =
-            Limits::new(&Cancel::new(), Budget { time: Some(Duration::ZERO), bytes: None });
+        let limits = Limits::new(
+            &Cancel::new(),
+            Budget {
+                time: Some(Duration::ZERO),
+                bytes: None,
+            },
+        );
         assert_eq!(limits.check(0), Err(Stop::OutOfBudget));
     }
 }

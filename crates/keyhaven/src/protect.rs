@@ -6,9 +6,7 @@ use std::sync::Arc;
 use keyhaven_repo::names::WriterId;
 use keyhaven_secrets::typos::{self, RepairError};
 use keyhaven_secrets::{BackupKey, Password, PasswordError, Remedy, Typo, WeakPassword};
-use keyhaven_vault_client::{
-    Alarm, By, DeviceSecret, RegisterBy, Standing, VaultError,
-};
+use keyhaven_vault_client::{Alarm, By, DeviceSecret, RegisterBy, Standing, VaultError};
 
 use crate::engine::entropy::OsEntropy;
 use crate::engine::history::{Access, HistoryError, identify, samples};
@@ -105,9 +103,14 @@ fn check(store: &Arc<dyn Store>, typed: &str) -> Result<Checked, ProtectorError>
     let id = identify(store.as_ref())?;
     let samples = samples(store)?;
     let repaired = typos::repair(typed, |candidate| {
-        samples.iter().any(|sample| sample.opens_with(id, candidate))
+        samples
+            .iter()
+            .any(|sample| sample.opens_with(id, candidate))
     })?;
-    Ok(Checked { key: repaired.key, corrected: repaired.typo.map(describe) })
+    Ok(Checked {
+        key: repaired.key,
+        corrected: repaired.typo.map(describe),
+    })
 }
 
 fn describe(typo: Typo) -> String {
@@ -138,7 +141,10 @@ impl Keyhaven {
         let _lock = self.home.lock()?;
         let config = self.home.config()?;
         if checked.corrected.is_none() && !config.recovery_key_proven {
-            self.home.save_config(&Config { recovery_key_proven: true, ..config })?;
+            self.home.save_config(&Config {
+                recovery_key_proven: true,
+                ..config
+            })?;
         }
         Ok(checked)
     }
@@ -186,7 +192,10 @@ impl Keyhaven {
             Ok(_) | Err(VaultError::NoRecord { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        self.home.save_config(&Config { vault: None, ..config })?;
+        self.home.save_config(&Config {
+            vault: None,
+            ..config
+        })?;
         Ok(self.keystore.remove(Item::Login)?)
     }
 
@@ -195,26 +204,30 @@ impl Keyhaven {
     /// # Errors
     /// [`ProtectorError`].
     pub fn standing(&self) -> Result<Option<(Standing, Option<Alarm>)>, ProtectorError> {
-        let Some(mut link) = self.link()? else { return Ok(None) };
+        let Some(mut link) = self.link()? else {
+            return Ok(None);
+        };
         Ok(Some(link.standing(&self.device()?)?))
     }
 
-    fn register(
-        &self,
-        login: &Login,
-        password: &Password,
-        why: Why,
-    ) -> Result<(), ProtectorError> {
+    fn register(&self, login: &Login, password: &Password, why: Why) -> Result<(), ProtectorError> {
         password.judge(&[])?;
         let (key, device) = (self.backup_key()?, self.device()?);
         let mut link = Link::open(login, &self.home.vault())?;
         let by = match why {
             Why::First => RegisterBy::First,
-            Why::Device => RegisterBy::Device { secret: &device, different: None },
+            Why::Device => RegisterBy::Device {
+                secret: &device,
+                different: None,
+            },
         };
         link.register(password, &key, &device, by)?;
         let back = link.recover(password, Some(&device))?;
-        if back.key == key { Ok(()) } else { Err(ProtectorError::WrongKeyBack) }
+        if back.key == key {
+            Ok(())
+        } else {
+            Err(ProtectorError::WrongKeyBack)
+        }
     }
 }
 
@@ -241,9 +254,10 @@ impl std::fmt::Debug for Recovery<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::RecoveryKey(_) => f.write_str("RecoveryKey(redacted)"),
-            Self::Password { login, .. } => {
-                f.debug_struct("Password").field("login", login).finish_non_exhaustive()
-            }
+            Self::Password { login, .. } => f
+                .debug_struct("Password")
+                .field("login", login)
+                .finish_non_exhaustive(),
         }
     }
 }
@@ -261,7 +275,9 @@ pub struct Returned {
 impl std::fmt::Debug for Returned {
     // BACKUP-3: what is told of it holds no key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Returned").field("home", &self.haven.home).finish_non_exhaustive()
+        f.debug_struct("Returned")
+            .field("home", &self.haven.home)
+            .finish_non_exhaustive()
     }
 }
 
@@ -319,8 +335,10 @@ impl Keyhaven {
         if let Some(login) = &login {
             keystore.save(Item::Login, login.token().as_bytes())?;
         }
-        let source = std::path::absolute(source)
-            .map_err(|cause| HomeError::Io { path: source.to_path_buf(), cause })?;
+        let source = std::path::absolute(source).map_err(|cause| HomeError::Io {
+            path: source.to_path_buf(),
+            cause,
+        })?;
         home.save_config(&Config {
             format: CONFIG_FORMAT,
             source,
@@ -332,13 +350,19 @@ impl Keyhaven {
             vault: login.as_ref().map(VaultConfig::of),
         })?;
         let haven = Self::assemble(home, place, keystore);
-        Ok(Returned { haven, corrected, standing })
+        Ok(Returned {
+            haven,
+            corrected,
+            standing,
+        })
     }
 }
 
 fn device_key(keystore: &dyn Keystore) -> Result<DeviceSecret, KeystoreError> {
     let kept = keystore.load(Item::DeviceKey)?;
-    if let Some(bytes) = kept.as_ref().and_then(|bytes| <&[u8; 32]>::try_from(bytes.as_slice()).ok())
+    if let Some(bytes) = kept
+        .as_ref()
+        .and_then(|bytes| <&[u8; 32]>::try_from(bytes.as_slice()).ok())
     {
         return Ok(DeviceSecret::new(*bytes));
     }

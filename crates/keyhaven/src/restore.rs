@@ -98,8 +98,10 @@ impl Keyhaven {
         let chosen = self.choose(&access, options.snapshot.as_deref(), note)?;
         let below = options.path.as_deref().map(key_of).transpose()?.flatten();
         let (mut nodes, keyring) = reader(&access, &chosen)?;
-        let target = Target::create(to)
-            .map_err(|cause| RestoreError::Target { path: to.to_path_buf(), cause })?;
+        let target = Target::create(to).map_err(|cause| RestoreError::Target {
+            path: to.to_path_buf(),
+            cause,
+        })?;
         let plan = Plan {
             root: chosen.open.snapshot.root,
             below: below.as_ref(),
@@ -108,7 +110,11 @@ impl Keyhaven {
         };
         let mut meter = Meter::new(observer);
         let report = restore(&access, &keyring, &mut nodes, &plan, &target, &mut meter)?;
-        Ok(Restored { report, snapshot: chosen.info, fresh: chosen.fresh })
+        Ok(Restored {
+            report,
+            snapshot: chosen.info,
+            fresh: chosen.fresh,
+        })
     }
 
     /// The snapshots of the store, newest first.
@@ -119,7 +125,10 @@ impl Keyhaven {
         let access = self.access(CalledOff::never())?;
         let loaded = access.load()?;
         let newest_first = loaded.history.newest_first();
-        Ok(newest_first.iter().filter_map(|link| self.info(&loaded, &link.digest)).collect())
+        Ok(newest_first
+            .iter()
+            .filter_map(|link| self.info(&loaded, &link.digest))
+            .collect())
     }
 
     /// Hands what a snapshot holds to `each`, in the order of paths: all of it, or what is at and
@@ -139,7 +148,12 @@ impl Keyhaven {
         let (mut nodes, _) = reader(&access, &chosen)?;
         let cancel = Cancel::new();
         let root = chosen.open.snapshot.root;
-        let plan = Plan { root, below: below.as_ref(), overwrite: false, cancel: &cancel };
+        let plan = Plan {
+            root,
+            below: below.as_ref(),
+            overwrite: false,
+            cancel: &cancel,
+        };
         let mut any = false;
         visit(&plan, &mut nodes, &mut |key, entry, _| {
             any = true;
@@ -150,7 +164,12 @@ impl Keyhaven {
                 FileEntry::Symlink { .. } => (EntryKind::Link, 0),
             };
             let modified_ns = entry.stat().mtime_ns;
-            each(Entry { path: relative(&key), kind, bytes, modified_ns });
+            each(Entry {
+                path: relative(&key),
+                kind,
+                bytes,
+                modified_ns,
+            });
             Ok::<_, RestoreError>(())
         })?;
         match below {
@@ -177,9 +196,16 @@ impl Keyhaven {
         let key = key_of(path)?.ok_or_else(missing)?;
         let entry = find(chosen.open.snapshot.root, &key, &mut nodes)?.ok_or_else(missing)?;
         let mut fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(&keyring));
-        let broken = |cause| RestoreError::Target { path: "the output".into(), cause };
+        let broken = |cause| RestoreError::Target {
+            path: "the output".into(),
+            cause,
+        };
         match entry {
-            FileEntry::File { stat, content, extents } => {
+            FileEntry::File {
+                stat,
+                content,
+                extents,
+            } => {
                 let mut hasher = keyring.content_hasher();
                 let mut piece = Vec::new();
                 for extent in extents.load(stat.size, &mut nodes)? {
@@ -286,7 +312,11 @@ impl Keyhaven {
             device_time_s: link.device_time_s,
             complete: link.complete,
             ours: writer == Some(link.writer),
-            head: loaded.history.heads().iter().any(|head| head.digest == *digest),
+            head: loaded
+                .history
+                .heads()
+                .iter()
+                .any(|head| head.digest == *digest),
             pinned: link.pinned,
             files: totals.files,
             databases: totals.databases,
@@ -330,10 +360,14 @@ fn key_of(path: &Path) -> Result<Option<Key>, RestoreError> {
 
 fn damaged(path: &Path, cause: ReadBackError) -> RestoreError {
     match cause {
-        ReadBackError::Write(cause) => RestoreError::Target { path: "the output".into(), cause },
-        cause @ (ReadBackError::Fetch(_) | ReadBackError::Node(_)) => {
-            RestoreError::Lost { path: path.to_path_buf(), reason: cause.to_string() }
-        }
+        ReadBackError::Write(cause) => RestoreError::Target {
+            path: "the output".into(),
+            cause,
+        },
+        cause @ (ReadBackError::Fetch(_) | ReadBackError::Node(_)) => RestoreError::Lost {
+            path: path.to_path_buf(),
+            reason: cause.to_string(),
+        },
     }
 }
 

@@ -120,14 +120,18 @@ pub struct ProvenSetup {
 impl std::fmt::Debug for Setup {
     // BACKUP-3: what is told of it holds no key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Setup").field("home", &self.home).finish_non_exhaustive()
+        f.debug_struct("Setup")
+            .field("home", &self.home)
+            .finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for ProvenSetup {
     // BACKUP-3: what is told of it holds no key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ProvenSetup").field("home", &self.setup.home).finish_non_exhaustive()
+        f.debug_struct("ProvenSetup")
+            .field("home", &self.setup.home)
+            .finish_non_exhaustive()
     }
 }
 
@@ -148,9 +152,14 @@ impl Setup {
             // A store that is not there yet has a parent that is.
             let folder = folder.canonicalize().or_else(|_| {
                 let parent = folder.parent().unwrap_or(Path::new("."));
-                let parent =
-                    if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-                parent.canonicalize().map(|parent| parent.join(folder.file_name().unwrap_or_default()))
+                let parent = if parent.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    parent
+                };
+                parent
+                    .canonicalize()
+                    .map(|parent| parent.join(folder.file_name().unwrap_or_default()))
             });
             if folder.is_ok_and(|folder| folder.starts_with(&source) || source.starts_with(&folder))
             {
@@ -161,7 +170,9 @@ impl Setup {
         // VAULT-7: an attempt that was cut off may have registered these at a vault already. It is
         // gone on with, never begun again.
         let kept = |item| -> Result<Option<[u8; 32]>, SetupError> {
-            Ok(keystore.load(item)?.and_then(|bytes| bytes.as_slice().try_into().ok()))
+            Ok(keystore
+                .load(item)?
+                .and_then(|bytes| bytes.as_slice().try_into().ok()))
         };
         let key = match kept(Item::BackupKey)? {
             Some(bytes) => BackupKey::from_bytes(bytes),
@@ -171,7 +182,14 @@ impl Setup {
             Some(bytes) => DeviceSecret::new(bytes),
             None => DeviceSecret::generate(&mut OsEntropy),
         };
-        Ok(Self { home, source, place, keystore, key: Arc::new(key), device })
+        Ok(Self {
+            home,
+            source,
+            place,
+            keystore,
+            key: Arc::new(key),
+            device,
+        })
     }
 
     /// The 64-digit key, to be written down.
@@ -187,7 +205,11 @@ impl Setup {
     /// [`SetupError::WrongDigits`] and [`SetupError::Digits`], with the setup to try again.
     pub fn prove_recovery_key(self, typed: &str) -> Result<ProvenSetup, (Box<Self>, SetupError)> {
         match self.compare(typed) {
-            Ok(()) => Ok(ProvenSetup { setup: self, recovery_key: true, login: None }),
+            Ok(()) => Ok(ProvenSetup {
+                setup: self,
+                recovery_key: true,
+                login: None,
+            }),
             Err(error) => Err((Box::new(self), error)),
         }
     }
@@ -202,7 +224,11 @@ impl Setup {
         password: &Password,
     ) -> Result<ProvenSetup, (Box<Self>, SetupError)> {
         match self.register(&login, password) {
-            Ok(()) => Ok(ProvenSetup { setup: self, recovery_key: false, login: Some(login) }),
+            Ok(()) => Ok(ProvenSetup {
+                setup: self,
+                recovery_key: false,
+                login: Some(login),
+            }),
             Err(error) => Err((Box::new(self), error)),
         }
     }
@@ -225,7 +251,11 @@ impl Setup {
         link.register(password, &self.key, &self.device, RegisterBy::First)?;
         let back = link.recover(password, Some(&self.device))?;
         drop(lock);
-        if back.key == *self.key { Ok(()) } else { Err(SetupError::WrongKeyBack) }
+        if back.key == *self.key {
+            Ok(())
+        } else {
+            Err(SetupError::WrongKeyBack)
+        }
     }
 }
 
@@ -270,7 +300,11 @@ impl ProvenSetup {
         if self.needs_recovery_key() {
             return Err(SetupError::PasswordAlone);
         }
-        let Self { setup, recovery_key, login } = self;
+        let Self {
+            setup,
+            recovery_key,
+            login,
+        } = self;
         let lock = setup.home.lock()?;
         let store = setup.place.create()?;
         let id = StoreId::generate(&mut OsEntropy);
@@ -279,7 +313,9 @@ impl ProvenSetup {
         first_snapshot(&store, id, writer, &setup.key, &profile)?;
 
         setup.keystore.save(Item::BackupKey, setup.key.expose())?;
-        setup.keystore.save(Item::DeviceKey, setup.device.expose())?;
+        setup
+            .keystore
+            .save(Item::DeviceKey, setup.device.expose())?;
         if let Some(login) = &login {
             setup.keystore.save(Item::Login, login.token().as_bytes())?;
         }
@@ -327,7 +363,10 @@ fn first_snapshot(
         profile: profile.to_owned(),
         pinned: false,
     };
-    store.put(&path_of(MARKER_PATH), Body::Bytes(&Marker::new(id).encode()))?;
+    store.put(
+        &path_of(MARKER_PATH),
+        Body::Bytes(&Marker::new(id).encode()),
+    )?;
     access.commit(&snapshot, &keyring)?;
     Ok(())
 }

@@ -5,10 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use keyhaven_secrets::{BackupKey, Password};
 use keyhaven_vault_client::{
-    AccountError, AccountName, AddressError, Alarm, BundleMemory, By, DeviceSecret, DigestBytes, FleetId,
-    Freshness, HttpTransport, Journal, JournalError, Known, MemoryError, Pin, Policy,
-    Recovered, RegisterBy, Seen, Slot, Standing, Token, TokenError, TransportError,
-    UnixSeconds, Vault, VaultAddress, VaultError,
+    AccountError, AccountName, AddressError, Alarm, BundleMemory, By, DeviceSecret, DigestBytes,
+    FleetId, Freshness, HttpTransport, Journal, JournalError, Known, MemoryError, Pin, Policy,
+    Recovered, RegisterBy, Seen, Slot, Standing, Token, TokenError, TransportError, UnixSeconds,
+    Vault, VaultAddress, VaultError,
 };
 use zeroize::Zeroizing;
 
@@ -42,13 +42,13 @@ impl Login {
     ///
     /// # Errors
     /// [`LoginError`] naming which of them is not well-formed.
-    pub fn new(
-        address: &str,
-        account: &str,
-        token: Zeroizing<String>,
-    ) -> Result<Self, LoginError> {
+    pub fn new(address: &str, account: &str, token: Zeroizing<String>) -> Result<Self, LoginError> {
         Token::parse(&token)?;
-        Ok(Self { address: address.parse()?, account: AccountName::parse(account)?, token })
+        Ok(Self {
+            address: address.parse()?,
+            account: AccountName::parse(account)?,
+            token,
+        })
     }
 
     /// The vault's address with its pin.
@@ -77,13 +77,17 @@ impl Login {
             None => host.split([':', '/']).next().unwrap_or_default(),
         };
         host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
     }
 }
 
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Login")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,13 +104,20 @@ impl Link {
         let token = Token::parse(login.token())
             .map_err(|_| VaultError::Transport(TransportError::Denied))?;
         let transport = HttpTransport::new(&login.address, token)?;
-        let mut memory = FolderMemory { path: folder.join("bundle") };
+        let mut memory = FolderMemory {
+            path: folder.join("bundle"),
+        };
         let policy = Policy::default();
         let (address, account) = (&login.address, &login.account);
-        let vault =
-            Vault::connect(address, account, transport, &mut memory, unix_now(), policy)?;
-        let journal = FolderJournal { folder: folder.to_path_buf() };
-        Ok(Self { vault, journal, known: folder.join("known") })
+        let vault = Vault::connect(address, account, transport, &mut memory, unix_now(), policy)?;
+        let journal = FolderJournal {
+            folder: folder.to_path_buf(),
+        };
+        Ok(Self {
+            vault,
+            journal,
+            known: folder.join("known"),
+        })
     }
 
     /// Registers a password for a key, to be proven afterwards. A registration that was cut off is
@@ -119,7 +130,10 @@ impl Link {
         device: &DeviceSecret,
         by: RegisterBy<'_>,
     ) -> Result<(), VaultError> {
-        match self.vault.finish_registration(&mut self.journal, &mut OsEntropy) {
+        match self
+            .vault
+            .finish_registration(&mut self.journal, &mut OsEntropy)
+        {
             Ok(Some(settled)) => {
                 self.remember(&settled.standing);
                 return Ok(());
@@ -129,7 +143,9 @@ impl Link {
         }
         let device = Some(device.public());
         let entropy = &mut OsEntropy;
-        let done = self.vault.register(&mut self.journal, password, key, device, by, entropy)?;
+        let done = self
+            .vault
+            .register(&mut self.journal, password, key, device, by, entropy)?;
         self.remember(&done.standing);
         Ok(())
     }
@@ -140,8 +156,9 @@ impl Link {
         password: &Password,
         device: Option<&DeviceSecret>,
     ) -> Result<Recovered, VaultError> {
-        let recovered =
-            self.vault.recover(&mut self.journal, password, device, &mut OsEntropy)?;
+        let recovered = self
+            .vault
+            .recover(&mut self.journal, password, device, &mut OsEntropy)?;
         self.remember(&recovered.standing);
         Ok(recovered)
     }
@@ -153,7 +170,8 @@ impl Link {
         by: By<'_>,
     ) -> Result<Standing, VaultError> {
         let standing =
-            self.vault.add_device(&mut self.journal, device.public(), by, &mut OsEntropy)?;
+            self.vault
+                .add_device(&mut self.journal, device.public(), by, &mut OsEntropy)?;
         self.remember(&standing);
         Ok(standing)
     }
@@ -165,10 +183,14 @@ impl Link {
         digest: [u8; 32],
         device: &DeviceSecret,
     ) -> Result<Standing, VaultError> {
-        let newest = Freshness { sequence, digest: DigestBytes::new(digest) };
+        let newest = Freshness {
+            sequence,
+            digest: DigestBytes::new(digest),
+        };
         let by = By::Device(device);
-        let standing =
-            self.vault.note_freshness(&mut self.journal, newest, by, &mut OsEntropy)?;
+        let standing = self
+            .vault
+            .note_freshness(&mut self.journal, newest, by, &mut OsEntropy)?;
         self.remember(&standing);
         Ok(standing)
     }
@@ -211,7 +233,11 @@ impl Link {
 }
 
 fn unix_now() -> UnixSeconds {
-    UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    UnixSeconds(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
+    )
 }
 
 /// Journal entries are a few hundred bytes.
@@ -233,21 +259,28 @@ impl Journal for FolderJournal {
         match files::read_small(&self.path(slot), STATE_BYTES_MAX) {
             Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(JournalError::Io { did: "read", kind: error.kind() }),
+            Err(error) => Err(JournalError::Io {
+                did: "read",
+                kind: error.kind(),
+            }),
         }
     }
 
     fn store(&mut self, slot: Slot, entry: &[u8]) -> Result<(), JournalError> {
         files::create_private_folder(&self.folder)
             .and_then(|()| files::replace(&self.path(slot), entry, Mode::Private))
-            .map_err(|error| JournalError::Io { did: "written", kind: error.kind() })
+            .map_err(|error| JournalError::Io {
+                did: "written",
+                kind: error.kind(),
+            })
     }
 
     fn clear(&mut self, slot: Slot) -> Result<(), JournalError> {
         match std::fs::remove_file(self.path(slot)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(JournalError::Io { did: "cleared", kind: error.kind() })
-            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(JournalError::Io {
+                did: "cleared",
+                kind: error.kind(),
+            }),
             _ => Ok(()),
         }
     }
@@ -263,16 +296,27 @@ impl BundleMemory for FolderMemory {
         let bytes = match files::read_small(&self.path, STATE_BYTES_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(MemoryError::Io { did: "read", kind: error.kind() }),
+            Err(error) => {
+                return Err(MemoryError::Io {
+                    did: "read",
+                    kind: error.kind(),
+                });
+            }
         };
-        let damaged = MemoryError::Io { did: "read", kind: std::io::ErrorKind::InvalidData };
+        let damaged = MemoryError::Io {
+            did: "read",
+            kind: std::io::ErrorKind::InvalidData,
+        };
         let (known, rest) = bytes.split_first_chunk::<32>().ok_or(damaged)?;
         let (fleet, serial) = rest.split_first_chunk::<32>().ok_or(damaged)?;
         let serial: [u8; 8] = serial.try_into().map_err(|_| damaged)?;
         if known != pin.as_bytes() {
             return Ok(None);
         }
-        Ok(Some(Seen { fleet: FleetId::new(*fleet), serial: u64::from_be_bytes(serial) }))
+        Ok(Some(Seen {
+            fleet: FleetId::new(*fleet),
+            serial: u64::from_be_bytes(serial),
+        }))
     }
 
     fn remember(&mut self, pin: &Pin, seen: Seen) -> Result<(), MemoryError> {
@@ -282,7 +326,10 @@ impl BundleMemory for FolderMemory {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         files::create_private_folder(folder)
             .and_then(|()| files::replace(&self.path, &bytes, Mode::Private))
-            .map_err(|error| MemoryError::Io { did: "written", kind: error.kind() })
+            .map_err(|error| MemoryError::Io {
+                did: "written",
+                kind: error.kind(),
+            })
     }
 }
 
@@ -298,7 +345,11 @@ mod tests {
 
     #[test]
     fn a_vault_on_this_machine_is_told_by_its_address() {
-        for here in ["http://127.0.0.1:8420", "http://[::1]:8420", "http://localhost:1"] {
+        for here in [
+            "http://127.0.0.1:8420",
+            "http://[::1]:8420",
+            "http://localhost:1",
+        ] {
             assert!(login(here).is_on_this_machine(), "{here}");
         }
         for away in ["https://vault.example", "https://127.example:1"] {
@@ -308,16 +359,24 @@ mod tests {
 
     #[test]
     fn a_login_in_a_log_shows_no_token() {
-        assert!(!format!("{:?}", login("http://localhost:1")).contains("token"), "BACKUP-3");
+        assert!(
+            !format!("{:?}", login("http://localhost:1")).contains("token"),
+            "BACKUP-3"
+        );
     }
 
     #[test]
     fn the_newest_bundle_of_a_pin_is_remembered() {
         let folder = tempfile::tempdir().unwrap();
         let pin = Pin::from_bytes([1; 32]);
-        let mut memory = FolderMemory { path: folder.path().join("vault/bundle") };
+        let mut memory = FolderMemory {
+            path: folder.path().join("vault/bundle"),
+        };
         assert_eq!(memory.newest(&pin).unwrap(), None);
-        let seen = Seen { fleet: FleetId::new([3; 32]), serial: 9 };
+        let seen = Seen {
+            fleet: FleetId::new([3; 32]),
+            serial: 9,
+        };
         memory.remember(&pin, seen).unwrap();
         assert_eq!(memory.newest(&pin).unwrap(), Some(seen));
         assert_eq!(memory.newest(&Pin::from_bytes([2; 32])).unwrap(), None);

@@ -63,13 +63,21 @@ impl Keyhaven {
         // What is kept on this device proves nothing about the store.
         let called_off = cancel.clone();
         let called_off = CalledOff::when(move || called_off.is_cancelled());
-        let access = Access { cache: None, ..self.access(called_off)? };
+        let access = Access {
+            cache: None,
+            ..self.access(called_off)?
+        };
         let chosen = self.choose(&access, snapshot, None)?;
         let damaged_snapshots = access.load()?.damaged.len();
         let (mut nodes, keyring) = reader(&access, &chosen)?;
         let mut meter = Meter::new(observer);
         let root = chosen.open.snapshot.root;
-        let plan = Plan { root, below: None, overwrite: false, cancel };
+        let plan = Plan {
+            root,
+            below: None,
+            overwrite: false,
+            cancel,
+        };
         let (files, bytes) = measure(&plan, &mut nodes)?;
         meter.begin(Phase::Verify, files, bytes);
 
@@ -85,7 +93,11 @@ impl Keyhaven {
             }
             let mut fault = None;
             let bytes = match entry {
-                FileEntry::File { stat, content, extents } => {
+                FileEntry::File {
+                    stat,
+                    content,
+                    extents,
+                } => {
                     let extents = extents.load(stat.size, nodes)?;
                     for extent in &extents {
                         needed.insert(extent.pack);
@@ -125,7 +137,10 @@ impl Keyhaven {
                 FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok(()),
             };
             if let Some(reason) = fault {
-                lost.push(Lost { path: relative(&key), reason });
+                lost.push(Lost {
+                    path: relative(&key),
+                    reason,
+                });
             }
             meter.add(1, bytes);
             Ok::<_, RestoreError>(())
@@ -146,7 +161,9 @@ impl Keyhaven {
 /// The packs of a store, with their lengths.
 fn packs(store: &dyn Store) -> Result<BTreeMap<PackName, u64>, RestoreError> {
     let mut found = BTreeMap::new();
-    let Ok(folder) = ObjectFolder::parse(PACKS_DIR) else { return Ok(found) };
+    let Ok(folder) = ObjectFolder::parse(PACKS_DIR) else {
+        return Ok(found);
+    };
     for listed in store.list(&folder)? {
         if let Ok(name) = PackName::parse_path(listed.path.as_str()) {
             found.insert(name, listed.len);

@@ -1,4 +1,10 @@
 //! The whole way on real folders and real databases: set up, back up, lose all, restore.
+#![allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "a test program, helpers included: a failure is a panic"
+)]
 
 use std::path::Path;
 
@@ -18,9 +24,14 @@ fn chats(root: &Path) {
     )
     .unwrap();
     for number in 0..40_u32 {
-        let bytes: Vec<u8> =
-            (0..number * 7919).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-        std::fs::write(root.join(format!("Media/Photos/IMG-{number:04}.jpg")), bytes).unwrap();
+        let bytes: Vec<u8> = (0..number * 7919)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
+        std::fs::write(
+            root.join(format!("Media/Photos/IMG-{number:04}.jpg")),
+            bytes,
+        )
+        .unwrap();
     }
     std::os::unix::fs::symlink("Photos/IMG-0001.jpg", root.join("Media/latest.jpg")).unwrap();
     std::fs::create_dir(root.join("Media/empty")).unwrap();
@@ -57,7 +68,10 @@ fn same(a: &Path, b: &Path) {
                 std::fs::read_link(&other).unwrap()
             );
         } else {
-            assert_eq!(std::fs::read(entry.path()).unwrap(), std::fs::read(&other).unwrap());
+            assert_eq!(
+                std::fs::read(entry.path()).unwrap(),
+                std::fs::read(&other).unwrap()
+            );
             let modified = |path: &Path| std::fs::metadata(path).unwrap().modified().unwrap();
             assert_eq!(modified(&entry.path()), modified(&other));
         }
@@ -66,8 +80,12 @@ fn same(a: &Path, b: &Path) {
 
 fn messages(path: &Path) -> Vec<(i64, String)> {
     let db = Connection::open(path).unwrap();
-    let mut rows = db.prepare("SELECT id, text FROM message ORDER BY id").unwrap();
-    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let mut rows = db
+        .prepare("SELECT id, text FROM message ORDER BY id")
+        .unwrap();
+    let rows = rows
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
     rows.map(Result::unwrap).collect()
 }
 
@@ -86,7 +104,8 @@ fn a_lost_device_comes_back_by_the_64_digits() {
     assert_eq!((second.outcome, second.sent_bytes), (Outcome::Unchanged, 0));
 
     let db = Connection::open(world.join("chats/chats.db")).unwrap();
-    db.execute("UPDATE message SET text = 'edited' WHERE id = 77", []).unwrap();
+    db.execute("UPDATE message SET text = 'edited' WHERE id = 77", [])
+        .unwrap();
     db.execute("DELETE FROM message WHERE id = 78", []).unwrap();
     std::fs::remove_file(world.join("chats/Media/Photos/IMG-0003.jpg")).unwrap();
     std::fs::write(world.join("chats/Media/Photos/new.jpg"), b"new").unwrap();
@@ -107,8 +126,10 @@ fn a_lost_device_comes_back_by_the_64_digits() {
         Recovery::RecoveryKey(&typed),
     )
     .unwrap();
-    let restored =
-        returned.haven.restore(&world.join("restored"), &RestoreOptions::default(), &mut ()).unwrap();
+    let restored = returned
+        .haven
+        .restore(&world.join("restored"), &RestoreOptions::default(), &mut ())
+        .unwrap();
     assert_eq!(restored.report.lost, []);
     same(&world.join("chats"), &world.join("restored"));
     same(&world.join("restored"), &world.join("chats"));
@@ -117,12 +138,21 @@ fn a_lost_device_comes_back_by_the_64_digits() {
         messages(&world.join("restored/chats.db"))
     );
 
-    let verified = returned.haven.verify(Depth::All, None, &Default::default(), &mut ()).unwrap();
+    let verified = returned
+        .haven
+        .verify(Depth::All, None, &Default::default(), &mut ())
+        .unwrap();
     assert_eq!(verified.lost, []);
     let again =
-        returned.haven.restore(&world.join("restored"), &RestoreOptions::default(), &mut ());
+        returned
+            .haven
+            .restore(&world.join("restored"), &RestoreOptions::default(), &mut ());
     let again = again.unwrap().report;
-    assert_eq!((again.files, again.already_there), (0, 41), "what is there is not fetched again");
+    assert_eq!(
+        (again.files, again.already_there),
+        (0, 41),
+        "what is there is not fetched again"
+    );
 }
 
 /// The disaster guard: a source that has emptied is asked about, and nothing is written.
@@ -138,8 +168,19 @@ fn an_emptied_source_is_asked_about() {
     let error = haven.backup(BackupOptions::default(), &mut ()).unwrap_err();
     assert!(matches!(error, BackupError::Shrunk { .. }), "{error}");
     assert_eq!(haven.snapshots().unwrap().len(), 2);
-    let accepted = BackupOptions { accept_shrunk: true, ..BackupOptions::default() };
-    assert_eq!(haven.backup(accepted, &mut ()).unwrap().outcome, Outcome::Complete);
-    let pinned = haven.snapshots().unwrap().iter().filter(|one| one.pinned).count();
+    let accepted = BackupOptions {
+        accept_shrunk: true,
+        ..BackupOptions::default()
+    };
+    assert_eq!(
+        haven.backup(accepted, &mut ()).unwrap().outcome,
+        Outcome::Complete
+    );
+    let pinned = haven
+        .snapshots()
+        .unwrap()
+        .iter()
+        .filter(|one| one.pinned)
+        .count();
     assert_eq!(pinned, 1, "the state before it is kept");
 }

@@ -15,9 +15,7 @@ use keyhaven_repo::node::{NodeError, NodeRef};
 use keyhaven_repo::path::Key;
 use keyhaven_repo::snapshot::{Completeness, PartialReason, Predecessor, Snapshot, Totals};
 use keyhaven_repo::tree::{TreeWriter, update};
-use keyhaven_source::{
-    FileError, LiveDatabase, PageSource, PathKey, Rules, Stat, walk,
-};
+use keyhaven_source::{FileError, LiveDatabase, PageSource, PathKey, Rules, Stat, walk};
 use std::sync::Arc;
 
 use super::contents::{Contents, Head};
@@ -79,7 +77,10 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    #[expect(clippy::too_many_arguments, reason = "each part is named where it is made")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each part is named where it is made"
+    )]
     pub(crate) fn new(
         access: &'a Access,
         start: Start,
@@ -145,11 +146,19 @@ impl<'a> Run<'a> {
             match self.database(&mut frames, &database, supplied) {
                 Ok(stored) => {
                     if stored.new_base {
-                        meter.notice(&Notice::NewBase { path: relative(&database.key) });
+                        meter.notice(&Notice::NewBase {
+                            path: relative(&database.key),
+                        });
                     }
                     let stat = to_repo(&database.stat);
-                    let StoredDatabase { pages, signature, .. } = stored;
-                    let entry = FileEntry::Database { stat, signature, pages };
+                    let StoredDatabase {
+                        pages, signature, ..
+                    } = stored;
+                    let entry = FileEntry::Database {
+                        stat,
+                        signature,
+                        pages,
+                    };
                     changes.push((database.key, Some(entry)));
                 }
                 Err(PagesError::Node(error)) => return Err(error.into()),
@@ -199,7 +208,12 @@ impl<'a> Run<'a> {
             let (key, change) = match met {
                 Met::Small { key, entry } => (key, Some(entry)),
                 Met::Gone { key } => (key, None),
-                Met::File { key, path, stat, how } => {
+                Met::File {
+                    key,
+                    path,
+                    stat,
+                    how,
+                } => {
                     if self.stopped.is_none() {
                         self.stopped = self.limits.check(self.sent().bytes).err();
                     }
@@ -268,18 +282,28 @@ impl<'a> Run<'a> {
 
     fn entry(&mut self, stored: StoredFile) -> Result<FileEntry, NodeError> {
         let extents = ExtentList::store(stored.extents, &mut self.nodes)?;
-        Ok(FileEntry::File { stat: to_repo(&stored.stat), content: stored.id, extents })
+        Ok(FileEntry::File {
+            stat: to_repo(&stored.stat),
+            content: stored.id,
+            extents,
+        })
     }
 
     fn pend(&mut self, meter: &mut Meter<'_>, key: &Key, reason: String) {
         self.pending = self.pending.saturating_add(1);
-        meter.notice(&Notice::Pending { path: relative(key), reason });
+        meter.notice(&Notice::Pending {
+            path: relative(key),
+            reason,
+        });
     }
 
     fn checkpoint_is_due(&self) -> bool {
-        let sent = self.outbox.sent().bytes.saturating_sub(self.checkpoint_sent);
-        sent >= CHECKPOINT_BYTES
-            || (sent > 0 && self.checkpoint_at.elapsed() >= CHECKPOINT_EVERY)
+        let sent = self
+            .outbox
+            .sent()
+            .bytes
+            .saturating_sub(self.checkpoint_sent);
+        sent >= CHECKPOINT_BYTES || (sent > 0 && self.checkpoint_at.elapsed() >= CHECKPOINT_EVERY)
     }
 
     /// Commits the last state once more, pinned: the source has shrunk since, and a person may want
@@ -295,7 +319,13 @@ impl<'a> Run<'a> {
     pub(crate) fn checkpoint(&mut self) -> Result<(), BackupError> {
         let reason = PartialReason::Checkpoint;
         let pending_files = self.media_left.saturating_add(self.pending);
-        self.commit(Completeness::Partial { reason, pending_files }, false)?;
+        self.commit(
+            Completeness::Partial {
+                reason,
+                pending_files,
+            },
+            false,
+        )?;
         Ok(())
     }
 
@@ -338,8 +368,10 @@ impl<'a> Run<'a> {
         let committed = self.access.commit(&snapshot, &self.start.keyring)?;
         self.snapshot_bytes.add(committed.bytes);
         self.start.sequence = sequence;
-        self.start.predecessor =
-            Predecessor { name: committed.name, digest: committed.digest };
+        self.start.predecessor = Predecessor {
+            name: committed.name,
+            digest: committed.digest,
+        };
         self.contents.set_head(&Head {
             store: self.access.id,
             name: committed.name,

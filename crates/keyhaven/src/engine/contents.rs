@@ -76,8 +76,14 @@ pub(crate) struct Contents {
 impl Contents {
     /// Opens the state at `path`, or begins an empty one.
     pub(crate) fn open(path: &Path) -> Result<Self, ContentsError> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
-        Ok(Self { database, fresh: HashMap::new(), fresh_sizes: HashSet::new() })
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(path)?;
+        Ok(Self {
+            database,
+            fresh: HashMap::new(),
+            fresh_sizes: HashSet::new(),
+        })
     }
 
     /// The snapshot that the state describes, if it describes one.
@@ -112,9 +118,9 @@ impl Contents {
         }
         let read = self.database.begin_read()?;
         match read.open_table(CONTENTS) {
-            Ok(table) => {
-                Ok(table.get(id.as_bytes())?.and_then(|value| decode_extents(value.value())))
-            }
+            Ok(table) => Ok(table
+                .get(id.as_bytes())?
+                .and_then(|value| decode_extents(value.value()))),
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -150,7 +156,9 @@ impl Contents {
     /// Says which snapshot the state describes from now on.
     pub(crate) fn set_head(&mut self, head: &Head) -> Result<(), ContentsError> {
         let write = self.database.begin_write()?;
-        write.open_table(HEAD)?.insert((), encode_head(head).as_slice())?;
+        write
+            .open_table(HEAD)?
+            .insert((), encode_head(head).as_slice())?;
         Ok(write.commit()?)
     }
 }
@@ -215,7 +223,11 @@ mod tests {
     use super::*;
 
     fn extent(byte: u8) -> Extent {
-        Extent { pack: PackName::from_bytes([byte; 32]), offset: 5, len: u32::from(byte) }
+        Extent {
+            pack: PackName::from_bytes([byte; 32]),
+            offset: 5,
+            len: u32::from(byte),
+        }
     }
 
     fn head() -> Head {
@@ -232,7 +244,10 @@ mod tests {
     fn only_what_was_kept_is_known_after_a_crash() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("contents");
-        let (kept, lost) = (ContentId::from_bytes([1; 32]), ContentId::from_bytes([2; 32]));
+        let (kept, lost) = (
+            ContentId::from_bytes([1; 32]),
+            ContentId::from_bytes([2; 32]),
+        );
         let mut contents = Contents::open(&path).unwrap();
         assert_eq!(contents.head().unwrap(), None);
         contents.add(kept, 10, vec![extent(1), extent(2)]);
@@ -243,7 +258,10 @@ mod tests {
         drop(contents);
 
         let contents = Contents::open(&path).unwrap();
-        assert_eq!(contents.find(&kept).unwrap(), Some(vec![extent(1), extent(2)]));
+        assert_eq!(
+            contents.find(&kept).unwrap(),
+            Some(vec![extent(1), extent(2)])
+        );
         assert_eq!(contents.find(&lost).unwrap(), None);
         assert!(contents.has_size(10).unwrap());
         assert!(!contents.has_size(20).unwrap());

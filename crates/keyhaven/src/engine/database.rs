@@ -55,7 +55,13 @@ pub(crate) struct FrameWriter<'a> {
 impl<'a> FrameWriter<'a> {
     pub(crate) fn new(outbox: &'a Outbox) -> Result<Self, NodeError> {
         let squeezer = Squeezer::new(LEVEL)?;
-        Ok(Self { outbox, open: None, entries: 0, full: SizeClass::Mib8, squeezer })
+        Ok(Self {
+            outbox,
+            open: None,
+            entries: 0,
+            full: SizeClass::Mib8,
+            squeezer,
+        })
     }
 
     /// Stores what changed of a database.
@@ -69,8 +75,19 @@ impl<'a> FrameWriter<'a> {
         let had_old = old.is_some();
         // A day's changes are some ten MiB: in packs of 8 MiB their padding would weigh as much as
         // a third of them.
-        self.full = if had_old { SizeClass::Mib4 } else { SizeClass::Mib8 };
-        let mut sink = Sink { frames: self, nodes, keyring, old, differ: None, failed: None };
+        self.full = if had_old {
+            SizeClass::Mib4
+        } else {
+            SizeClass::Mib8
+        };
+        let mut sink = Sink {
+            frames: self,
+            nodes,
+            keyring,
+            old,
+            differ: None,
+            failed: None,
+        };
         let read = source.read_pages(&mut sink);
         let Sink { differ, failed, .. } = sink;
         if let Some(error) = failed {
@@ -79,9 +96,20 @@ impl<'a> FrameWriter<'a> {
         let image = read?;
         let differ = differ.ok_or(NodeError::PageOutOfTurn)?;
         let new_base = had_old && differ.is_new_base();
-        let pages = differ.finish(&mut Out { frames: self, nodes })?;
-        let signature = image.signature.as_ref().map(Signature::encode).unwrap_or_default();
-        Ok(StoredDatabase { pages, signature, new_base })
+        let pages = differ.finish(&mut Out {
+            frames: self,
+            nodes,
+        })?;
+        let signature = image
+            .signature
+            .as_ref()
+            .map(Signature::encode)
+            .unwrap_or_default();
+        Ok(StoredDatabase {
+            pages,
+            signature,
+            new_base,
+        })
     }
 
     /// Sends the last pack, however full it is.
@@ -98,10 +126,17 @@ impl<'a> FrameWriter<'a> {
         let limit = self.full.layout().plain_len();
         let stored = self.squeezer.squeeze(raw)?;
         let len = u32::try_from(stored.len()).map_err(|_| NodeError::TooLong)?;
-        let behind = self.entries.saturating_add(2).saturating_mul(TOC_ENTRY_BYTES);
+        let behind = self
+            .entries
+            .saturating_add(2)
+            .saturating_mul(TOC_ENTRY_BYTES);
         let is_full = |pack: &PackBuilder| {
             pack.room() < len
-                || pack.content_len().saturating_add(len).saturating_add(behind) > limit
+                || pack
+                    .content_len()
+                    .saturating_add(len)
+                    .saturating_add(behind)
+                    > limit
         };
         if self.open.as_ref().is_some_and(is_full)
             && let Some(pack) = self.open.take()
@@ -113,7 +148,9 @@ impl<'a> FrameWriter<'a> {
             Some(pack) => pack,
             None => self.outbox.begin(PackKind::Messages).map_err(unavailable)?,
         };
-        let extent = pack.append(stored, ExtentKind::PageFrame, digest).ok_or(NodeError::TooLong)?;
+        let extent = pack
+            .append(stored, ExtentKind::PageFrame, digest)
+            .ok_or(NodeError::TooLong)?;
         self.entries = self.entries.saturating_add(1);
         self.open = Some(pack);
         Ok(extent)
@@ -125,7 +162,10 @@ fn unavailable(error: SendError) -> NodeError {
         SendError::Store(cause) => cause.remedy(),
         SendError::Pack(_) | SendError::Worker => keyhaven_secrets::Remedy::Stop,
     };
-    NodeError::Unavailable { cause: Box::new(error), remedy }
+    NodeError::Unavailable {
+        cause: Box::new(error),
+        remedy,
+    }
 }
 
 /// Frames and nodes, as the page differ wants them.
@@ -185,7 +225,10 @@ impl PageSink for Sink<'_, '_, '_> {
         let Some(differ) = &mut self.differ else {
             return self.note(Err(NodeError::PageOutOfTurn));
         };
-        let mut out = Out { frames: self.frames, nodes: self.nodes };
+        let mut out = Out {
+            frames: self.frames,
+            nodes: self.nodes,
+        };
         let result = differ.feed(bytes, &mut out);
         self.note(result)
     }

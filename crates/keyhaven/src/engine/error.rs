@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use keyhaven_repo::node::NodeError;
 use keyhaven_secrets::Remedy;
-use keyhaven_source::guard::{Census, Verdict};
 use keyhaven_source::WalkError;
+use keyhaven_source::guard::{Census, Verdict};
 
 use super::contents::ContentsError;
 use super::history::HistoryError;
@@ -64,7 +64,9 @@ pub enum BackupError {
         newest: u64,
     },
     /// This store's newest keys are older than those that this device has used.
-    #[error("the store's newest backup has older keys than this device has used; nothing was changed")]
+    #[error(
+        "the store's newest backup has older keys than this device has used; nothing was changed"
+    )]
     OldEpoch,
     /// Local state cannot be written.
     #[error("the local state in {} cannot be used: {reason}", path.display())]
@@ -115,7 +117,10 @@ impl From<SendError> for BackupError {
 
 impl From<ContentsError> for BackupError {
     fn from(error: ContentsError) -> Self {
-        Self::State { path: PathBuf::from("state/contents"), reason: error.to_string() }
+        Self::State {
+            path: PathBuf::from("state/contents"),
+            reason: error.to_string(),
+        }
     }
 }
 

@@ -41,7 +41,12 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     pub(crate) fn new(store: Arc<dyn Store>, keyring: Arc<Keyring>) -> Self {
-        Self { store, keyring, readers: HashMap::new(), sealed: Vec::new() }
+        Self {
+            store,
+            keyring,
+            readers: HashMap::new(),
+            sealed: Vec::new(),
+        }
     }
 
     /// Opens an extent and hands its pieces, in order, to `each`.
@@ -51,7 +56,10 @@ impl Fetcher {
         kind: PackKind,
         mut each: impl FnMut(&[u8]),
     ) -> Result<(), FetchError> {
-        let damaged = |cause| FetchError::Damaged { pack: extent.pack, cause };
+        let damaged = |cause| FetchError::Damaged {
+            pack: extent.pack,
+            cause,
+        };
         let reader = self.reader(extent.pack, kind)?;
         let range = reader.range(extent).map_err(damaged)?;
         let len = range.end.saturating_sub(range.start);
@@ -80,7 +88,9 @@ impl Fetcher {
         if let Some(reader) = self.readers.get(&pack) {
             return Ok(Arc::clone(reader));
         }
-        let header = self.store.get(&path_of(&pack.path()), Some(0..PackReader::HEADER_BYTES))?;
+        let header = self
+            .store
+            .get(&path_of(&pack.path()), Some(0..PackReader::HEADER_BYTES))?;
         let reader = PackReader::new(pack, kind, &self.keyring, &header)
             .map_err(|cause| FetchError::Damaged { pack, cause })?;
         if self.readers.len() >= READERS_MAX {

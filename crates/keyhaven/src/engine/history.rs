@@ -123,7 +123,10 @@ const SNAPSHOT_BYTES_MAX: u64 = 256 * 1024;
 pub(crate) fn identify(store: &dyn Store) -> Result<StoreId, HistoryError> {
     let marker = match store.get(&path_of(MARKER_PATH), None) {
         Err(StoreError::NotFound { .. }) => {
-            return Err(StoreError::NotAStore { place: store.describe() }.into());
+            return Err(StoreError::NotAStore {
+                place: store.describe(),
+            }
+            .into());
         }
         marker => marker?,
     };
@@ -137,7 +140,10 @@ impl Access {
         if found == self.id {
             return Ok(());
         }
-        Err(HistoryError::OtherStore { place: self.store.describe(), found })
+        Err(HistoryError::OtherStore {
+            place: self.store.describe(),
+            found,
+        })
     }
 
     /// Opens every snapshot of the store.
@@ -147,7 +153,9 @@ impl Access {
         let mut damaged = Vec::new();
         let mut other_key = 0_usize;
         for listed in self.store.list(&folder)? {
-            let Ok(name) = SnapshotName::parse_path(listed.path.as_str()) else { continue };
+            let Ok(name) = SnapshotName::parse_path(listed.path.as_str()) else {
+                continue;
+            };
             match self.open(name)? {
                 Ok(snapshot) => {
                     open.insert(snapshot.digest, snapshot);
@@ -172,7 +180,11 @@ impl Access {
             });
         }
         let history = open.values().map(OpenSnapshot::link).collect();
-        Ok(Loaded { history, open, damaged })
+        Ok(Loaded {
+            history,
+            open,
+            damaged,
+        })
     }
 
     fn open(
@@ -213,8 +225,9 @@ impl Access {
         snapshot: &Snapshot,
         keyring: &Keyring,
     ) -> Result<Committed, HistoryError> {
-        let sealed =
-            snapshot.seal(keyring, &self.key, &mut OsEntropy).map_err(HistoryError::Seal)?;
+        let sealed = snapshot
+            .seal(keyring, &self.key, &mut OsEntropy)
+            .map_err(HistoryError::Seal)?;
         let path = path_of(&sealed.name.path());
         self.store.put(&path, Body::Bytes(&sealed.bytes))?;
         self.store.flush()?;
@@ -226,11 +239,20 @@ impl Access {
             keep(&path, &sealed.bytes);
         }
         let bytes = u64::try_from(sealed.bytes.len()).unwrap_or(u64::MAX);
-        Ok(Committed { name: sealed.name, digest: sealed.digest, bytes })
+        Ok(Committed {
+            name: sealed.name,
+            digest: sealed.digest,
+            bytes,
+        })
     }
 
     fn kept(&self, name: SnapshotName) -> Option<PathBuf> {
-        Some(self.cache.as_ref()?.join(SNAPSHOTS_DIR).join(name.to_string()))
+        Some(
+            self.cache
+                .as_ref()?
+                .join(SNAPSHOTS_DIR)
+                .join(name.to_string()),
+        )
     }
 }
 
@@ -242,24 +264,28 @@ fn keep(path: &std::path::Path, bytes: &[u8]) {
     }
 }
 
-    /// A few snapshots to try keys on. One would do, were it not for a store that damages it.
-    pub(crate) fn samples(
-    store: &Arc<dyn Store>,
-) -> Result<Vec<Sample>, HistoryError> {
-        let mut samples = Vec::new();
-        for listed in store.list(&snapshots_folder())? {
-            let Ok(name) = SnapshotName::parse_path(listed.path.as_str()) else { continue };
-            match store.get(&listed.path, None) {
-                Ok(bytes) => samples.push(Sample { name, bytes }),
-                Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            if samples.len() >= SAMPLES_MAX {
-                break;
-            }
+/// A few snapshots to try keys on. One would do, were it not for a store that damages it.
+pub(crate) fn samples(store: &Arc<dyn Store>) -> Result<Vec<Sample>, HistoryError> {
+    let mut samples = Vec::new();
+    for listed in store.list(&snapshots_folder())? {
+        let Ok(name) = SnapshotName::parse_path(listed.path.as_str()) else {
+            continue;
+        };
+        match store.get(&listed.path, None) {
+            Ok(bytes) => samples.push(Sample { name, bytes }),
+            Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
-        if samples.is_empty() { Err(HistoryError::Empty) } else { Ok(samples) }
+        if samples.len() >= SAMPLES_MAX {
+            break;
+        }
     }
+    if samples.is_empty() {
+        Err(HistoryError::Empty)
+    } else {
+        Ok(samples)
+    }
+}
 
 fn is_wrong_key(cause: &SnapshotError) -> bool {
     cause.outcome() == "wrong-key"

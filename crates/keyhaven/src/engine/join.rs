@@ -21,9 +21,20 @@ pub(crate) enum Met {
     /// A folder or a link that is new or changed: the entry says all of it.
     Small { key: Key, entry: FileEntry },
     /// A file that is new or changed.
-    File { key: Key, path: PathBuf, stat: Stat, how: Reading },
+    File {
+        key: Key,
+        path: PathBuf,
+        stat: Stat,
+        how: Reading,
+    },
     /// A database that is new or changed.
-    Database { key: Key, path: PathBuf, stat: Stat, old: Option<PageMap>, supplied: bool },
+    Database {
+        key: Key,
+        path: PathBuf,
+        stat: Stat,
+        old: Option<PageMap>,
+        supplied: bool,
+    },
     /// It was there and is gone.
     Gone { key: Key },
     /// It cannot be taken; what an older backup has of it stays.
@@ -84,14 +95,18 @@ impl Join {
                 (Some(now), Some(old)) => now.cmp(old),
             };
             if order.is_gt() {
-                let Some((key, _)) = self.old.take() else { continue };
+                let Some((key, _)) = self.old.take() else {
+                    continue;
+                };
                 self.old = self.cursor.next(nodes)?;
                 if !self.is_unseen(&key) {
                     return Ok(Some(Met::Gone { key }));
                 }
                 continue;
             }
-            let Some(item) = self.walk.next() else { continue };
+            let Some(item) = self.walk.next() else {
+                continue;
+            };
             let mut before = None;
             if order.is_eq() {
                 before = self.old.take().map(|(_, entry)| entry);
@@ -104,7 +119,8 @@ impl Join {
     fn is_unseen(&self, key: &Key) -> bool {
         self.unseen.as_ref().is_some_and(|above| {
             let (above, key) = (above.as_bytes(), key.as_bytes());
-            key.strip_prefix(above).is_some_and(|rest| rest.first().is_none_or(|&byte| byte == 0))
+            key.strip_prefix(above)
+                .is_some_and(|rest| rest.first().is_none_or(|&byte| byte == 0))
         })
     }
 
@@ -115,8 +131,14 @@ impl Join {
             let shown = Key::parse(b"(a path that is too long)");
             self.unseen = Some(place);
             return match shown {
-                Ok(key) => Met::Skipped { key, reason: SkipReason::TooDeep },
-                Err(_) => Met::Unchanged { kind: Kind::Other, bytes: 0 },
+                Ok(key) => Met::Skipped {
+                    key,
+                    reason: SkipReason::TooDeep,
+                },
+                Err(_) => Met::Unchanged {
+                    kind: Kind::Other,
+                    bytes: 0,
+                },
             };
         };
         match item {
@@ -126,9 +148,15 @@ impl Join {
                     Some(FileEntry::Dir { stat: old })
                         if (old.mode, old.mtime_ns) == (stat.mode, stat.mtime_ns) =>
                     {
-                        Met::Unchanged { kind: Kind::Other, bytes: 0 }
+                        Met::Unchanged {
+                            kind: Kind::Other,
+                            bytes: 0,
+                        }
                     }
-                    _ => Met::Small { key, entry: FileEntry::Dir { stat } },
+                    _ => Met::Small {
+                        key,
+                        entry: FileEntry::Dir { stat },
+                    },
                 }
             }
             Item::Symlink { stat, target, .. } => {
@@ -136,9 +164,15 @@ impl Join {
                 let (stat, target) = (to_repo(&stat), target.into_vec());
                 match before {
                     Some(FileEntry::Symlink { target: old, .. }) if old == target => {
-                        Met::Unchanged { kind: Kind::Other, bytes: 0 }
+                        Met::Unchanged {
+                            kind: Kind::Other,
+                            bytes: 0,
+                        }
                     }
-                    _ => Met::Small { key, entry: FileEntry::Symlink { stat, target } },
+                    _ => Met::Small {
+                        key,
+                        entry: FileEntry::Symlink { stat, target },
+                    },
                 }
             }
             Item::Skipped { reason, .. } => self.skipped(place, key, reason),
@@ -147,16 +181,28 @@ impl Join {
                 if let Some(FileEntry::File { stat: old, .. }) = &before
                     && regular.is_unchanged_plain_file(&to_source(old))
                 {
-                    return Met::Unchanged { kind: Kind::File, bytes: stat.size };
+                    return Met::Unchanged {
+                        kind: Kind::File,
+                        bytes: stat.size,
+                    };
                 }
                 let path = regular.path().to_path_buf();
                 match regular.content() {
-                    Ok(Content::File) => Met::File { key, path, stat, how: Reading::Plain },
+                    Ok(Content::File) => Met::File {
+                        key,
+                        path,
+                        stat,
+                        how: Reading::Plain,
+                    },
                     Ok(Content::Opaque) => opaque(key, path, stat, before.as_ref()),
                     Ok(Content::Database) => database(key, path, stat, before),
-                    Ok(Content::Supplied) => {
-                        Met::Database { key, path, stat, old: pages_of(before), supplied: true }
-                    }
+                    Ok(Content::Supplied) => Met::Database {
+                        key,
+                        path,
+                        stat,
+                        old: pages_of(before),
+                        supplied: true,
+                    },
                     Err(reason) => self.skipped(place, key, reason),
                 }
             }
@@ -172,9 +218,17 @@ impl Join {
 fn opaque(key: Key, path: PathBuf, stat: Stat, before: Option<&FileEntry>) -> Met {
     match before {
         Some(FileEntry::File { stat: old, .. }) if stat.is_unchanged_since(&to_source(old)) => {
-            Met::Unchanged { kind: Kind::File, bytes: stat.size }
+            Met::Unchanged {
+                kind: Kind::File,
+                bytes: stat.size,
+            }
         }
-        _ => Met::File { key, path, stat, how: Reading::Opaque },
+        _ => Met::File {
+            key,
+            path,
+            stat,
+            how: Reading::Opaque,
+        },
     }
 }
 
@@ -184,9 +238,18 @@ fn database(key: Key, path: PathBuf, stat: Stat, before: Option<FileEntry>) -> M
         && let Ok(now) = Signature::take(&path, Patience::default())
         && now.is_unchanged_since(&old)
     {
-        return Met::Unchanged { kind: Kind::Database, bytes: stat.size };
+        return Met::Unchanged {
+            kind: Kind::Database,
+            bytes: stat.size,
+        };
     }
-    Met::Database { key, path, stat, old: pages_of(before), supplied: false }
+    Met::Database {
+        key,
+        path,
+        stat,
+        old: pages_of(before),
+        supplied: false,
+    }
 }
 
 fn pages_of(before: Option<FileEntry>) -> Option<PageMap> {
@@ -198,12 +261,40 @@ fn pages_of(before: Option<FileEntry>) -> Option<PageMap> {
 
 /// The manifest's form of what the file system says.
 pub(crate) fn to_repo(stat: &Stat) -> keyhaven_repo::entry::Stat {
-    let Stat { size, mtime_ns, ctime_ns, inode, device, mode } = *stat;
-    keyhaven_repo::entry::Stat { size, mtime_ns, ctime_ns, inode, device, mode }
+    let Stat {
+        size,
+        mtime_ns,
+        ctime_ns,
+        inode,
+        device,
+        mode,
+    } = *stat;
+    keyhaven_repo::entry::Stat {
+        size,
+        mtime_ns,
+        ctime_ns,
+        inode,
+        device,
+        mode,
+    }
 }
 
 /// The source's form of what the manifest says.
 pub(crate) fn to_source(stat: &keyhaven_repo::entry::Stat) -> Stat {
-    let keyhaven_repo::entry::Stat { size, mtime_ns, ctime_ns, inode, device, mode } = *stat;
-    Stat { size, mtime_ns, ctime_ns, inode, device, mode }
+    let keyhaven_repo::entry::Stat {
+        size,
+        mtime_ns,
+        ctime_ns,
+        inode,
+        device,
+        mode,
+    } = *stat;
+    Stat {
+        size,
+        mtime_ns,
+        ctime_ns,
+        inode,
+        device,
+        mode,
+    }
 }

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use keyhaven_repo::hash::{ContentHasher, ContentId, ExtentDigest};
 use keyhaven_repo::keyring::Keyring;
-use keyhaven_repo::names::PackName;
 use keyhaven_repo::layout::Extent;
+use keyhaven_repo::names::PackName;
 use keyhaven_repo::pack::{ExtentKind, PackBuilder, PackKind};
 use keyhaven_source::{DatabaseError, FileError, Patience, StableFile, Stat, read_opaque};
 
@@ -54,7 +54,12 @@ pub(crate) struct MediaWriter<'a> {
 impl<'a> MediaWriter<'a> {
     pub(crate) fn new(outbox: &'a Outbox, keyring: &Keyring) -> Self {
         let hasher = keyring.content_hasher();
-        Self { outbox, open: None, hasher, scratch: Vec::new() }
+        Self {
+            outbox,
+            open: None,
+            hasher,
+            scratch: Vec::new(),
+        }
     }
 
     /// Stores the file that a walk listed with `listed`, unless the store has its content.
@@ -73,7 +78,9 @@ impl<'a> MediaWriter<'a> {
         let mut file = StableFile::open(path, listed)?;
         let mut extents = Vec::new();
         self.hasher.reset();
-        let read = self.read(&mut file, &mut extents).and_then(|()| Ok(file.finish()?));
+        let read = self
+            .read(&mut file, &mut extents)
+            .and_then(|()| Ok(file.finish()?));
         let stat = match read {
             Ok(stat) => stat,
             Err(error) => {
@@ -94,13 +101,13 @@ impl<'a> MediaWriter<'a> {
         self.hasher.reset();
         let mut extents = Vec::new();
         let mut failed = None;
-        let read = read_opaque(path, Patience::default(), &mut |bytes| {
-            match self.push(bytes, &mut extents) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
+        let read = read_opaque(path, Patience::default(), &mut |bytes| match self
+            .push(bytes, &mut extents)
+        {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
             }
         });
         let stat = match (failed, read) {
@@ -116,7 +123,11 @@ impl<'a> MediaWriter<'a> {
         // With its log laid over it, the image can be longer than the main file.
         let size = self.hasher.len();
         let id = self.end(&mut extents);
-        Ok(StoredFile { stat: Stat { size, ..stat }, id, extents })
+        Ok(StoredFile {
+            stat: Stat { size, ..stat },
+            id,
+            extents,
+        })
     }
 
     /// Copies bytes into packs.
@@ -149,7 +160,11 @@ impl<'a> MediaWriter<'a> {
         let id = self.hasher.finish();
         // The digest in the table of contents can stand for the whole content only where one
         // extent holds it.
-        let digest = if extents.is_empty() { id.extent_digest() } else { ExtentDigest::NONE };
+        let digest = if extents.is_empty() {
+            id.extent_digest()
+        } else {
+            ExtentDigest::NONE
+        };
         if let Some(pack) = &mut self.open {
             extents.extend(pack.end_extent(ExtentKind::File, digest));
         }
@@ -179,15 +194,12 @@ impl<'a> MediaWriter<'a> {
             if read == 0 {
                 return Ok((file.finish()?, self.hasher.finish()));
             }
-            self.hasher.update(self.scratch.get(..read).unwrap_or_default());
+            self.hasher
+                .update(self.scratch.get(..read).unwrap_or_default());
         }
     }
 
-    fn read(
-        &mut self,
-        file: &mut StableFile,
-        extents: &mut Vec<Extent>,
-    ) -> Result<(), MediaError> {
+    fn read(&mut self, file: &mut StableFile, extents: &mut Vec<Extent>) -> Result<(), MediaError> {
         // An empty file has no extents, and needs no pack.
         if file.size() == 0 {
             return Ok(());

@@ -70,13 +70,18 @@ impl From<Cause> for NodeError {
             }
             Cause::Fetch(_) | Cause::Send(_) | Cause::ReadOnly => Remedy::Stop,
         };
-        Self::Unavailable { cause: Box::new(cause), remedy }
+        Self::Unavailable {
+            cause: Box::new(cause),
+            remedy,
+        }
     }
 }
 
 /// The store's own error behind a node error, where it is one.
 pub(crate) fn store_error(error: &NodeError) -> Option<&StoreError> {
-    let NodeError::Unavailable { cause, .. } = error else { return None };
+    let NodeError::Unavailable { cause, .. } = error else {
+        return None;
+    };
     match cause.downcast_ref::<Cause>()? {
         Cause::Fetch(FetchError::Store(error)) | Cause::Send(SendError::Store(error)) => {
             Some(error)
@@ -118,7 +123,10 @@ impl<'a> Nodes<'a> {
 
     /// Lets nodes be written too, in packs from `outbox`.
     pub(crate) fn writing(self, outbox: &'a Outbox) -> Self {
-        Self { outbox: Some(outbox), ..self }
+        Self {
+            outbox: Some(outbox),
+            ..self
+        }
     }
 
     /// Seals and puts the open pack. It does not flush the store.
@@ -132,7 +140,9 @@ impl<'a> Nodes<'a> {
     }
 
     fn seal(&mut self) -> Result<(), Cause> {
-        let (Some(pack), Some(outbox)) = (self.open.take(), self.outbox) else { return Ok(()) };
+        let (Some(pack), Some(outbox)) = (self.open.take(), self.outbox) else {
+            return Ok(());
+        };
         let sealed = pack.seal(&self.keyring).map_err(SendError::from)?;
         outbox::put(self.store.as_ref(), &sealed).map_err(SendError::from)?;
         if let Some(cache) = &self.cache {
@@ -148,9 +158,15 @@ impl<'a> Nodes<'a> {
     /// Fetches a node's stored bytes into `self.stored`.
     fn fetch(&mut self, node: &NodeRef) -> Result<(), FetchError> {
         let Some(cache) = &mut self.cache else {
-            return self.fetcher.extent_into(&node.extent, PackKind::Index, &mut self.stored);
+            return self
+                .fetcher
+                .extent_into(&node.extent, PackKind::Index, &mut self.stored);
         };
-        if cache.fetcher.extent_into(&node.extent, PackKind::Index, &mut self.stored).is_ok() {
+        if cache
+            .fetcher
+            .extent_into(&node.extent, PackKind::Index, &mut self.stored)
+            .is_ok()
+        {
             return Ok(());
         }
         // Not here, or damaged here: the store's own copy is what counts.
@@ -161,10 +177,15 @@ impl<'a> Nodes<'a> {
         drop(object);
         let folder: Arc<dyn Store> = Arc::<FolderStore>::clone(&cache.folder);
         cache.fetcher = Fetcher::new(folder, Arc::clone(&self.keyring));
-        if cache.fetcher.extent_into(&node.extent, PackKind::Index, &mut self.stored).is_ok() {
+        if cache
+            .fetcher
+            .extent_into(&node.extent, PackKind::Index, &mut self.stored)
+            .is_ok()
+        {
             return Ok(());
         }
-        self.fetcher.extent_into(&node.extent, PackKind::Index, &mut self.stored)
+        self.fetcher
+            .extent_into(&node.extent, PackKind::Index, &mut self.stored)
     }
 
     fn keep(&mut self, node: NodeRef, raw: &[u8]) {
@@ -216,7 +237,11 @@ impl NodeStore for Nodes<'_> {
             .append(&stored, extent_kind, digest.extent_digest())
             .ok_or(NodeError::TooLong)?;
         self.open = Some(pack);
-        let node = NodeRef { extent, raw_len, digest };
+        let node = NodeRef {
+            extent,
+            raw_len,
+            digest,
+        };
         self.unsealed.insert(node, stored);
         self.keep(node, raw);
         Ok(node)

@@ -68,7 +68,9 @@ impl Shared {
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+        self.changed
+            .wait(state)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,7 +97,11 @@ impl Outbox {
                 std::thread::spawn(move || work(&shared))
             })
             .collect();
-        Self { shared, buffers_max: workers.saturating_add(2), workers: threads }
+        Self {
+            shared,
+            buffers_max: workers.saturating_add(2),
+            workers: threads,
+        }
     }
 
     /// Begins a pack; waits for a buffer while all are on their way.
@@ -192,7 +198,10 @@ fn work(shared: &Shared) {
             state = shared.wait(state);
         };
         drop(state);
-        let mut under_way = UnderWay { shared, done: false };
+        let mut under_way = UnderWay {
+            shared,
+            done: false,
+        };
         let result = seal_and_put(shared, job);
         under_way.done = true;
         let mut state = shared.lock();
@@ -221,7 +230,10 @@ pub(crate) fn put(store: &dyn Store, pack: &SealedPack) -> Result<(), StoreError
 }
 
 /// The store's path for a path of the format. The format writes only what a store accepts.
-#[expect(clippy::expect_used, reason = "a test holds every form of path against the store's rule")]
+#[expect(
+    clippy::expect_used,
+    reason = "a test holds every form of path against the store's rule"
+)]
 pub(crate) fn path_of(path: &str) -> ObjectPath {
     ObjectPath::parse(path).expect("the format's paths are valid object paths")
 }

@@ -68,10 +68,13 @@ impl FrameReader {
             let leaf = map.leaf(index, nodes)?;
             for used in leaf.frames() {
                 let extent = used.frame.extent;
-                self.fetcher.extent_into(&extent, PackKind::Messages, &mut self.stored)?;
+                self.fetcher
+                    .extent_into(&extent, PackKind::Messages, &mut self.stored)?;
                 let raw_len = usize::try_from(used.raw_len()).map_err(|_| NodeError::TooLong)?;
                 self.raw.resize(raw_len, 0);
-                self.expander.expand(&self.stored, &mut self.raw).map_err(NodeError::from)?;
+                self.expander
+                    .expand(&self.stored, &mut self.raw)
+                    .map_err(NodeError::from)?;
                 for placed in &used.pages {
                     let page = used.page(placed, &self.raw, &self.key)?;
                     let number = u64::from(placed.page_no).saturating_sub(1);
@@ -99,10 +102,13 @@ impl FrameReader {
                 let digest = used.frame.digest;
                 if !self.recent.iter().any(|(kept, _)| *kept == digest) {
                     let extent = used.frame.extent;
-                    self.fetcher.extent_into(&extent, PackKind::Messages, &mut self.stored)?;
+                    self.fetcher
+                        .extent_into(&extent, PackKind::Messages, &mut self.stored)?;
                     let len = usize::try_from(used.raw_len()).map_err(|_| NodeError::TooLong)?;
                     let mut raw = vec![0; len];
-                    self.expander.expand(&self.stored, &mut raw).map_err(NodeError::from)?;
+                    self.expander
+                        .expand(&self.stored, &mut raw)
+                        .map_err(NodeError::from)?;
                     if self.recent.len() >= RECENT_MAX {
                         self.recent.pop_front();
                     }

@@ -138,7 +138,9 @@ pub(crate) fn restore(
     let mut report = RestoreReport::default();
     let (files, bytes) = measure(plan, nodes)?;
     if files == 0 && plan.below.is_some() && !covers_anything(plan, nodes)? {
-        return Err(RestoreError::NoSuchPath(plan.below.map(relative).unwrap_or_default()));
+        return Err(RestoreError::NoSuchPath(
+            plan.below.map(relative).unwrap_or_default(),
+        ));
     }
     meter.begin(Phase::Messages, files, bytes);
     databases(access, keyring, nodes, plan, target, &mut report, meter)?;
@@ -175,12 +177,21 @@ fn databases(
     let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
     let mut frames = FrameReader::new(fetcher, Arc::clone(keyring))?;
     visit(plan, nodes, &mut |key, entry, nodes| {
-        let FileEntry::Database { stat, pages, .. } = entry else { return Ok(()) };
+        let FileEntry::Database { stat, pages, .. } = entry else {
+            return Ok(());
+        };
         if plan.cancel.is_cancelled() {
             return Err(RestoreError::Cancelled);
         }
         let bytes = pages.image_len();
-        if is_there(target, &key, bytes, pages.image(), keyring.content_hasher(), plan.overwrite)? {
+        if is_there(
+            target,
+            &key,
+            bytes,
+            pages.image(),
+            keyring.content_hasher(),
+            plan.overwrite,
+        )? {
             report.already_there = report.already_there.saturating_add(1);
         } else {
             match database(target, &key, &stat, &pages, keyring, &mut frames, nodes) {
@@ -208,7 +219,9 @@ fn database(
     target.make_way(key)?;
     let mut part = target.begin(key)?;
     part.file.set_len(pages.image_len())?;
-    frames.scatter(pages, nodes, &mut |offset, run| Ok(part.file.write_all_at(run, offset)?))?;
+    frames.scatter(pages, nodes, &mut |offset, run| {
+        Ok(part.file.write_all_at(run, offset)?)
+    })?;
     // Every page was checked where it stands; this checks that they make the image.
     if hash_file(&mut part.file, keyring.content_hasher())? != *pages.image() {
         return Err(NodeError::PageAltered.into());
@@ -220,15 +233,14 @@ fn database(
 fn lost(key: &Key, error: ReadBackError, target: &Target) -> Result<Lost, RestoreError> {
     match error {
         ReadBackError::Write(cause) => Err(at(target.path(key), cause)),
-        ReadBackError::Fetch(FetchError::Store(cause)) if ends_the_run(&cause) => {
-            Err(cause.into())
-        }
+        ReadBackError::Fetch(FetchError::Store(cause)) if ends_the_run(&cause) => Err(cause.into()),
         ReadBackError::Node(cause) if store_error(&cause).is_some_and(ends_the_run) => {
             Err(cause.into())
         }
-        cause @ (ReadBackError::Fetch(_) | ReadBackError::Node(_)) => {
-            Ok(Lost { path: relative(key), reason: cause.to_string() })
-        }
+        cause @ (ReadBackError::Fetch(_) | ReadBackError::Node(_)) => Ok(Lost {
+            path: relative(key),
+            reason: cause.to_string(),
+        }),
     }
 }
 
@@ -260,7 +272,12 @@ fn media(
             let (queue, answers) = (&queue, answers.clone());
             let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
             let hasher = keyring.content_hasher();
-            let worker = Worker { target, fetcher, hasher, overwrite: plan.overwrite };
+            let worker = Worker {
+                target,
+                fetcher,
+                hasher,
+                overwrite: plan.overwrite,
+            };
             scope.spawn(move || worker.run(queue, &answers));
         }
         drop(answers);
@@ -289,18 +306,31 @@ fn feed(
     let ages = ROUNDS_DAYS.map(|days| now_ns.saturating_sub(days.saturating_mul(DAY_NS)));
     for oldest in ages.into_iter().chain([i64::MIN]) {
         visit(plan, nodes, &mut |key, entry, nodes| {
-            let FileEntry::File { stat, content, extents } = entry else { return Ok(()) };
-            let is_due = stat.mtime_ns >= oldest
-                && (stat.mtime_ns < newest || newest == i64::MAX);
+            let FileEntry::File {
+                stat,
+                content,
+                extents,
+            } = entry
+            else {
+                return Ok(());
+            };
+            let is_due = stat.mtime_ns >= oldest && (stat.mtime_ns < newest || newest == i64::MAX);
             if !is_due {
                 return Ok(());
             }
             if plan.cancel.is_cancelled() {
                 return Err(RestoreError::Cancelled);
             }
-            target.make_way(&key).map_err(|cause| at(target.path(&key), cause))?;
+            target
+                .make_way(&key)
+                .map_err(|cause| at(target.path(&key), cause))?;
             let extents = extents.load(stat.size, nodes)?;
-            let job = Job { key, stat, content, extents };
+            let job = Job {
+                key,
+                stat,
+                content,
+                extents,
+            };
             jobs.send(job).map_err(|_| RestoreError::Worker)?;
             while let Ok(answer) = done.try_recv() {
                 take(answer, report, meter)?;
@@ -352,7 +382,9 @@ impl Worker<'_> {
     ) {
         loop {
             let job = {
-                let queue = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let queue = queue
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 queue.recv()
             };
             let Ok(job) = job else { return };
@@ -364,7 +396,12 @@ impl Worker<'_> {
     }
 
     fn file(&mut self, job: &Job) -> Result<Done, RestoreError> {
-        let Job { key, stat, content, extents } = job;
+        let Job {
+            key,
+            stat,
+            content,
+            extents,
+        } = job;
         let bytes = stat.size;
         let hasher = self.hasher.clone();
         if is_there(self.target, key, bytes, content, hasher, self.overwrite)? {
@@ -389,14 +426,26 @@ impl Worker<'_> {
                 Err(FetchError::Store(cause)) if ends_the_run(&cause) => return Err(cause.into()),
                 Err(error) => {
                     let reason = error.to_string();
-                    return Ok(Done::Lost(Lost { path: relative(key), reason }, bytes));
+                    return Ok(Done::Lost(
+                        Lost {
+                            path: relative(key),
+                            reason,
+                        },
+                        bytes,
+                    ));
                 }
             }
         }
         written.map_err(broken)?;
         if hasher.finish() != *content {
             let reason = "its bytes are not those that were backed up".to_owned();
-            return Ok(Done::Lost(Lost { path: relative(key), reason }, bytes));
+            return Ok(Done::Lost(
+                Lost {
+                    path: relative(key),
+                    reason,
+                },
+                bytes,
+            ));
         }
         part.finish(stat).map_err(broken)?;
         Ok(Done::Written(bytes))
@@ -414,7 +463,9 @@ fn is_there(
     overwrite: bool,
 ) -> Result<bool, RestoreError> {
     let broken = |cause| at(target.path(key), cause);
-    let Some(found) = target.existing(key).map_err(broken)? else { return Ok(false) };
+    let Some(found) = target.existing(key).map_err(broken)? else {
+        return Ok(false);
+    };
     if found.is_file() && found.len() == bytes {
         let mut file = std::fs::File::open(target.path(key)).map_err(broken)?;
         if hash_file(&mut file, hasher).map_err(broken)? == *content {
@@ -444,11 +495,7 @@ fn hash_file(file: &mut std::fs::File, mut hasher: ContentHasher) -> std::io::Re
 
 /// Folders and links, when everything else stands: a file written into a folder changes its time,
 /// and no file may be written through a link.
-fn folders(
-    nodes: &mut Nodes<'_>,
-    plan: &Plan<'_>,
-    target: &Target,
-) -> Result<(), RestoreError> {
+fn folders(nodes: &mut Nodes<'_>, plan: &Plan<'_>, target: &Target) -> Result<(), RestoreError> {
     let mut dirs = Vec::new();
     visit(plan, nodes, &mut |key, entry, _| {
         let broken = |cause| at(target.path(&key), cause);
@@ -466,7 +513,9 @@ fn folders(
         Ok::<_, RestoreError>(())
     })?;
     for (key, stat) in dirs.iter().rev() {
-        target.finish_dir(key, stat).map_err(|cause| at(target.path(key), cause))?;
+        target
+            .finish_dir(key, stat)
+            .map_err(|cause| at(target.path(key), cause))?;
     }
     Ok(())
 }

@@ -43,7 +43,9 @@ impl Survey {
 
     /// Bytes of the changed databases.
     pub(crate) fn database_bytes(&self) -> u64 {
-        self.databases.iter().fold(0, |sum, changed| sum.saturating_add(changed.stat.size))
+        self.databases
+            .iter()
+            .fold(0, |sum, changed| sum.saturating_add(changed.stat.size))
     }
 }
 
@@ -69,17 +71,37 @@ pub(crate) fn survey(
     while let Some(met) = join.next(nodes)? {
         meter.add(1, 0);
         match met {
-            Met::Unchanged { kind: Kind::File, bytes } => found.census.count_file(bytes),
-            Met::Unchanged { kind: Kind::Database, bytes } => found.census.count_database(bytes),
-            Met::Unchanged { kind: Kind::Other, .. } => {}
+            Met::Unchanged {
+                kind: Kind::File,
+                bytes,
+            } => found.census.count_file(bytes),
+            Met::Unchanged {
+                kind: Kind::Database,
+                bytes,
+            } => found.census.count_database(bytes),
+            Met::Unchanged {
+                kind: Kind::Other, ..
+            } => {}
             Met::File { stat, .. } => {
                 found.census.count_file(stat.size);
                 found.media_files = found.media_files.saturating_add(1);
                 found.media_bytes = found.media_bytes.saturating_add(stat.size);
             }
-            Met::Database { key, path, stat, old, supplied } => {
+            Met::Database {
+                key,
+                path,
+                stat,
+                old,
+                supplied,
+            } => {
                 found.census.count_database(stat.size);
-                found.databases.push(Changed { key, path, stat, old, supplied });
+                found.databases.push(Changed {
+                    key,
+                    path,
+                    stat,
+                    old,
+                    supplied,
+                });
             }
             Met::Small { .. } | Met::Gone { .. } => found.small = found.small.saturating_add(1),
             Met::Skipped { key, reason } => {
@@ -87,7 +109,10 @@ pub(crate) fn survey(
                     found.unseen = found.unseen.saturating_add(1);
                 }
                 let path = relative(&key);
-                meter.notice(&Notice::LeftOut { path, reason: reason.to_string() });
+                meter.notice(&Notice::LeftOut {
+                    path,
+                    reason: reason.to_string(),
+                });
             }
         }
     }

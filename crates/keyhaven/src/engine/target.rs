@@ -42,7 +42,9 @@ impl Target {
     /// The folder `root`, made if it is missing.
     pub(crate) fn create(root: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(root)?;
-        Ok(Self { root: root.to_path_buf() })
+        Ok(Self {
+            root: root.to_path_buf(),
+        })
     }
 
     /// Where a key stands.
@@ -53,7 +55,8 @@ impl Target {
     /// Makes the folders above a key.
     pub(crate) fn make_way(&self, key: &Key) -> io::Result<()> {
         let path = self.path(key);
-        path.parent().map_or(Ok(()), |parent| self.make_folder(parent))
+        path.parent()
+            .map_or(Ok(()), |parent| self.make_folder(parent))
     }
 
     /// Makes the folder of a key.
@@ -69,7 +72,9 @@ impl Target {
             Ok(found) if found.is_dir() => return Ok(()),
             Ok(_) => {
                 // A12: a link here could lead anywhere.
-                return Err(io::Error::other("something that is not a folder stands in the way"));
+                return Err(io::Error::other(
+                    "something that is not a folder stands in the way",
+                ));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -113,7 +118,12 @@ impl Target {
             .create_new(true)
             .mode(0o600)
             .open(&part)?;
-        Ok(Part { file, part, path, done: false })
+        Ok(Part {
+            file,
+            part,
+            path,
+            done: false,
+        })
     }
 
     /// Makes the link of a key, unless something stands there.
@@ -168,8 +178,11 @@ fn permissions(stat: &Stat, least: u32) -> Permissions {
 
 fn time(ns: i64) -> SystemTime {
     let distance = Duration::from_nanos(ns.unsigned_abs());
-    let time =
-        if ns < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+    let time = if ns < 0 {
+        UNIX_EPOCH.checked_sub(distance)
+    } else {
+        UNIX_EPOCH.checked_add(distance)
+    };
     time.unwrap_or(UNIX_EPOCH)
 }
 
@@ -198,11 +211,19 @@ mod tests {
         let key = key(&[b"a"]);
         drop(target.begin(&key).unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        let stat = Stat { mtime_ns: 1_500_000_000, mode: 0o100_644, ..Stat::default() };
+        let stat = Stat {
+            mtime_ns: 1_500_000_000,
+            mode: 0o100_644,
+            ..Stat::default()
+        };
         target.begin(&key).unwrap().finish(&stat).unwrap();
         let found = std::fs::metadata(folder.path().join("a")).unwrap();
         assert_eq!(found.permissions().mode() & 0o777, 0o644);
-        let modified = found.modified().unwrap().duration_since(UNIX_EPOCH).unwrap();
+        let modified = found
+            .modified()
+            .unwrap()
+            .duration_since(UNIX_EPOCH)
+            .unwrap();
         assert_eq!(modified, Duration::from_millis(1500));
     }
 
@@ -211,7 +232,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = Target::create(folder.path()).unwrap();
         let name = [b'x'; 255];
-        target.begin(&key(&[&name])).unwrap().finish(&Stat::default()).unwrap();
+        target
+            .begin(&key(&[&name]))
+            .unwrap()
+            .finish(&Stat::default())
+            .unwrap();
         assert!(folder.path().join(OsStr::from_bytes(&name)).exists());
     }
 }

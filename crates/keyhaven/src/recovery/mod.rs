@@ -33,6 +33,10 @@ pub use card::{CARD_FIELD_BYTES_MAX, CardError, RecoveryCard};
 pub use sheet::{RecoverySheet, SheetError};
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test helper on small numbers"
+)]
 mod testing {
     //! Reads a drawn QR code back with an independent decoder.
 

@@ -105,7 +105,9 @@ mod tests {
     use crate::recovery::testing::scan;
 
     fn key() -> BackupKey {
-        BackupKey::from_bytes(std::array::from_fn(|i| u8::try_from(i * 7 % 256).unwrap()))
+        BackupKey::from_bytes(std::array::from_fn(|i| {
+            u8::try_from(i).unwrap().wrapping_mul(7)
+        }))
     }
 
     #[test]
