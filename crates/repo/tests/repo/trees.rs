@@ -411,17 +411,34 @@ fn a_deep_tree_says_what_a_map_says_and_stays_compact() {
             };
         }
         root = update(root, changes, &mut nodes).unwrap();
-        nodes.loaded = 0;
+        nodes.small = 0;
         let want: Vec<_> = model.clone().into_iter().collect();
         assert!(all(root, &mut nodes) == want, "round {round}");
-        // An entry here takes some 450 bytes by the writer's count, and a node holds 8 KiB at least.
         assert!(
-            nodes.loaded < 10 + model.len() / 18,
-            "{} for {}",
-            nodes.loaded,
-            model.len()
+            nodes.small <= 3,
+            "round {round}: {} small nodes",
+            nodes.small
         );
     }
+}
+
+/// A leaf that loses nearly everything between neighbours that lose nothing is filled up from one.
+#[test]
+fn a_leaf_that_is_nearly_emptied_joins_its_neighbour() {
+    let mut nodes = Memory::new();
+    let name = |n: u32| key(&format!("{}/{n:08}", "a long folder name ".repeat(14)));
+    let all_of_it = (0..20_000).map(|n| (name(n), Some(file(1, 1))));
+    let root = update(None, all_of_it, &mut nodes).unwrap();
+    let gone = (0..20_000)
+        .filter(|n| n % 151 < 62)
+        .map(|n| (name(n), None));
+    let root = update(root, gone, &mut nodes).unwrap();
+    nodes.small = 0;
+    assert_eq!(
+        all(root, &mut nodes).len(),
+        (0..20_000).filter(|n| n % 151 >= 62).count()
+    );
+    assert!(nodes.small <= 3, "{} small nodes", nodes.small);
 }
 
 proptest! {

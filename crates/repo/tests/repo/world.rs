@@ -36,6 +36,8 @@ pub(crate) struct Memory {
     pub(crate) stored: BTreeMap<Extent, Vec<u8>>,
     pub(crate) saved: usize,
     pub(crate) loaded: usize,
+    /// Nodes loaded of less than 6 KB: the right edge of a tree may have some, nothing else.
+    pub(crate) small: usize,
     pub(crate) frames: usize,
     next: u32,
 }
@@ -49,6 +51,7 @@ impl Memory {
             stored: BTreeMap::new(),
             saved: 0,
             loaded: 0,
+            small: 0,
             frames: 0,
             next: 0,
         }
@@ -92,6 +95,7 @@ impl Memory {
 impl NodeStore for Memory {
     fn load(&mut self, node: &NodeRef) -> Result<Vec<u8>, NodeError> {
         self.loaded += 1;
+        self.small += usize::from(node.raw_len < 6000);
         let stored = self.stored.get(&node.extent).ok_or(NodeError::Malformed)?;
         unpack_node(node, stored, &self.keyring, &mut self.expander)
     }
