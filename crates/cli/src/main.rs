@@ -50,24 +50,18 @@ fn run(cli: Cli, voice: Voice) -> Outcome {
         command,
         ..
     } = cli;
+    let world = || World::new(home, embedded_vault, voice);
     match command {
-        Command::VaultProcess { args } => return Ok(vault::process(args)),
-        Command::WriterProcess { root, journal } => return demo::writer_process(&root, &journal),
-        Command::Demo(args) => return demo::run(&args, voice),
-        _ => {}
-    }
-    let world = World::new(home, embedded_vault, voice)?;
-    match command {
-        Command::Setup(args) => setup::run(&world, &args),
-        Command::Backup(args) => backup::run(&world, &args),
-        Command::Restore(args) => restore::run(&world, &args),
-        Command::Browse(args) => browse::run(&world, &args),
-        Command::Verify(args) => browse::verify(&world, &args),
-        Command::Password { action } => protect::password(&world, &action),
-        Command::Key { action } => protect::key(&world, &action),
-        Command::Status => status::run(&world),
-        Command::VaultProcess { .. } | Command::WriterProcess { .. } | Command::Demo(_) => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::VaultProcess { args } => Ok(vault::process(args)),
+        Command::WriterProcess { root, journal } => demo::writer_process(&root, &journal),
+        Command::Demo(args) => demo::run(&args, voice),
+        Command::Setup(args) => setup::run(&world()?, &args),
+        Command::Backup(args) => backup::run(&world()?, &args),
+        Command::Restore(args) => restore::run(&world()?, &args),
+        Command::Browse(args) => browse::run(&world()?, &args),
+        Command::Verify(args) => browse::verify(&world()?, &args),
+        Command::Password { action } => protect::password(&world()?, &action),
+        Command::Key { action } => protect::key(&world()?, &action),
+        Command::Status => status::run(&world()?),
     }
 }
