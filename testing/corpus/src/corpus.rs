@@ -112,7 +112,7 @@ impl Corpus {
             return Err(CorpusError::NotEmpty(root.to_owned()));
         }
         fs::create_dir_all(&databases).map_err(at(&databases))?;
-        let mut r = Random::new(size.seed);
+        let mut r = Random::for_purpose("history", size.seed, 0);
         let media = Folder::new(root).fill(&mut r, size.media_bytes, HISTORY_DAYS)?;
 
         let words = Words::new();
@@ -159,10 +159,7 @@ impl Corpus {
         }
         let (seed, passed) = props(root, &db)?;
         let today = HISTORY_DAYS + passed;
-        let mut r = Random::new(
-            seed.wrapping_add(u64::from(passed) + 1)
-                .wrapping_mul(0x0001_0000_01b3),
-        );
+        let mut r = Random::for_purpose("day", seed, u64::from(passed));
 
         let originals = originals(&db, &mut r, day.forwarded)?;
         let media = Folder::new(root).fill_day(&mut r, today, day.media_files, &originals)?;

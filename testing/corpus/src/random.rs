@@ -23,6 +23,23 @@ impl Random {
         Self { state }
     }
 
+    /// Begins a stream of its own for one purpose, so that two that began with one seed never
+    /// write the same message keys.
+    pub(crate) fn for_purpose(purpose: &str, seed: u64, number: u64) -> Self {
+        let mut hash = blake3::Hasher::new_derive_key("keyhaven corpus v1 stream");
+        hash.update(&seed.to_le_bytes());
+        hash.update(&number.to_le_bytes());
+        hash.update(purpose.as_bytes());
+        let mut state = [0; 4];
+        for (word, eight) in state
+            .iter_mut()
+            .zip(hash.finalize().as_bytes().as_chunks::<8>().0)
+        {
+            *word = u64::from_le_bytes(*eight);
+        }
+        Self { state }
+    }
+
     /// The next 64 bits.
     pub(crate) fn word(&mut self) -> u64 {
         let [a, b, c, d] = self.state;

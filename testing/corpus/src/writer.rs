@@ -89,7 +89,8 @@ impl Writer {
 
         let words = Words::new();
         let mut chats = Chats::new(&db, &words, People::read(&db)?)?;
-        let mut r = Random::new(pace.seed);
+        let (newest, _) = chats.newest()?;
+        let mut r = Random::for_purpose("writer", pace.seed, newest.unsigned_abs());
         let start = Instant::now();
         let mut commits = 0_u64;
         while go_on() {

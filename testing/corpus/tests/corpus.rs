@@ -156,3 +156,32 @@ fn a_journal_holds_the_commits_of_others_too() {
     let journal = Journal::read(&journal).unwrap();
     assert_eq!(journal.position(&print.image), Some(journal.len() - 1));
 }
+
+/// A writer that began with the seed of the store once wrote the store's own message keys again.
+#[test]
+fn one_seed_for_store_and_writers_is_no_collision() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("store");
+    Corpus::create(
+        &root,
+        Size {
+            messages: 4_000,
+            media_bytes: 0,
+            seed: Pace::default().seed,
+        },
+    )
+    .unwrap();
+    for _ in 0..2 {
+        let mut left = 400;
+        let pace = Pace {
+            commits_per_second: 0,
+            checkpoint_every: 0,
+            ..Pace::default()
+        };
+        let more = || {
+            left -= 1;
+            left >= 0
+        };
+        Writer::run(&root, pace, &home.path().join("journal"), more).unwrap();
+    }
+}
