@@ -75,7 +75,8 @@ pub use engine::history::HistoryError;
 pub use engine::restore::{Lost, RestoreReport};
 pub use haven::{Fresh, Keyhaven, OpenError, SnapshotInfo};
 pub use keyhaven_source::{
-    ConnectionPages, DatabaseError, Image, ImageShape, PageSink, PageSize, PageSource,
+    ConnectionPages, DatabaseError, Detection, Image, ImageShape, Opening, PageSink, PageSize,
+    PageSource, Profile,
 };
 pub use place::{Place, PlaceError};
 pub use progress::{Budget, Cancel, Notice, Observer, Phase, Progress};

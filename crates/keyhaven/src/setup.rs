@@ -16,6 +16,7 @@ use keyhaven_repo::marker::Marker;
 use keyhaven_repo::names::{MARKER_PATH, StoreId, WriterId};
 use keyhaven_repo::snapshot::{Completeness, Snapshot, Totals};
 use keyhaven_secrets::{BackupKey, Digits, DigitsError, Password, Remedy, WeakPassword};
+use keyhaven_source::{Detection, Profile};
 use keyhaven_vault_client::{DeviceSecret, RegisterBy, VaultError};
 
 use crate::engine::backup::now_s;
@@ -192,6 +193,12 @@ impl Setup {
         })
     }
 
+    /// Whose folder the source is, and what opening its messages takes.
+    #[must_use]
+    pub fn detection(&self) -> Detection {
+        Profile::detect(&self.source)
+    }
+
     /// The 64-digit key, to be written down.
     #[must_use]
     pub fn recovery_key(&self) -> Digits {
@@ -309,7 +316,7 @@ impl ProvenSetup {
         let store = setup.place.create()?;
         let id = StoreId::generate(&mut OsEntropy);
         let writer = WriterId::generate(&mut OsEntropy);
-        let profile = "folder".to_owned();
+        let profile = setup.detection().profile.name().to_owned();
         first_snapshot(&store, id, writer, &setup.key, &profile)?;
 
         setup.keystore.save(Item::BackupKey, setup.key.expose())?;

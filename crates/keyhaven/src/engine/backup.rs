@@ -200,7 +200,9 @@ impl<'a> Run<'a> {
 
     /// All else, in the order of paths.
     pub(crate) fn media(&mut self, meter: &mut Meter<'_>) -> Result<(), BackupError> {
-        let mut join = Join::new(walk(self.source, self.rules)?, self.start.root);
+        let walk = walk(self.source, self.rules)?;
+        let watch = walk.watch();
+        let mut join = Join::new(walk, self.start.root);
         let keyring = Arc::clone(&self.start.keyring);
         let mut writer = MediaWriter::new(self.outbox, &keyring);
         let mut tree = TreeWriter::new(self.start.root);
@@ -253,6 +255,15 @@ impl<'a> Run<'a> {
         }
         writer.finish();
         self.start.root = tree.finish(&mut self.nodes)?;
+        // BACKUP-1: files that make sense only together, and that a program opened meanwhile.
+        for folder in watch.disturbed() {
+            self.pending = self.pending.saturating_add(1);
+            let path = folder
+                .map(|folder| folder.to_relative())
+                .unwrap_or_default();
+            let reason = "a program opened it while it was read".to_owned();
+            meter.notice(&Notice::Pending { path, reason });
+        }
         Ok(())
     }
 
