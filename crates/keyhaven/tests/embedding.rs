@@ -27,6 +27,8 @@ fn files(root: &Path, count: u8) {
     for number in 0..count {
         std::fs::write(root.join(format!("{number:03}.jpg")), vec![number; 300_000]).unwrap();
     }
+    // What was written a moment ago is read once more by the next run: let it settle.
+    std::thread::sleep(Duration::from_millis(100));
 }
 
 /// BACKUP-1: the app has the database open and has not committed its last change; its own
