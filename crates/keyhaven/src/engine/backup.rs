@@ -137,7 +137,7 @@ impl<'a> Run<'a> {
         let mut frames = FrameWriter::new(self.outbox)?;
         let mut changes = Vec::new();
         for database in changed {
-            if let Err(stop) = self.limits.check(self.sent().bytes) {
+            if let Err(stop) = self.limits.check(self.outbox.handed()) {
                 self.stopped = Some(stop);
                 self.pending = self.pending.saturating_add(1);
                 continue;
@@ -217,7 +217,7 @@ impl<'a> Run<'a> {
                     how,
                 } => {
                     if self.stopped.is_none() {
-                        self.stopped = self.limits.check(self.sent().bytes).err();
+                        self.stopped = self.limits.check(self.outbox.handed()).err();
                     }
                     if self.stopped.is_some() {
                         self.pending = self.pending.saturating_add(1);

@@ -50,6 +50,8 @@ struct State {
     allocated: usize,
     under_way: usize,
     sent: Sent,
+    /// Bytes of all packs that were handed over, sent or not.
+    handed: u64,
     error: Option<SendError>,
     closed: bool,
 }
@@ -125,7 +127,12 @@ impl Outbox {
 
     /// Hands a filled pack over.
     pub(crate) fn send(&self, pack: PackBuilder) {
-        self.shared.lock().jobs.push_back(pack);
+        let mut state = self.shared.lock();
+        state.handed = state
+            .handed
+            .saturating_add(u64::from(pack.class().object_bytes()));
+        state.jobs.push_back(pack);
+        drop(state);
         self.shared.changed.notify_all();
     }
 
@@ -142,6 +149,11 @@ impl Outbox {
             state = self.shared.wait(state);
         }
         state.error.take().map_or(Ok(()), Err)
+    }
+
+    /// Bytes that were handed over so far, sent or still on their way.
+    pub(crate) fn handed(&self) -> u64 {
+        self.shared.lock().handed
     }
 
     /// What has been put so far.

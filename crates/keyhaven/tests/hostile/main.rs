@@ -1,0 +1,16 @@
+//! The engine against stores that lie, fail, flicker and die: one room for each kind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::integer_division,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test program, helpers included: a failure is a panic"
+)]
+
+mod malicious;
+mod world;

@@ -1,0 +1,394 @@
+//! F15: a store that tampers with what it keeps. Every object, every mutation, and for each of
+//! them what is due, computed from what an honest restore reads and nothing else.
+//!
+//! ```text
+//!   what is tampered with      a new device, by the 64 digits       the device that knows the newest
+//!   ------------------------   ----------------------------------   --------------------------------
+//!   marker                     refused                              refused
+//!   newest snapshot, its       the older state, exactly, and        refused: not fresh
+//!   listing, the whole store   "freshness not verified"
+//!   older snapshots            the newest state, exactly            the same
+//!   index that is read         refused                              refused
+//!   content that is read       files named as lost, others exact    the same
+//!   bytes that nothing reads   the newest state, exactly            the same
+//!   order, doubles, inventions the newest state, exactly            the same
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{ControlFlow, Range};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use keyhaven::store::{Body, Listed, ObjectFolder, ObjectPath, Store, StoreError};
+use keyhaven::{BackupError, Fresh, Keyhaven, Recovery, RestoreError};
+use keyhaven_hostile_store::{MemoryStore, Mutation, mutations};
+
+use crate::world::{State, World, backup, copy_folder, place, restore, scratch};
+
+/// Remembers which bytes of which object were asked for.
+struct Watching {
+    store: MemoryStore,
+    reads: Mutex<Reads>,
+}
+
+/// Of each object, the ranges that hold data; none if only its start was read.
+type Reads = BTreeMap<ObjectPath, Vec<Range<u64>>>;
+
+impl Watching {
+    fn new(store: &MemoryStore) -> Arc<Self> {
+        Arc::new(Self {
+            store: store.clone(),
+            reads: Mutex::default(),
+        })
+    }
+
+    fn reads(&self) -> Reads {
+        self.reads.lock().unwrap().clone()
+    }
+}
+
+impl Store for Watching {
+    fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
+        self.store.put(path, body)
+    }
+    fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
+        if path.as_str().starts_with("packs/") {
+            assert!(range.is_some(), "a pack's start");
+            self.reads.lock().unwrap().entry(path.clone()).or_default();
+        }
+        self.store.get(path, range)
+    }
+    fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
+        let range = offset..offset + out.len() as u64;
+        let mut reads = self.reads.lock().unwrap();
+        reads.entry(path.clone()).or_default().push(range);
+        drop(reads);
+        self.store.get_into(path, offset, out)
+    }
+    fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {
+        self.store.length(path)
+    }
+    fn visit(
+        &self,
+        folder: &ObjectFolder,
+        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.store.visit(folder, each)
+    }
+    fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.store.delete(path)
+    }
+    fn flush(&self) -> Result<(), StoreError> {
+        self.store.flush()
+    }
+    fn free_space(&self) -> Result<Option<u64>, StoreError> {
+        self.store.free_space()
+    }
+    fn describe(&self) -> String {
+        "watched".to_owned()
+    }
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// This state's exact bytes, all of them.
+    Exact(usize),
+    /// Some files named as lost, and all others of this state exactly.
+    Named(usize),
+    /// A typed error, and no file.
+    Refused,
+    /// The typed error that says that the store is not as new as it must be, and no file.
+    NotFresh,
+}
+
+/// One snapshot of the honest store, oldest first, and what restoring it takes.
+struct Snap {
+    path: ObjectPath,
+    state: State,
+    index: Reads,
+    all: Reads,
+}
+
+struct Scene {
+    world: World,
+    honest: MemoryStore,
+    older: MemoryStore,
+    snaps: Vec<Snap>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let world = World::new();
+        let store: Arc<dyn Store> = Arc::new(world.store.clone());
+        let mut snaps = Vec::new();
+        let mut snap = |world: &World, state: State| {
+            let known: BTreeSet<_> = snaps.iter().map(|snap: &Snap| snap.path.clone()).collect();
+            let path = snapshots(&world.store)
+                .into_iter()
+                .find(|path| !known.contains(path))
+                .unwrap();
+            let watching = Watching::new(&world.store);
+            let haven = Keyhaven::open_at(&world.home(), place(watching.clone())).unwrap();
+            haven.list(None, None, &mut |_| {}).unwrap();
+            let index = watching.reads();
+            let watching = Watching::new(&world.store);
+            restore(&world.home(), watching.clone()).1.unwrap();
+            let all = watching.reads();
+            snaps.push(Snap {
+                path,
+                state,
+                index,
+                all,
+            });
+        };
+        snap(&world, State::new());
+        backup(&world.home(), Arc::clone(&store)).unwrap();
+        snap(&world, world.state());
+        let older = world.store.copy();
+        world.a_day_passes();
+        backup(&world.home(), store).unwrap();
+        snap(&world, world.state());
+        let honest = world.store.copy();
+        Self {
+            world,
+            honest,
+            older,
+            snaps,
+        }
+    }
+
+    fn mutations(&self) -> Vec<Mutation> {
+        mutations(&self.honest, Some(&self.older))
+            .chain((1..self.snaps.len()).map(|len| Mutation::ShortenList { len }))
+            .collect()
+    }
+
+    /// What is due under a mutation, from the rules above.
+    fn due(&self, mutation: &Mutation, knows: bool) -> Due {
+        let marker = ObjectPath::marker();
+        if *mutation == Mutation::Empty || self.is_hurt(mutation, &marker, None) {
+            return Due::Refused;
+        }
+        let mut listed: Vec<_> = snapshots(&self.honest);
+        match mutation {
+            Mutation::Hide { path } => listed.retain(|one| one != path),
+            Mutation::ShortenList { len } => listed.truncate(*len),
+            Mutation::RollBack => listed = snapshots(&self.older),
+            _ => {}
+        }
+        let newest = self.snaps.iter().rposition(|snap| {
+            listed.contains(&snap.path) && !self.is_hurt(mutation, &snap.path, None)
+        });
+        let Some(newest) = newest else {
+            return Due::Refused;
+        };
+        if knows && newest + 1 < self.snaps.len() {
+            return Due::NotFresh;
+        }
+        let snap = &self.snaps[newest];
+        let hurt = |reads: &Reads| {
+            reads
+                .iter()
+                .any(|(path, ranges)| self.is_hurt(mutation, path, Some(ranges)))
+        };
+        if hurt(&snap.index) {
+            Due::Refused
+        } else if hurt(&snap.all) {
+            Due::Named(newest)
+        } else {
+            Due::Exact(newest)
+        }
+    }
+
+    /// Whether reading these ranges of an object, or all of it, must notice the mutation.
+    fn is_hurt(
+        &self,
+        mutation: &Mutation,
+        path: &ObjectPath,
+        read: Option<&Vec<Range<u64>>>,
+    ) -> bool {
+        match mutation {
+            Mutation::FlipBit {
+                path: of, offset, ..
+            } if of == path => read.is_none_or(|read| self.covers(path, *offset as u64, read)),
+            Mutation::Truncate { path: of, len } if of == path => read.is_none_or(|read| {
+                // Of a pack at least the header is always read, some 2 KiB.
+                *len < 2048 || read.iter().any(|range| range.end > *len as u64)
+            }),
+            Mutation::Extend { path: of, .. } if of == path => read.is_none(),
+            Mutation::Swap { one, other } => one == path || other == path,
+            Mutation::Overwrite { path: of, .. }
+            | Mutation::Replay { path: of, .. }
+            | Mutation::Delete { path: of } => of == path,
+            _ => false,
+        }
+    }
+
+    /// Whether a byte of a pack counts for these ranges: a header always does, a tag if its frame
+    /// is read, and data if it is read.
+    fn covers(&self, path: &ObjectPath, offset: u64, read: &[Range<u64>]) -> bool {
+        const HEADER: u64 = 96;
+        const TAG: u64 = 16;
+        const FRAME: u64 = 65_536;
+        let len = self.honest.bytes(path).unwrap().len() as u64;
+        let data_start = HEADER + (len - HEADER).div_ceil(FRAME + TAG) * TAG;
+        if offset < HEADER {
+            return true;
+        }
+        let offset = if offset < data_start {
+            data_start + (offset - HEADER) / TAG * FRAME
+        } else {
+            offset
+        };
+        read.iter().any(|range| range.contains(&offset))
+    }
+
+    /// Holds what came back against what is due.
+    fn judge(
+        &self,
+        what: &str,
+        due: Due,
+        got: (State, Result<keyhaven::Restored, RestoreError>),
+        verified: bool,
+    ) {
+        let (state, result) = got;
+        match (due, result) {
+            (Due::Exact(at), Ok(restored)) => {
+                assert_eq!(restored.report.lost, [], "{what}");
+                assert!(state == self.snaps[at].state, "{what}: other bytes");
+                let is_verified = matches!(restored.fresh, Fresh::AtLeast { .. });
+                assert_eq!(is_verified, verified, "{what}");
+            }
+            (Due::Named(at), Ok(restored)) => {
+                let lost: BTreeSet<&Path> = restored
+                    .report
+                    .lost
+                    .iter()
+                    .map(|lost| lost.path.as_path())
+                    .collect();
+                assert!(!lost.is_empty(), "{what}: nothing is named as lost");
+                let whole = &self.snaps[at].state;
+                for (path, bytes) in whole {
+                    if lost.contains(path.as_path()) {
+                        assert!(!state.contains_key(path), "{what}: {path:?} stands there");
+                    } else {
+                        assert!(state.get(path) == Some(bytes), "{what}: {path:?}");
+                    }
+                }
+                assert_eq!(state.len() + lost.len(), whole.len(), "{what}");
+            }
+            (Due::NotFresh, Err(RestoreError::NotFresh { .. })) => {
+                assert!(state.is_empty(), "{what}: files stand there");
+            }
+            (Due::Refused, Err(error)) => {
+                assert!(
+                    !matches!(error, RestoreError::NotFresh { .. } | RestoreError::Worker),
+                    "{what}: {error}"
+                );
+                let whole = &self.snaps.last().unwrap().state;
+                for (path, bytes) in &state {
+                    assert!(whole.get(path) == Some(bytes), "{what}: {path:?}");
+                }
+            }
+            (due, other) => panic!("{what}: due is {due:?}, and there came {other:?}"),
+        }
+    }
+}
+
+fn snapshots(store: &MemoryStore) -> Vec<ObjectPath> {
+    let all = store.objects().into_iter().map(|(path, _)| path);
+    all.filter(|path| path.as_str().starts_with("snapshots/"))
+        .collect()
+}
+
+/// BACKUP-1, BACKUP-4, F15: whatever is tampered with, a restore gives the exact bytes of a
+/// committed state, or a typed error, or names what is lost; each as the table above has it.
+#[test]
+fn every_tampering_has_the_outcome_that_is_due() {
+    let scene = Scene::new();
+    let mut met: BTreeMap<(bool, Due), u32> = BTreeMap::new();
+    for mutation in scene.mutations() {
+        let tampered = || Arc::new(mutation.apply_with(&scene.honest, Some(&scene.older)));
+        let what = mutation.to_string();
+
+        let due = scene.due(&mutation, true);
+        *met.entry((true, due)).or_default() += 1;
+        let what_here = format!("{what}, on the device that knows");
+        scene.judge(
+            &what_here,
+            due,
+            restore(&scene.world.home(), tampered()),
+            true,
+        );
+
+        let due = scene.due(&mutation, false);
+        *met.entry((false, due)).or_default() += 1;
+        let new = scratch();
+        let home = new.path().join("home");
+        let store = tampered();
+        let back = Keyhaven::recover(
+            &home,
+            &new.path().join("to"),
+            place(store.clone()),
+            Recovery::RecoveryKey(&scene.world.digits),
+        );
+        let what_there = format!("{what}, on a new device");
+        match back {
+            Ok(_) => scene.judge(&what_there, due, restore(&home, store), false),
+            Err(error) => assert_eq!(due, Due::Refused, "{what_there}: {error}"),
+        }
+    }
+    println!("outcomes met: {met:?}");
+    // Each row of the table was met: a world that meets one no more proves nothing about it.
+    for (knows, due) in [
+        (true, Due::Exact(2)),
+        (true, Due::Named(2)),
+        (true, Due::Refused),
+        (true, Due::NotFresh),
+        (false, Due::Exact(2)),
+        (false, Due::Exact(1)),
+        (false, Due::Named(2)),
+        (false, Due::Refused),
+    ] {
+        assert!(
+            met.contains_key(&(knows, due)),
+            "never met: {knows} {due:?}"
+        );
+    }
+}
+
+/// BACKUP-4: the device that knows of a newer state writes nothing to a store that went back; on
+/// any other tampered store its next backup succeeds or ends in a typed error.
+#[test]
+fn a_device_writes_nothing_to_a_store_that_hides_its_newest_backup() {
+    let scene = Scene::new();
+    std::fs::write(
+        scene.world.folder.path().join("chats/media/third-day.jpg"),
+        b"the third day",
+    )
+    .unwrap();
+    for mutation in scene.mutations() {
+        let copy = scratch();
+        copy_folder(&scene.world.home(), copy.path());
+        let tampered = Arc::new(mutation.apply_with(&scene.honest, Some(&scene.older)));
+        let before = tampered.objects().objects();
+        let result = backup(copy.path(), tampered.clone());
+        match scene.due(&mutation, true) {
+            Due::NotFresh => {
+                assert!(
+                    matches!(result, Err(BackupError::RolledBack { .. })),
+                    "{mutation}: {result:?}"
+                );
+                assert!(tampered.objects().objects() == before, "{mutation}");
+            }
+            Due::Refused => assert!(
+                !matches!(result, Err(BackupError::Sealing(_))),
+                "{mutation}: {result:?}"
+            ),
+            Due::Exact(_) | Due::Named(_) => {
+                result.unwrap_or_else(|error| panic!("{mutation}: {error}"));
+            }
+        }
+    }
+}
