@@ -39,7 +39,7 @@ Exit codes:
   3  try again later: something could not be reached, or another command is at work
   4  it needs you: a wrong password or key, or a question that has to be answered
   5  the backup is safe but not complete: some files are pending
-  6  verify found something missing or damaged";
+  6  verify or restore found something missing or damaged";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -180,7 +180,7 @@ pub(crate) enum BrowseWhat {
         /// The folder
         path: Option<PathBuf>,
     },
-    /// Write one file of a snapshot to standard output
+    /// Write one file of a snapshot to standard output, as it is (without --json)
     Cat {
         /// The file
         path: PathBuf,

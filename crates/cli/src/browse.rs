@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use keyhaven::{Cancel, EntryKind, SnapshotInfo};
 
 use crate::args::{self, BrowseWhat};
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::restore::DAMAGED;
 use crate::ui;
 use crate::world::World;
@@ -14,8 +14,13 @@ use crate::world::World;
 const SHORT: usize = 12;
 
 pub(crate) fn run(world: &World, args: &args::Browse) -> Outcome {
-    let haven = world.open()?;
     let voice = world.voice;
+    if voice.json && matches!(args.what, Some(BrowseWhat::Cat { .. })) {
+        return Err(Failure::ask(
+            "`browse cat` writes the file itself to standard output: leave out --json",
+        ));
+    }
+    let haven = world.open()?;
     let snapshot = args.snapshot.as_deref();
     match args.what.as_ref().unwrap_or(&BrowseWhat::Snapshots) {
         BrowseWhat::Snapshots => {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use keyhaven::{Fresh, Keyhaven, Recovery, RestoreOptions, Restored};
+use keyhaven::{Fresh, Keyhaven, Place, Recovery, RestoreOptions, Restored};
 use keyhaven_vault_client::Standing;
 
 use crate::args;
@@ -16,7 +16,9 @@ pub(crate) const DAMAGED: u8 = 6;
 
 pub(crate) fn run(world: &World, args: &args::Restore) -> Outcome {
     let haven = if keyhaven::home::Home::new(&world.home).is_set_up() {
-        world.open()?
+        let haven = world.open()?;
+        is_the_same(&haven.config()?.store, args.store.as_deref())?;
+        haven
     } else {
         recover(world, args)?
     };
@@ -36,6 +38,18 @@ pub(crate) fn run(world: &World, args: &args::Restore) -> Outcome {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(DAMAGED),
     })
+}
+
+/// A restore that is begun again names the store that it named before. Another one wants a home of
+/// its own: what is set up here would be restored in its stead.
+fn is_the_same(known: &str, given: Option<&str>) -> Result<(), Failure> {
+    match given {
+        Some(given) if Place::parse(given)?.address() != known => Err(Failure::ask(format!(
+            "this device is set up with the store {known}; to restore from {given}, give a new home \
+             with --home"
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A new device: gets the key back first.

@@ -27,6 +27,14 @@ pub(crate) fn run(world: &World, args: &args::Setup) -> Outcome {
     let setup = Setup::begin(&world.home, &source, World::place(&store)?)?;
     let mut wants_key = args.recovery_key || login.is_none();
 
+    // Nothing is registered that could then not be finished.
+    let alone = login
+        .as_ref()
+        .is_some_and(keyhaven::Login::is_on_this_machine)
+        && !wants_key;
+    if alone && !ui::can_ask() {
+        return Err(keyhaven::SetupError::PasswordAlone.into());
+    }
     let mut proven: Option<ProvenSetup> = None;
     let mut setup = Some(setup);
     if let Some(login) = login {
@@ -38,9 +46,6 @@ pub(crate) fn run(world: &World, args: &args::Setup) -> Outcome {
                 .set_password(login, &password)
                 .map_err(|(_, error)| error)?;
             if done.needs_recovery_key() && !wants_key {
-                if !ui::can_ask() && args.recovery_key_file.is_none() {
-                    return Err(keyhaven::SetupError::PasswordAlone.into());
-                }
                 voice.say(
                     "The vault and your chats stand on the same machine: if it is lost, the \
                      password can bring nothing back. So keep the 64-digit key too.",
@@ -59,7 +64,12 @@ pub(crate) fn run(world: &World, args: &args::Setup) -> Outcome {
         )?);
     }
     let proven = proven.ok_or_else(|| Failure::ask("nothing was proven"))?;
-    let haven = proven.finish()?;
+    let haven = proven.finish().inspect_err(|_| {
+        // Of a key that protects nothing no copy is left lying about; the next attempt writes it.
+        if let Some(file) = args.recovery_key_file.as_deref() {
+            let _ = std::fs::remove_file(file);
+        }
+    })?;
     let config = haven.config()?;
     voice.say(format!(
         "Set up. Backing up {} to {}.\nThis device keeps its own copy of the key: {}.\nNow run \

@@ -61,7 +61,8 @@ impl Voice {
             voice: self,
             bar,
             phase: None,
-            said: None,
+            // Work that is done before a line is due is told by its result alone.
+            said: Instant::now(),
         }
     }
 }
@@ -74,7 +75,7 @@ pub(crate) struct Show {
     voice: Voice,
     bar: Option<ProgressBar>,
     phase: Option<Phase>,
-    said: Option<Instant>,
+    said: Instant,
 }
 
 fn title(phase: Phase) -> &'static str {
@@ -133,9 +134,9 @@ impl Observer for Show {
         if self.voice.json || self.voice.quiet || progress.bytes_total == 0 {
             return;
         }
-        let due = self.said.is_none_or(|said| said.elapsed() >= LOG_EVERY);
+        let due = self.said.elapsed() >= LOG_EVERY;
         if due && progress.bytes_done > 0 && progress.bytes_done < progress.bytes_total {
-            self.said = Some(Instant::now());
+            self.said = Instant::now();
             self.voice.remark(format!(
                 "{}: {} of {}",
                 title(progress.phase),
@@ -246,7 +247,7 @@ pub(crate) fn secret_from(file: &Path) -> anyhow::Result<Zeroizing<String>> {
 pub(crate) fn ask_secret(question: &str) -> anyhow::Result<Zeroizing<String>> {
     rpassword::prompt_password(format!("{question}: "))
         .map(Zeroizing::new)
-        .with_context(|| format!("cannot ask for the {question}: there is no terminal"))
+        .with_context(|| format!("there is no terminal to ask on: {question}"))
 }
 
 /// Asks a question on the terminal and returns the line that was typed.

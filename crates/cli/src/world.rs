@@ -74,7 +74,7 @@ impl World {
                 };
                 let token = match &args.login_file {
                     Some(file) => ui::secret_from(file)?,
-                    None => ui::ask_secret("login token of your account")?,
+                    None => ui::ask_secret("The login token of your account")?,
                 };
                 (address.clone(), account, token)
             }

@@ -59,6 +59,11 @@ pub enum SetupError {
     /// The store would stand inside the source, or the source inside the store.
     #[error("the store and the source must not stand inside each other")]
     Nested,
+    /// The home would stand inside the source: each backup would change what it backs up.
+    #[error(
+        "{} stands inside the folder that is to be backed up; choose another home with --home", .0.display()
+    )]
+    HomeNested(PathBuf),
     /// What was typed is not a 64-digit key.
     #[error(transparent)]
     Digits(#[from] DigitsError),
@@ -93,6 +98,7 @@ impl SetupError {
             Self::Keystore(_)
             | Self::Source(_)
             | Self::Nested
+            | Self::HomeNested(_)
             | Self::Digits(_)
             | Self::WrongDigits
             | Self::Weak(_)
@@ -150,22 +156,13 @@ impl Setup {
         let source = source.canonicalize().map_err(|_| unreadable())?;
         std::fs::read_dir(&source).map_err(|_| unreadable())?;
         if let Some(folder) = place.folder() {
-            // A store that is not there yet has a parent that is.
-            let folder = folder.canonicalize().or_else(|_| {
-                let parent = folder.parent().unwrap_or(Path::new("."));
-                let parent = if parent.as_os_str().is_empty() {
-                    Path::new(".")
-                } else {
-                    parent
-                };
-                parent
-                    .canonicalize()
-                    .map(|parent| parent.join(folder.file_name().unwrap_or_default()))
-            });
-            if folder.is_ok_and(|folder| folder.starts_with(&source) || source.starts_with(&folder))
-            {
+            let folder = settled(folder);
+            if folder.starts_with(&source) || source.starts_with(&folder) {
                 return Err(SetupError::Nested);
             }
+        }
+        if settled(home.folder()).starts_with(&source) {
+            return Err(SetupError::HomeNested(home.folder().to_path_buf()));
         }
         let keystore = Arc::new(FileKeystore::new(&home.device()));
         // VAULT-7: an attempt that was cut off may have registered these at a vault already. It is
@@ -255,7 +252,20 @@ impl Setup {
         self.keystore.save(Item::BackupKey, self.key.expose())?;
         self.keystore.save(Item::DeviceKey, self.device.expose())?;
         let mut link = Link::open(login, &self.home.vault())?;
-        link.register(password, &self.key, &self.device, RegisterBy::First)?;
+        match link.register(password, &self.key, &self.device, RegisterBy::First) {
+            // An earlier attempt came this far, and was not finished. Its device key was kept: if
+            // the record lists it, this device may say what the password is (VAULT-7).
+            Err(VaultError::AlreadyRegistered) => {
+                let by = RegisterBy::Device {
+                    secret: &self.device,
+                    different: None,
+                };
+                // Of a record that is another device's, what was said first stands.
+                link.register(password, &self.key, &self.device, by)
+                    .map_err(|_| VaultError::AlreadyRegistered)?;
+            }
+            done => done?,
+        }
         let back = link.recover(password, Some(&self.device))?;
         drop(lock);
         if back.key == *self.key {
@@ -341,6 +351,18 @@ impl ProvenSetup {
         drop(lock);
         Ok(Keyhaven::assemble(setup.home, setup.place, setup.keystore))
     }
+}
+
+/// Where a folder stands, links followed, also if its last parts are not there yet.
+fn settled(folder: &Path) -> PathBuf {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    absolute
+        .ancestors()
+        .find_map(|there| {
+            let rest = absolute.strip_prefix(there).ok()?;
+            Some(there.canonicalize().ok()?.join(rest))
+        })
+        .unwrap_or(absolute)
 }
 
 /// Makes a store: the marker, which says that it is one, and its first snapshot, which is empty and

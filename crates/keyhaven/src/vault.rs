@@ -27,10 +27,10 @@ pub struct Login {
 #[non_exhaustive]
 pub enum LoginError {
     /// The address.
-    #[error("the vault's address is not one: {0}")]
+    #[error("the vault's address is not one")]
     Address(#[from] AddressError),
     /// The account.
-    #[error("the account's name is not one: {0}")]
+    #[error("the account's name is not one")]
     Account(#[from] AccountError),
     /// The token.
     #[error(transparent)]
