@@ -12,5 +12,8 @@
     reason = "a test program, helpers included: a failure is a panic"
 )]
 
+mod crash;
+mod flaky;
+mod killed;
 mod malicious;
 mod world;

@@ -1,0 +1,308 @@
+//! F1 and F17: a client that is killed before or after any call to its store, one whose local state
+//! is lost, and one that was copied.
+//!
+//! A store whose calls all fail from the n-th on leaves exactly what a client leaves that was killed
+//! there: nothing after it reaches the store, and nothing that depends on its answer is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use keyhaven::store::{ObjectPath, Outage, Store, StoreError};
+use keyhaven::{BackupError, Outcome};
+use keyhaven_hostile_store::{FailAt, MemoryStore, Moment, Operation, Recording, Span};
+use keyhaven_secrets::Remedy;
+
+use crate::world::{State, World, backup, copy_folder, restored, scratch};
+
+fn killed_at(store: &MemoryStore, at: u64, moment: Moment, span: Span) -> Arc<FailAt> {
+    let error = StoreError::Unreachable {
+        outage: Outage::TimedOut,
+        attempts: 1,
+        pause: None,
+    };
+    let store: Arc<dyn Store> = Arc::new(store.clone());
+    Arc::new(FailAt::new(store, at, moment, span, error))
+}
+
+fn paths(store: &MemoryStore) -> BTreeSet<ObjectPath> {
+    let all = store.objects().into_iter().map(|(path, _)| path);
+    all.collect()
+}
+
+/// A run that nothing disturbs.
+struct Clean {
+    puts: usize,
+    bytes: u64,
+    /// The call that makes the contents durable; what it covers is remembered after it.
+    first_flush: u64,
+}
+
+/// Kills a backup of the world at every call, and looks at what is left each time. Returns how
+/// many kills there were.
+fn kill_everywhere(world: &World, before: &State, after: &State) -> u64 {
+    let home = world.home();
+    let honest = {
+        let (store, copy) = (world.store.copy(), scratch());
+        copy_folder(&home, copy.path());
+        let recording = Arc::new(Recording::new(Arc::new(store)));
+        backup(copy.path(), recording.clone()).unwrap();
+        Clean {
+            puts: recording.count(Operation::Put),
+            bytes: recording.bytes(Operation::Put),
+            first_flush: recording
+                .calls()
+                .iter()
+                .position(|call| call.operation == Operation::Flush)
+                .unwrap() as u64,
+        }
+    };
+    let mut kills = 0;
+    for (moment, span) in [
+        (Moment::Before, Span::ForEver),
+        (Moment::After, Span::ForEver),
+        (Moment::After, Span::Once),
+    ] {
+        for at in 0_u64.. {
+            let what = format!("call {at}, {moment:?}, {span:?}");
+            let (store, copy) = (world.store.copy(), scratch());
+            copy_folder(&home, copy.path());
+            let failing = killed_at(&store, at, moment, span);
+            let result = backup(copy.path(), failing.clone());
+            if failing.calls() <= at {
+                result.unwrap();
+                assert!(at > 5, "the run makes calls");
+                break;
+            }
+            kills += 1;
+            match &result {
+                // A fault that the run does not depend on, such as the look for free space.
+                Ok(_) => assert_eq!(span, Span::Once, "{what}: it cannot have ended well"),
+                Err(error) => assert_eq!(error.remedy(), Remedy::RetryLater, "{what}: {error}"),
+            }
+
+            // BACKUP-2: whatever was cut off, the newest backup is whole: the old or the new one.
+            let there = restored(copy.path(), Arc::new(store.clone())).unwrap();
+            let is_new = there == *after;
+            assert!(is_new || there == *before, "{what}: other bytes");
+
+            // The next run completes, and overwrites nothing: no name, which is the salt of an
+            // object's key, is ever used again (BACKUP-5).
+            let found: BTreeMap<_, _> = store.objects().into_iter().collect();
+            let recording = Arc::new(Recording::new(Arc::new(store.clone())));
+            let report = backup(copy.path(), recording.clone())
+                .unwrap_or_else(|error| panic!("{what}, the next run: {error}"));
+            assert!(
+                matches!(report.outcome, Outcome::Complete | Outcome::Unchanged),
+                "{what}: {report:?}"
+            );
+            let now: BTreeMap<_, _> = store.objects().into_iter().collect();
+            for (path, bytes) in &found {
+                assert_eq!(
+                    now.get(path),
+                    Some(bytes),
+                    "{what}: {path} was written again"
+                );
+            }
+            let (puts, bytes) = (
+                recording.count(Operation::Put),
+                recording.bytes(Operation::Put),
+            );
+            assert!(
+                puts <= honest.puts && bytes <= honest.bytes,
+                "{what}: {puts}, {bytes}"
+            );
+            if at > honest.first_flush && span == Span::ForEver {
+                // Contents that were flushed are not sent again: only index and snapshot are.
+                assert!(puts < honest.puts, "{what}: {puts} puts");
+                assert!(bytes < honest.bytes, "{what}: {bytes} bytes");
+            }
+            if is_new {
+                assert_eq!(puts, 0, "{what}: what was committed is sent again");
+            }
+            assert!(
+                restored(copy.path(), Arc::new(store)).unwrap() == *after,
+                "{what}: other bytes after the next run"
+            );
+        }
+    }
+    kills
+}
+
+/// BACKUP-1, BACKUP-2, BACKUP-5: the first backup and the second, killed before and after every
+/// call to the store.
+#[test]
+fn a_client_killed_at_any_call_leaves_a_store_that_restores_and_goes_on() {
+    let mut world = World::new();
+    let first = scratch();
+    copy_folder(&world.home(), first.path());
+    let empty = world.store.copy();
+    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    let one = world.state();
+    // Back to before it.
+    std::fs::remove_dir_all(world.home()).unwrap();
+    copy_folder(first.path(), &world.home());
+    world.store = empty;
+    let kills = kill_everywhere(&world, &State::new(), &one);
+    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    world.a_day_passes();
+    let two = {
+        let (store, copy) = (world.store.copy(), scratch());
+        copy_folder(&world.home(), copy.path());
+        backup(copy.path(), Arc::new(store.clone())).unwrap();
+        restored(copy.path(), Arc::new(store)).unwrap()
+    };
+    assert!(one != two, "a day changes something");
+    let more = kill_everywhere(&world, &one, &two);
+    println!("kills: {kills} in the first backup, {more} in the second");
+}
+
+/// BACKUP-2: a store that loses power keeps of what was not flushed any subset; the snapshot that
+/// was committed before stands in all of them.
+#[test]
+fn a_loss_of_power_at_any_call_costs_at_most_the_run_under_way() {
+    let world = World::new();
+    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    let one = world.state();
+    world.a_day_passes();
+    let two = {
+        let (store, copy) = (world.store.copy(), scratch());
+        copy_folder(&world.home(), copy.path());
+        backup(copy.path(), Arc::new(store.clone())).unwrap();
+        restored(copy.path(), Arc::new(store)).unwrap()
+    };
+    let mut cuts = 0;
+    for at in 0_u64.. {
+        let (store, copy) = (world.store.copy(), scratch());
+        copy_folder(&world.home(), copy.path());
+        let failing = killed_at(&store, at, Moment::Before, Span::ForEver);
+        let _ = backup(copy.path(), failing.clone());
+        if failing.calls() <= at {
+            break;
+        }
+        let unflushed = store.unflushed();
+        for mask in 0_u32..1 << unflushed.len().min(4) {
+            let left = store.after_power_loss(|path| {
+                let place = unflushed.iter().position(|one| one == path);
+                place.is_some_and(|place| place < 4 && mask >> place & 1 == 1)
+            });
+            cuts += 1;
+            let home = scratch();
+            copy_folder(copy.path(), home.path());
+            let what = format!("call {at}, survivors {mask:b}");
+            let there = restored(home.path(), Arc::new(left.clone())).unwrap();
+            assert!(there == one || there == two, "{what}: other bytes");
+            let report = backup(home.path(), Arc::new(left.clone()));
+            let report = report.unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert!(matches!(
+                report.outcome,
+                Outcome::Complete | Outcome::Unchanged
+            ));
+            let there = restored(home.path(), Arc::new(left)).unwrap();
+            assert!(there == two, "{what}: other bytes after the next run");
+        }
+    }
+    println!("power cuts: {cuts}");
+    assert!(cuts > 10, "power was cut");
+}
+
+/// BACKUP-2: local state is a cache. Without it nothing is sent again.
+#[test]
+fn a_device_that_lost_its_local_state_sends_nothing_again() {
+    let world = World::new();
+    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    let one = world.state();
+    let state = world.home().join("state");
+    let damage: [(&str, &dyn Fn()); 3] = [
+        ("gone", &|| std::fs::remove_dir_all(&state).unwrap()),
+        ("garbage", &|| {
+            std::fs::write(state.join("contents"), vec![7; 8192]).unwrap();
+        }),
+        ("empty", &|| {
+            std::fs::write(state.join("contents"), b"").unwrap()
+        }),
+    ];
+    for (what, damage) in damage {
+        damage();
+        let recording = Arc::new(Recording::new(Arc::new(world.store.clone())));
+        let report = backup(&world.home(), recording.clone()).unwrap();
+        assert_eq!(report.outcome, Outcome::Unchanged, "{what}");
+        assert_eq!(recording.count(Operation::Put), 0, "{what}");
+        assert!(restored(&world.home(), Arc::new(world.store.clone())).unwrap() == one);
+    }
+    // What a day changes goes up, and what was only moved does not.
+    world.a_day_passes();
+    let (kept, other) = (world.store.copy(), scratch());
+    copy_folder(&world.home(), other.path());
+    let with = backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    std::fs::remove_dir_all(other.path().join("state")).unwrap();
+    let without = backup(other.path(), Arc::new(kept)).unwrap();
+    assert_eq!(with.sent_bytes, without.sent_bytes);
+}
+
+/// BACKUP-4, BACKUP-5: a home that was copied with its device makes a second line of backups. Both
+/// heads are kept, and no two objects share a name.
+#[test]
+fn a_cloned_device_makes_a_second_head_and_reuses_no_name() {
+    let world = World::new();
+    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    let clone = scratch();
+    copy_folder(&world.home(), clone.path());
+    world.a_day_passes();
+    // Each goes on from the same state, not knowing of the other.
+    let (one, other) = (world.store.copy(), world.store.copy());
+    backup(&world.home(), Arc::new(one.clone())).unwrap();
+    backup(clone.path(), Arc::new(other.clone())).unwrap();
+    let before = paths(&world.store);
+    let new_of_one: BTreeSet<_> = paths(&one).difference(&before).cloned().collect();
+    let new_of_other: BTreeSet<_> = paths(&other).difference(&before).cloned().collect();
+    assert!(!new_of_one.is_empty() && new_of_one.is_disjoint(&new_of_other));
+    // The store gets both.
+    for (path, bytes) in other.objects() {
+        one.plant(path, bytes);
+    }
+    let expected = restored(&world.home(), Arc::new(one.clone())).unwrap();
+    assert!(restored(clone.path(), Arc::new(one.clone())).unwrap() == expected);
+    let haven =
+        keyhaven::Keyhaven::open_at(clone.path(), crate::world::place(Arc::new(one.clone())))
+            .unwrap();
+    let heads = |haven: &keyhaven::Keyhaven| {
+        let all = haven.snapshots().unwrap();
+        all.iter().filter(|one| one.head).count()
+    };
+    assert_eq!(heads(&haven), 2);
+    // Both go on, each on its own line.
+    std::fs::write(world.folder.path().join("chats/third.txt"), b"third").unwrap();
+    for home in [world.home().as_path(), clone.path()] {
+        let report = backup(home, Arc::new(one.clone())).unwrap();
+        assert_eq!(report.outcome, Outcome::Complete);
+    }
+    assert_eq!(heads(&haven), 2);
+    let all = restored(clone.path(), Arc::new(one)).unwrap();
+    assert_eq!(all[Path::new("third.txt")], b"third");
+}
+
+/// BACKUP-2: a store that fills up costs the run under way, and nothing that was committed.
+#[test]
+fn a_store_without_room_is_a_typed_error_and_the_next_backup_completes() {
+    let world = World::new();
+    let tight = MemoryStore::with_room(300_000);
+    for (path, bytes) in world.store.objects() {
+        tight.plant(path, bytes);
+    }
+    let error = backup(&world.home(), Arc::new(tight.clone())).unwrap_err();
+    assert!(
+        matches!(error, BackupError::Store(StoreError::Full { .. })),
+        "{error}"
+    );
+    assert_eq!(
+        restored(&world.home(), Arc::new(tight.clone())).unwrap(),
+        State::new()
+    );
+    let roomy = MemoryStore::new();
+    for (path, bytes) in tight.objects() {
+        roomy.plant(path, bytes);
+    }
+    let report = backup(&world.home(), Arc::new(roomy)).unwrap();
+    assert_eq!(report.outcome, Outcome::Complete);
+}

@@ -1,0 +1,94 @@
+//! F16: a store that fails in passing, as clouds do, and not always honestly.
+
+use std::sync::Arc;
+
+use keyhaven::{BackupError, Outcome, RestoreError};
+use keyhaven_hostile_store::{Flaky, Rates};
+use keyhaven_secrets::Remedy;
+
+use crate::world::{World, backup, copy_folder, restore, restored, scratch};
+
+const SEEDS: u64 = 40;
+
+/// BACKUP-1, BACKUP-2: a run over a flaky store ends well or in a typed error that says to try
+/// again; what is restored is exact or refused; and when the store is calm, all completes.
+#[test]
+fn a_flaky_store_delays_a_backup_and_never_spoils_one() {
+    let world = World::new();
+    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    let one = world.state();
+    world.a_day_passes();
+    let two = {
+        let (store, copy) = (world.store.copy(), scratch());
+        copy_folder(&world.home(), copy.path());
+        backup(copy.path(), Arc::new(store.clone())).unwrap();
+        restored(copy.path(), Arc::new(store)).unwrap()
+    };
+    let (mut good, mut refused, mut struck) = (0, 0, 0);
+    for seed in 0..SEEDS {
+        let (store, copy) = (world.store.copy(), scratch());
+        copy_folder(&world.home(), copy.path());
+        // From one fault in a hundred calls of each kind to one in ten.
+        let rates = match seed % 4 {
+            0 => Rates::passing(10),
+            1 => Rates::passing(100),
+            2 => Rates::all(10),
+            _ => Rates::all(100),
+        };
+        let honest = rates.wrong_length == 0;
+        let flaky = Arc::new(Flaky::new(Arc::new(store.clone()), seed, rates));
+        for _ in 0..6 {
+            match backup(copy.path(), flaky.clone()) {
+                Ok(report) => {
+                    good += 1;
+                    assert!(
+                        matches!(report.outcome, Outcome::Complete | Outcome::Unchanged),
+                        "seed {seed}: {report:?}"
+                    );
+                }
+                Err(error) => {
+                    refused += 1;
+                    // A list that leaves the newest out looks like a store that went back, and a
+                    // body that is a byte short like a damaged one: those are told as such.
+                    let is_due = error.remedy() == Remedy::RetryLater
+                        || !honest
+                            && matches!(
+                                error,
+                                BackupError::RolledBack { .. } | BackupError::History(_)
+                            );
+                    assert!(is_due, "seed {seed}: {error}");
+                }
+            }
+            let (state, result) = restore(copy.path(), flaky.clone());
+            for (path, bytes) in &state {
+                let is_one = one.get(path) == Some(bytes) || two.get(path) == Some(bytes);
+                assert!(is_one, "seed {seed}: {path:?} has other bytes");
+            }
+            match result {
+                Ok(restored) => {
+                    good += 1;
+                    assert_eq!(restored.report.lost, [], "seed {seed}");
+                    assert!(state == one || state == two, "seed {seed}: other files");
+                }
+                Err(error) => {
+                    refused += 1;
+                    let is_due = error.remedy() == Remedy::RetryLater
+                        || !honest
+                            && matches!(
+                                error,
+                                RestoreError::NotFresh { .. } | RestoreError::History(_)
+                            );
+                    assert!(is_due, "seed {seed}: {error}");
+                }
+            }
+        }
+        struck += flaky.struck();
+        // After the storm.
+        backup(copy.path(), Arc::new(store.clone()))
+            .unwrap_or_else(|error| panic!("seed {seed}, calm: {error}"));
+        let there = restored(copy.path(), Arc::new(store)).unwrap();
+        assert!(there == two, "seed {seed}, calm: other bytes");
+    }
+    println!("runs that ended well: {good}, in an error: {refused}; faults: {struck}");
+    assert!(good > 0 && refused > 0, "both were met");
+}
