@@ -212,7 +212,8 @@ fn a_device_that_lost_its_local_state_sends_nothing_again() {
     let world = World::new();
     backup(&world.home(), Arc::new(world.store.clone())).unwrap();
     let one = world.state();
-    let state = world.home().join("state");
+    let (healthy, state) = (scratch(), world.home().join("state"));
+    copy_folder(&world.home(), healthy.path());
     let damage: [(&str, &dyn Fn()); 3] = [
         ("gone", &|| std::fs::remove_dir_all(&state).unwrap()),
         ("garbage", &|| {
@@ -232,11 +233,9 @@ fn a_device_that_lost_its_local_state_sends_nothing_again() {
     }
     // What a day changes goes up, and what was only moved does not.
     world.a_day_passes();
-    let (kept, other) = (world.store.copy(), scratch());
-    copy_folder(&world.home(), other.path());
-    let with = backup(&world.home(), Arc::new(world.store.clone())).unwrap();
-    std::fs::remove_dir_all(other.path().join("state")).unwrap();
-    let without = backup(other.path(), Arc::new(kept)).unwrap();
+    let with = backup(healthy.path(), Arc::new(world.store.copy())).unwrap();
+    std::fs::remove_dir_all(&state).unwrap();
+    let without = backup(&world.home(), Arc::new(world.store.copy())).unwrap();
     assert_eq!(with.sent_bytes, without.sent_bytes);
 }
 

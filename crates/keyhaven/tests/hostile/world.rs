@@ -53,7 +53,8 @@ impl World {
             )
             .unwrap();
         std::fs::remove_file(chats.join("media/03.jpg")).unwrap();
-        std::fs::rename(chats.join("media/04.jpg"), chats.join("media/moved.jpg")).unwrap();
+        // Large enough that sending it again would show in the size class of its pack.
+        std::fs::rename(chats.join("media/film.mp4"), chats.join("media/moved.mp4")).unwrap();
         std::fs::write(chats.join("media/new.jpg"), noise(777, 90_000)).unwrap();
         settle();
     }
