@@ -1,0 +1,18 @@
+//! The command `keyhaven` as a stranger uses it: by its arguments, its exit codes, and its output.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::string_slice,
+    clippy::print_stdout,
+    reason = "a test program, helpers included: a failure is a panic"
+)]
+
+mod bad_input;
+mod demo;
+mod journey;
+mod secrets;
+mod vaults;
+mod world;
