@@ -357,19 +357,27 @@ impl Shared {
     }
 
     fn upload(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        let len = self.spool.length(path)?;
-        let size = usize::try_from(len).unwrap_or(usize::MAX);
-        if len > OBJECT_BYTES_MAX {
-            return Err(StoreError::TooLarge {
-                path: path.clone(),
-                bytes: len,
-                bytes_max: OBJECT_BYTES_MAX,
-            });
-        }
         let mut buffer = self.buffers.take();
-        buffer.as_vec_mut().resize(size, 0);
-        self.spool.get_into(path, 0, buffer.as_vec_mut())?;
-        self.remote.put(path, Body::Buffer(buffer))
+        loop {
+            let len = self.spool.length(path)?;
+            let size = usize::try_from(len).unwrap_or(usize::MAX);
+            if len > OBJECT_BYTES_MAX {
+                return Err(StoreError::TooLarge {
+                    path: path.clone(),
+                    bytes: len,
+                    bytes_max: OBJECT_BYTES_MAX,
+                });
+            }
+            buffer.as_vec_mut().resize(size, 0);
+            match self.spool.get_into(path, 0, buffer.as_vec_mut()) {
+                // A name that is put again between the two looks has another length now.
+                Err(StoreError::WrongLength { .. }) if self.spool.length(path)? != len => {}
+                read => {
+                    read?;
+                    return self.remote.put(path, Body::Buffer(buffer));
+                }
+            }
+        }
     }
 }
 
