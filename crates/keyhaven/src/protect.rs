@@ -14,6 +14,7 @@ use crate::haven::{Keyhaven, OpenError};
 use crate::home::{CONFIG_FORMAT, Config, Home, HomeError, VaultConfig};
 use crate::keystore::{FileKeystore, Item, Keystore, KeystoreError};
 use crate::place::Place;
+use crate::setup::settled;
 use crate::store::patience::CalledOff;
 use crate::store::{Store, StoreError};
 use crate::vault::{Link, Login};
@@ -55,6 +56,11 @@ pub enum ProtectorError {
     /// A password is set up already.
     #[error("a password is set up already; `keyhaven password change` changes it")]
     HasPassword,
+    /// The home would be restored into, and backed up with the chats.
+    #[error(
+        "{} stands inside the folder that is to be restored into; choose another home with --home", .0.display()
+    )]
+    HomeNested(std::path::PathBuf),
     /// The password is the only protector.
     #[error(
         "the password is the only way to get your backup back; prove the 64-digit key first \
@@ -83,6 +89,7 @@ impl ProtectorError {
             | Self::Password(_)
             | Self::Weak(_)
             | Self::HasPassword
+            | Self::HomeNested(_)
             | Self::LastProtector => Remedy::AskUser,
         }
     }
@@ -296,6 +303,9 @@ impl Keyhaven {
         let home = Home::new(home);
         if home.is_set_up() {
             return Err(HomeError::AlreadySetUp(home.folder().to_path_buf()).into());
+        }
+        if settled(home.folder()).starts_with(settled(source)) {
+            return Err(ProtectorError::HomeNested(home.folder().to_path_buf()));
         }
         let _lock = home.lock()?;
         let store = place.open(CalledOff::never())?;

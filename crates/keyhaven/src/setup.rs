@@ -354,7 +354,7 @@ impl ProvenSetup {
 }
 
 /// Where a folder stands, links followed, also if its last parts are not there yet.
-fn settled(folder: &Path) -> PathBuf {
+pub(crate) fn settled(folder: &Path) -> PathBuf {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
     absolute
         .ancestors()

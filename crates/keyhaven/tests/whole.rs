@@ -9,7 +9,8 @@
 use std::path::Path;
 
 use keyhaven::{
-    BackupError, BackupOptions, Depth, Keyhaven, Outcome, Place, Recovery, RestoreOptions, Setup,
+    BackupError, BackupOptions, Depth, Keyhaven, Outcome, Place, ProtectorError, Recovery,
+    RestoreOptions, Setup,
 };
 use rusqlite::Connection;
 
@@ -185,4 +186,22 @@ fn an_emptied_source_is_asked_about() {
         .filter(|one| one.pinned)
         .count();
     assert_eq!(pinned, 1, "the state before it is kept");
+}
+
+/// BACKUP-3: a home inside the restored folder would put the device's key into the next backup.
+#[test]
+fn a_home_inside_the_restored_folder_is_refused() {
+    let world = tempfile::tempdir().unwrap();
+    let world = world.path();
+    chats(&world.join("chats"));
+    let digits = set_up(world).backup_key().unwrap().digits().to_string();
+    let place = Place::parse(world.join("store").to_str().unwrap()).unwrap();
+    let home = world.join("back/home");
+    let by = Recovery::RecoveryKey(&digits);
+    let refused = Keyhaven::recover(&home, &world.join("back"), place, by).unwrap_err();
+    assert!(
+        matches!(refused, ProtectorError::HomeNested(_)),
+        "{refused}"
+    );
+    assert!(!home.exists());
 }
