@@ -22,9 +22,6 @@ use super::outbox::{Outbox, SendError};
 /// zstd's level for pages: chat rows shrink to a third; higher levels cost more time than the disk.
 const LEVEL: i32 = 3;
 
-/// Bytes that one extent takes in a pack's table of contents.
-const TOC_ENTRY_BYTES: u32 = 25;
-
 /// A database that the store has now.
 pub(crate) struct StoredDatabase {
     pub(crate) pages: PageMap,
@@ -47,7 +44,6 @@ pub(crate) enum PagesError {
 pub(crate) struct FrameWriter<'a> {
     outbox: &'a Outbox,
     open: Option<PackBuilder>,
-    entries: u32,
     full: SizeClass,
     squeezer: Squeezer,
 }
@@ -58,7 +54,6 @@ impl<'a> FrameWriter<'a> {
         Ok(Self {
             outbox,
             open: None,
-            entries: 0,
             full: SizeClass::Mib8,
             squeezer,
         })
@@ -114,7 +109,6 @@ impl<'a> FrameWriter<'a> {
 
     /// Sends the last pack, however full it is.
     pub(crate) fn finish(&mut self) {
-        self.entries = 0;
         if let Some(pack) = self.open.take()
             && !pack.is_empty()
         {
@@ -123,35 +117,23 @@ impl<'a> FrameWriter<'a> {
     }
 
     fn save(&mut self, raw: &[u8], digest: ExtentDigest) -> Result<Extent, NodeError> {
-        let limit = self.full.layout().plain_len();
         let stored = self.squeezer.squeeze(raw)?;
-        let len = u32::try_from(stored.len()).map_err(|_| NodeError::TooLong)?;
-        let behind = self
-            .entries
-            .saturating_add(2)
-            .saturating_mul(TOC_ENTRY_BYTES);
-        let is_full = |pack: &PackBuilder| {
-            pack.room() < len
-                || pack
-                    .content_len()
-                    .saturating_add(len)
-                    .saturating_add(behind)
-                    > limit
-        };
+        let is_full = |pack: &PackBuilder| usize::try_from(pack.room()).unwrap_or(0) < stored.len();
         if self.open.as_ref().is_some_and(is_full)
             && let Some(pack) = self.open.take()
         {
-            self.entries = 0;
             self.outbox.send(pack);
         }
         let mut pack = match self.open.take() {
             Some(pack) => pack,
-            None => self.outbox.begin(PackKind::Messages).map_err(unavailable)?,
+            None => {
+                let begun = self.outbox.begin(PackKind::Messages).map_err(unavailable)?;
+                begun.limited_to(self.full)
+            }
         };
         let extent = pack
             .append(stored, ExtentKind::PageFrame, digest)
             .ok_or(NodeError::TooLong)?;
-        self.entries = self.entries.saturating_add(1);
         self.open = Some(pack);
         Ok(extent)
     }
