@@ -1,5 +1,7 @@
 //! The core as a host drives it.
 
+use std::collections::BTreeSet;
+
 use keyhaven_secrets::Entropy;
 use keyhaven_wire::channel::{self, ChannelPublicKey, Opened, Sealed};
 use keyhaven_wire::message::{AccountName, Denial, FleetId, HostTime, LeafIndex, Outcome, Reply};
@@ -9,20 +11,19 @@ use zeroize::Zeroizing;
 use crate::apply::{self, Applied, Context};
 use crate::leaf;
 use crate::log::{
-    Capture, Configuration, Entry, Index, LogError, Member, Memory, Place, Tally, Term,
+    Call, Capture, Entry, GroupId, Head, Index, LogError, Memory, Place, Report, Term,
 };
+use crate::membership::{Member, Membership, MembershipError};
 use crate::policy::Policy;
 use crate::record::Record;
+use crate::seat::{Role, Seat};
 use crate::secrets::{FleetSecrets, SecretsError};
 use crate::ticket::TicketBody;
-use crate::tree::{Digest, MultiProof, Node, NodeKey, PartialTree, ProofError};
+use crate::tree::{MultiProof, Node, NodeKey, PartialTree, ProofError};
 use crate::withheld::Withheld;
 
 /// Requests in one batch at most (VAULT-10). A host that has more waits for the next.
 pub const BATCH_MAX: usize = 1024;
-
-/// The one member of a group of one.
-const MEMBER: Member = Member::new(0);
 
 /// One request of a batch.
 #[derive(Clone, Debug)]
@@ -73,7 +74,13 @@ pub enum CoreError {
     /// The batch is empty or longer than [`BATCH_MAX`].
     #[error("a batch holds 1 to {BATCH_MAX} requests")]
     BatchSize,
-    /// An earlier batch is not committed yet: capture and release it, or abandon it.
+    /// This core does not lead its group: only a leader executes.
+    #[error("this core does not lead its group")]
+    NotLeading,
+    /// Not a quorum of the group has promised itself to this core's call, itself among them.
+    #[error("not enough cores have promised themselves to this one's call")]
+    NotElected,
+    /// An earlier batch is not committed yet: capture and release it, or step down.
     #[error("an earlier batch is not committed yet")]
     Pending,
     /// There is nothing to release.
@@ -85,9 +92,12 @@ pub enum CoreError {
     /// The proof does not lead to this core's root. Nothing was applied.
     #[error(transparent)]
     Proof(#[from] ProofError),
-    /// An entry or a memory was refused.
+    /// An entry, a statement or a memory was refused.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The group's members cannot be changed so.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
     /// The secrets were refused.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
@@ -105,11 +115,17 @@ impl CoreError {
     pub fn remedy(&self) -> keyhaven_secrets::Remedy {
         use keyhaven_secrets::Remedy;
         match self {
-            Self::BatchSize | Self::Pending | Self::NothingPending | Self::NotCommitted => {
-                Remedy::RetryLater
-            }
+            Self::BatchSize
+            | Self::NotLeading
+            | Self::NotElected
+            | Self::Pending
+            | Self::NothingPending
+            | Self::NotCommitted
+            | Self::Membership(MembershipError::Underway)
+            | Self::Log(LogError::OldTerm { .. }) => Remedy::RetryLater,
             Self::Proof(_)
             | Self::Log(_)
+            | Self::Membership(_)
             | Self::Secrets(_)
             | Self::RecordDamaged
             | Self::Bound => Remedy::Stop,
@@ -117,78 +133,106 @@ impl CoreError {
     }
 }
 
-/// A batch that was executed and is not committed.
-struct Proposal {
-    entry: Entry,
-    answers: Vec<Withheld<Answer>>,
+/// A core that belongs to no group yet. It has a name, which it drew itself and will not draw again.
+#[derive(Debug)]
+pub struct Newcomer {
+    member: Member,
+}
+
+impl Newcomer {
+    /// Draws a name.
+    pub fn draw(entropy: &mut dyn Entropy) -> Self {
+        Self {
+            member: Member::draw(entropy),
+        }
+    }
+
+    /// The name that a group admits it by.
+    #[must_use]
+    pub const fn member(&self) -> Member {
+        self.member
+    }
+
+    /// Takes the fleet's secrets. The core counts for nothing before it has captured an entry that
+    /// lists it.
+    #[must_use]
+    pub fn join(self, secrets: FleetSecrets) -> Core {
+        let memory = Memory::blank(secrets.log(), self.member);
+        Core {
+            secrets,
+            seat: Seat::resume(memory),
+        }
+    }
 }
 
 /// The trusted core.
 pub struct Core {
     secrets: FleetSecrets,
-    memory: Memory,
-    proposal: Option<Proposal>,
+    seat: Seat,
 }
 
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core")
             .field("secrets", &self.secrets)
-            .field("memory", &self.memory)
-            .field("pending", &self.proposal.is_some())
+            .field("memory", self.seat.memory())
+            .field("role", &self.seat.role())
+            .field("pending", &self.seat.is_pending())
             .finish()
     }
 }
 
 impl Core {
-    /// Makes a new fleet with its first core. The host appends entry and puts to an empty store and
-    /// keeps secrets and memory before it serves anybody.
+    /// Makes a new fleet and its first group, of this core and of the others that are named; the
+    /// secrets reach those by their hosts. The host appends entry and puts to an empty store and
+    /// keeps secrets and memory before it serves anybody. This core leads.
+    ///
+    /// A fleet is made once, and its first group with it: the secrets that this call draws exist in
+    /// no other (VAULT-1).
     ///
     /// # Errors
-    /// [`SecretsError::Policy`] for rules that this core does not enforce.
+    /// [`SecretsError::Policy`] for rules that this core does not enforce,
+    /// [`CoreError::Membership`] for a group of another size than the policy's.
     pub fn genesis(
         policy: Policy,
+        others: &[Member],
         entropy: &mut dyn Entropy,
-    ) -> Result<(Self, Genesis), SecretsError> {
+    ) -> Result<(Self, Genesis), CoreError> {
         let secrets = FleetSecrets::generate(policy, entropy)?;
+        let member = Member::draw(entropy);
+        let members: BTreeSet<Member> = others.iter().copied().chain([member]).collect();
+        if members.len() != others.len().saturating_add(1) {
+            return Err(MembershipError::Size(policy.quorum.members).into());
+        }
         let empty = Node::default();
         let place = Place {
             group: secrets.group(),
-            configuration: Configuration::new(1),
+            membership: Membership::first(&members, policy.quorum)?,
             term: Term::new(1),
             index: Index::new(0),
         };
         let entry = Entry::genesis(secrets.log(), place, empty.digest());
-        let memory = Memory::of(secrets.log(), &entry);
+        let memory = Memory::blank(secrets.log(), member).capture(secrets.log(), &entry)?;
         let genesis = Genesis {
             secrets: secrets.encode()?,
             entry,
             puts: vec![(NodeKey::root(), empty.encode())],
             memory,
         };
-        let core = Self {
-            secrets,
-            memory,
-            proposal: None,
-        };
-        Ok((core, genesis))
+        let seat = Seat::found(memory, &entry);
+        Ok((Self { secrets, seat }, genesis))
     }
 
-    /// Goes on from a memory. If the store's log is longer (a crash between append and capture),
-    /// the host hands the entries after the memory's to [`Core::capture`], in order; whatever
-    /// answers they held are gone, and the clients ask again.
+    /// Goes on from a memory. The core leads nothing until it is elected again, whatever it led
+    /// before; the answers that it withheld then are gone, and the clients ask again.
     ///
     /// # Errors
     /// [`CoreError::Log`] for a memory of another fleet, or one that is damaged.
     pub fn resume(secrets: FleetSecrets, memory: Memory) -> Result<Self, CoreError> {
         memory.verify(secrets.log())?;
-        if memory.place.group != secrets.group() {
-            return Err(LogError::OtherGroup.into());
-        }
         Ok(Self {
             secrets,
-            memory,
-            proposal: None,
+            seat: Seat::resume(memory),
         })
     }
 
@@ -210,22 +254,71 @@ impl Core {
         self.secrets.channel_key()
     }
 
-    /// What the core remembers.
+    /// What the core remembers. A host keeps it, flushed, after every call that may have changed it,
+    /// before it hands on what that call returned.
     #[must_use]
     pub const fn memory(&self) -> &Memory {
-        &self.memory
+        self.seat.memory()
     }
 
-    /// The root that a proof must lead to.
+    /// What the core does in its group.
     #[must_use]
-    pub const fn root(&self) -> Digest {
-        self.memory.root
+    pub const fn role(&self) -> Role {
+        self.seat.role()
+    }
+
+    /// What a leader's next entry stands on: the store must be in this state.
+    #[must_use]
+    pub const fn base(&self) -> Option<&Head> {
+        self.seat.base()
+    }
+
+    /// The group, once the core has captured an entry of it.
+    #[must_use]
+    pub fn group(&self) -> Option<GroupId> {
+        self.seat.memory().group()
+    }
+
+    /// Calls the group for reports, to lead it in a term above all that this core has promised and
+    /// above `above`, the newest that the host has heard of. What it led before is over.
+    ///
+    /// # Errors
+    /// [`LogError::NotMember`] for a core that has captured nothing yet.
+    pub fn stand(&mut self, above: Term, entropy: &mut dyn Entropy) -> Result<Call, CoreError> {
+        self.seat.stand(&self.secrets, above, entropy)
+    }
+
+    /// Promises to take nothing of an older term than the call's, and reports what it captured last.
+    /// A core that leads steps down. The host keeps the memory before it hands on the report.
+    ///
+    /// # Errors
+    /// [`LogError::OldTerm`] for a term that this core has promised to somebody already.
+    pub fn promise(&mut self, call: &Call) -> Result<Report, CoreError> {
+        Ok(self.seat.promise(&self.secrets, call)?)
+    }
+
+    /// Leads, if these reports to its call make a quorum, its own among them. Returns what its next
+    /// entry will stand on; the host brings its store there.
+    ///
+    /// # Errors
+    /// [`CoreError::NotElected`] when they do not.
+    pub fn lead(&mut self, reports: &[Report]) -> Result<Head, CoreError> {
+        self.seat.lead(&self.secrets, reports)
+    }
+
+    /// Builds on the next entry of the store, where that is ahead of the reports: an earlier leader
+    /// appended it, and nobody in the quorum captured it. Its answers were never released.
+    ///
+    /// # Errors
+    /// [`LogError::NotNext`] for an entry that does not stand on the base.
+    pub fn adopt(&mut self, entry: &Entry) -> Result<(), CoreError> {
+        self.seat.adopt(&self.secrets, entry)
     }
 
     /// Applies a batch, in order. The answers stay inside until [`Core::release`].
     ///
     /// # Errors
-    /// [`CoreError::Proof`] when the proof does not lead to the core's root; then nothing was
+    /// [`CoreError::Proof`] when the proof does not lead to the base's root; then nothing was
     /// applied. [`CoreError::Pending`] while an earlier batch is not committed.
     pub fn execute(
         &mut self,
@@ -234,44 +327,44 @@ impl Core {
         now: HostTime,
         entropy: &mut dyn Entropy,
     ) -> Result<Executed, CoreError> {
-        if self.proposal.is_some() {
-            return Err(CoreError::Pending);
-        }
+        let base = self.seat.ready()?;
         if batch.is_empty() || batch.len() > BATCH_MAX {
             return Err(CoreError::BatchSize);
         }
-        let mut tree = PartialTree::new(self.memory.root, proof);
+        let mut tree = PartialTree::new(base.root(), proof);
         let mut answers = Vec::with_capacity(batch.len());
         for touch in &batch {
             let answer = self.touch(touch, &mut tree, now, entropy)?;
             answers.push(Withheld::new(answer));
         }
-        let place = Place {
-            index: self.memory.place.index.next().ok_or(CoreError::Bound)?,
-            ..self.memory.place
-        };
-        let entry = Entry::make(self.secrets.log(), place, self.memory.head, tree.root());
-        self.proposal = Some(Proposal { entry, answers });
+        let entry = self.seat.propose(&self.secrets, tree.root(), answers)?;
         Ok(Executed {
             entry,
             puts: tree.into_puts(),
         })
     }
 
-    /// Captures an entry that the host has made durable: the one just executed, or, after a crash,
-    /// the next one of the store's log. If it is another entry than the one executed, that one's
-    /// answers are destroyed: the store has gone another way.
-    ///
-    /// The memory goes to the host, who keeps it before it releases.
+    /// Proposes that one core takes another's place in the group. It takes a quorum of the old group
+    /// and of the new one to commit (VAULT-9).
     ///
     /// # Errors
-    /// [`CoreError::Log`] for an entry that does not follow. VAULT-4, VAULT-8: a core never goes
-    /// back, and never follows an entry that its fleet did not make.
-    pub fn capture(&mut self, entry: &Entry) -> Result<(Capture, Memory), CoreError> {
-        self.memory = self.memory.advance(self.secrets.log(), entry)?;
-        self.proposal.take_if(|proposal| proposal.entry != *entry);
-        let capture = Capture::make(self.secrets.log(), MEMBER, entry);
-        Ok((capture, self.memory))
+    /// [`CoreError::Membership`] for a change that cannot be made now.
+    pub fn replace(&mut self, go: Member, come: Member) -> Result<Executed, CoreError> {
+        let entry = self.seat.replace(&self.secrets, go, come)?;
+        Ok(Executed {
+            entry,
+            puts: Vec::new(),
+        })
+    }
+
+    /// Captures an entry that the host has made durable: with all that it changed, or in a store
+    /// that has it. The host keeps the memory before it hands on the capture.
+    ///
+    /// # Errors
+    /// [`CoreError::Log`]. VAULT-4, VAULT-8: a core never goes back, never takes what is of an older
+    /// term than it promised, and never follows an entry that its fleet did not make.
+    pub fn capture(&mut self, entry: &Entry) -> Result<Capture, CoreError> {
+        Ok(self.seat.capture(&self.secrets, entry)?)
     }
 
     /// Releases the answers of the executed batch, one for each request, in order, if the captures
@@ -280,27 +373,33 @@ impl Core {
     /// # Errors
     /// [`CoreError::NotCommitted`] when they do not; the answers then stay inside.
     pub fn release(&mut self, captures: &[Capture]) -> Result<Vec<Answer>, CoreError> {
-        let proposal = self.proposal.take().ok_or(CoreError::NothingPending)?;
-        let quorum = self.secrets.policy().quorum.captures;
-        let tally = Tally::count(self.secrets.log(), &proposal.entry, quorum, captures);
-        match tally.committed() {
-            Some(committed) => Ok(proposal
-                .answers
-                .into_iter()
-                .map(|answer| answer.release(committed))
-                .collect()),
-            None => {
-                self.proposal = Some(proposal);
-                Err(CoreError::NotCommitted)
-            }
-        }
+        self.seat.commit(&self.secrets, captures)
     }
 
-    /// Destroys the answers of a batch whose entry the host knows was *not* appended. The core
-    /// stands at its last captured root again. An entry whose fate is unknown is not abandoned but
-    /// read back: if it was appended, it is captured.
-    pub fn abandon(&mut self) {
-        self.proposal = None;
+    /// Leads no more. The answers of a batch that is not committed are destroyed; its entry may
+    /// stand in the store all the same, and the next leader will build on it.
+    pub fn step_down(&mut self) {
+        self.seat.step_down();
+    }
+
+    /// Opens an account's record and changes nothing: whether the store holds what the base's root
+    /// says.
+    ///
+    /// # Errors
+    /// [`CoreError::Proof`] or [`CoreError::RecordDamaged`] when it does not.
+    pub fn examine(&self, account: &AccountName, proof: &MultiProof) -> Result<(), CoreError> {
+        let base = self.seat.ready()?;
+        let index = LeafIndex::of(&self.secrets.fleet(), account);
+        self.record(&mut PartialTree::new(base.root(), proof), &index)
+            .map(drop)
+    }
+
+    fn record(&self, tree: &mut PartialTree<'_>, index: &LeafIndex) -> Result<Record, CoreError> {
+        match tree.read(index)? {
+            None => Ok(Record::vacant(self.secrets.policy())),
+            Some(sealed) => leaf::open(self.secrets.record(), &self.secrets.fleet(), index, sealed)
+                .ok_or(CoreError::RecordDamaged),
+        }
     }
 
     fn touch(
@@ -315,11 +414,7 @@ impl Core {
         let Some((opened, ticket)) = self.open(&touch.request, &index) else {
             return Ok(Answer::Unreadable);
         };
-        let mut record = match tree.read(&index)? {
-            None => Record::vacant(self.secrets.policy()),
-            Some(sealed) => leaf::open(self.secrets.record(), &fleet, &index, sealed)
-                .ok_or(CoreError::RecordDamaged)?,
-        };
+        let mut record = self.record(tree, &index)?;
         let mut context = Context {
             secrets: &self.secrets,
             parties: Parties { fleet, leaf: index },

@@ -3,7 +3,7 @@
 //! # What it is for
 //!
 //! A [`Core`] decides who gets what from a vault, and trusts nobody: not the host it runs on, not
-//! the database, not the network. It keeps no records, only a fleet's secrets and some two hundred
+//! the database, not the network. It keeps no records, only a fleet's secrets and some four hundred
 //! bytes of [`Memory`] for any number of accounts. Records live in the host's database as sealed
 //! leaves of a sparse Merkle tree; the core is shown the ones that a batch touches, with a
 //! [`MultiProof`] against its root, and hands back what changed.
@@ -53,7 +53,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut entropy = Counter(0);
-//! let (mut core, genesis) = Core::genesis(Policy::DEFAULT, &mut entropy)?;
+//! let (mut core, genesis) = Core::genesis(Policy::DEFAULT, &[], &mut entropy)?;
 //! let mut store: BTreeMap<NodeKey, Vec<u8>> = genesis.puts.into_iter().collect();
 //!
 //! // A client asks how its account stands.
@@ -67,7 +67,7 @@
 //! let executed = core.execute(
 //!     vec![Touch { account, request }], &proof, HostTime::new(0), &mut entropy)?;
 //! store.extend(executed.puts); // A real host makes this durable, with the entry, at once.
-//! let (capture, _memory) = core.capture(&executed.entry)?;
+//! let capture = core.capture(&executed.entry)?; // A real host now keeps `core.memory()`, flushed.
 //! let answers = core.release(&[capture])?;
 //!
 //! let [Answer::Sealed(reply)] = answers.as_slice() else { panic!() };
@@ -80,19 +80,23 @@ mod apply;
 mod core;
 mod leaf;
 mod log;
+mod membership;
 mod policy;
 mod record;
+mod seat;
 mod secrets;
 mod ticket;
 mod tree;
 mod withheld;
 
-pub use crate::core::{Answer, BATCH_MAX, Core, CoreError, Executed, Genesis, Touch};
+pub use crate::core::{Answer, BATCH_MAX, Core, CoreError, Executed, Genesis, Newcomer, Touch};
 pub use crate::log::{
-    Capture, Configuration, ENTRY_BYTES, Entry, GroupId, Index, LogError, MEMORY_BYTES, Mac,
-    Member, Memory, Term,
+    CALL_BYTES, CAPTURE_BYTES, Call, Capture, ENTRY_BYTES, Entry, GroupId, Head, Index, LogError,
+    MEMORY_BYTES, Mac, Memory, REPORT_BYTES, Report, Term,
 };
+pub use crate::membership::{Configuration, Member, Membership, MembershipError};
 pub use crate::policy::{Policy, PolicyError, Quorum};
+pub use crate::seat::Role;
 pub use crate::secrets::{FleetSecrets, SecretsError};
 pub use crate::tree::{
     Digest, MultiProof, NODE_BYTES_MAX, NodeKey, ProofError, ProveError, Prover, prove,

@@ -16,10 +16,43 @@ pub struct Quorum {
     pub rollbacks: u8,
 }
 
+/// The most cores that a group has.
+pub(crate) const MEMBERS_MAX: usize = 7;
+
+impl Quorum {
+    /// One core by itself: no rollback of its memory is survived.
+    pub const ONE: Self = Self::of(1, 1, 0);
+    /// One core may be away.
+    pub const THREE: Self = Self::of(3, 2, 0);
+    /// One core may be away, and the memory of another rolled back unnoticed.
+    pub const FIVE: Self = Self::of(5, 4, 1);
+    /// Two cores may be away, and the memories of two others rolled back unnoticed.
+    pub const SEVEN: Self = Self::of(7, 5, 2);
+    /// Every rule that a fleet may have.
+    pub const SHIPPED: [Self; 4] = [Self::ONE, Self::THREE, Self::FIVE, Self::SEVEN];
+
+    const fn of(members: u8, captures: u8, rollbacks: u8) -> Self {
+        let rule = Self {
+            members,
+            captures,
+            rollbacks,
+        };
+        assert!(rule.is_sound());
+        rule
+    }
+
+    /// VAULT-1, VAULT-9: two quorums share more cores than may have been rolled back unnoticed.
+    const fn is_sound(self) -> bool {
+        let twice = self.captures.saturating_mul(2);
+        let apart = self.members.saturating_add(self.rollbacks);
+        self.captures <= self.members && twice > apart
+    }
+}
+
 /// The rules that a core enforces. They are part of the fleet's secrets: no host changes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Policy {
-    /// The quorum rule. This version runs groups of one core.
+    /// The quorum rule: `2q > n + f`, of the sizes in [`Quorum::SHIPPED`].
     #[n(0)]
     pub quorum: Quorum,
     /// Guesses in a row before the record dies (VAULT-1): at most ten.
@@ -46,8 +79,8 @@ pub enum PolicyError {
     /// Not between one and ten guesses, or more reserved than there are.
     #[error("a guess budget is 1 to 10, and no more of it is reserved")]
     Guesses,
-    /// Quorums that could meet in rolled-back cores only, or a group of more than one.
-    #[error("this version runs groups of one core: n=1, q=1, f=0")]
+    /// Not one of the shipped group sizes. Quorums of others could meet in rolled-back cores only.
+    #[error("a group has 1, 3, 5 or 7 cores, of which 1, 2, 4 or 5 commit")]
     Quorum,
     /// A lifetime cap below the budget, or above a million.
     #[error("the lifetime cap lies between the budget and a million")]
@@ -58,11 +91,7 @@ impl Policy {
     /// What new fleets get: ten guesses, three of them reserved, a hundred in a line's life, three
     /// days to wait.
     pub const DEFAULT: Self = Self {
-        quorum: Quorum {
-            members: 1,
-            captures: 1,
-            rollbacks: 0,
-        },
+        quorum: Quorum::ONE,
         guesses: GUESSES_MAX,
         reserved: 3,
         lifetime_guesses: 100,
@@ -78,7 +107,7 @@ impl Policy {
         if !(1..=GUESSES_MAX).contains(&self.guesses) || self.reserved > self.guesses {
             return Err(PolicyError::Guesses);
         }
-        if self.quorum != Self::DEFAULT.quorum {
+        if !Quorum::SHIPPED.contains(&self.quorum) {
             return Err(PolicyError::Quorum);
         }
         if !(u32::from(self.guesses)..=1_000_000).contains(&self.lifetime_guesses) {

@@ -244,7 +244,7 @@ fn a_policy_of_more_than_ten_guesses_is_refused() {
             guesses,
             ..Policy::DEFAULT
         };
-        assert!(keyhaven_vault_core::Core::genesis(policy, &mut entropy).is_err());
+        assert!(keyhaven_vault_core::Core::genesis(policy, &[], &mut entropy).is_err());
     }
 }
 

@@ -75,23 +75,24 @@ pub(crate) fn examine(data: &Path) -> Result<Report, DoctorError> {
     report.note("store and log", Exit::Damaged, read_store(&fleet.store()));
     // As a start would, with all that it checks: secrets, memory, and that the store's log leads
     // on from what the core remembers.
-    match Machine::resume(&fleet) {
-        Ok(mut machine) => {
+    match Machine::resume(&fleet, &mut SystemEntropy) {
+        Ok(machine) => {
             let found = format!("the core goes on from entry {}", machine.index());
             report.note(
                 "secrets and memory",
                 Exit::Damaged,
                 Ok::<_, Infallible>(found),
             );
-            let records = read_records(&mut machine, &accounts);
+            let records = read_records(&machine, &accounts);
             report.note("records", Exit::Damaged, records);
         }
         Err(error) => {
             let exit = match &error {
                 ResumeError::Gone { .. } => Exit::Gone,
-                ResumeError::Damaged { .. } | ResumeError::Folder(_) | ResumeError::Store(_) => {
-                    Exit::Damaged
-                }
+                ResumeError::Damaged { .. }
+                | ResumeError::Core(_)
+                | ResumeError::Folder(_)
+                | ResumeError::Store(_) => Exit::Damaged,
             };
             report.note("secrets and memory", exit, Err(error));
         }
@@ -101,8 +102,8 @@ pub(crate) fn examine(data: &Path) -> Result<Report, DoctorError> {
 
 /// VAULT-4, VAULT-8: the record of every account that is or was in the list, proven against the
 /// core's root and opened.
-fn read_records(machine: &mut Machine, accounts: &[AccountName]) -> Result<String, RecordFault> {
-    let damaged = machine.examine(accounts, &mut SystemEntropy)?;
+fn read_records(machine: &Machine, accounts: &[AccountName]) -> Result<String, RecordFault> {
+    let damaged = machine.examine(accounts)?;
     if damaged.is_empty() {
         return Ok(format!(
             "{} accounts' records lead to the core's root and open",

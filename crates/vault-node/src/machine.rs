@@ -5,25 +5,24 @@
 //! ```text
 //!   prove ─► execute ─► append (durable) ─► capture ─► memory file (durable) ─► release ─► answers
 //!                          ▲                                ▲
-//!              a crash before: nothing happened   a crash between: the next start captures the
+//!              a crash before: nothing happened   a crash between: the next start builds on the
 //!                                                 appended entry and releases nothing of it
 //! ```
 //!
-//! The store is never behind the memory unless somebody put an older one in its place: then the
-//! vault is *gone* and says so (VAULT-4). It may be one entry ahead, by a crash, or more, when an
-//! older memory was put back; then the core is led forward along the log, each entry authenticated
-//! and chained to the one before.
+//! At each start the core is elected anew, by itself. The store is never behind the memory unless
+//! somebody put an older one in its place: then the vault is *gone* and says so (VAULT-4). It may be
+//! one entry ahead, by a crash, or more, when an older memory was put back; then the core adopts the
+//! log's entries, each authenticated and chained to the one before.
 
 mod error;
 
 use keyhaven_secrets::Entropy;
 use keyhaven_vault_core::{
-    Answer, Core, CoreError, Entry, Executed, FleetSecrets, Memory, NodeKey, Policy, ProveError,
-    Touch, prove,
+    Answer, Core, CoreError, Entry, Executed, FleetSecrets, Head, MultiProof, NodeKey, Policy,
+    ProveError, Term, Touch, prove,
 };
 use keyhaven_vault_store::{Index, LogEntry, RedbStore, Settled, Step, Store, append_or_read_back};
-use keyhaven_wire::channel;
-use keyhaven_wire::message::{AccountName, HostTime, LeafIndex, Request};
+use keyhaven_wire::message::{AccountName, HostTime};
 
 use crate::folder::{self, Fleet, Folder};
 use crate::memory_file::{Keeper, Kept, MemoryFile};
@@ -62,7 +61,7 @@ pub(crate) fn create(folder: &Folder, entropy: &mut dyn Entropy) -> Result<Fleet
         });
     }
     let unborn = folder.unborn_fleet()?;
-    let (core, genesis) = Core::genesis(Policy::DEFAULT, entropy)?;
+    let (core, genesis) = Core::genesis(Policy::DEFAULT, &[], entropy)?;
     folder::replace(&unborn.secrets(), &genesis.secrets)?;
     MemoryFile::create(&unborn.memory(), &genesis.memory)?;
     operator::generate(&unborn, entropy)?;
@@ -81,27 +80,27 @@ pub(crate) fn create(folder: &Folder, entropy: &mut dyn Entropy) -> Result<Fleet
 }
 
 impl Machine {
-    /// Brings the core back to where it was, and captures what a crash left appended.
-    pub(crate) fn resume(fleet: &Fleet) -> Result<Self, ResumeError> {
+    /// Brings the core back to where it was, and on to what a crash left appended.
+    pub(crate) fn resume(fleet: &Fleet, entropy: &mut dyn Entropy) -> Result<Self, ResumeError> {
         let secrets = FleetSecrets::decode(&folder::read_private(&fleet.secrets())?)
             .map_err(|error| damaged("core.secrets", &error))?;
         let (core, kept) = recall(fleet, &secrets)?;
-        let memory = kept.memory;
+        let remembered = kept.memory.head().ok_or_else(no_entry)?;
         if !fleet.store().exists() {
-            return Err(gone("no entry at all", &memory));
+            return Err(gone("no entry at all", remembered));
         }
         let store = RedbStore::open(&fleet.store())?;
         let mut machine = Self {
             core,
             store: Box::new(store),
             memory: Box::new(MemoryFile::open(&fleet.memory(), &kept)?),
-            head: Index::new(memory.index().number()),
+            head: Index::new(remembered.index().number()),
         };
-        machine.catch_up(&memory)?;
+        machine.lead(entropy)?;
         Ok(machine)
     }
 
-    /// The newest captured entry.
+    /// The newest entry.
     pub(crate) fn index(&self) -> u64 {
         self.head.number()
     }
@@ -134,27 +133,16 @@ impl Machine {
     /// Opens the record of every account, without changing anything, and returns the accounts whose
     /// record the store does not hold as the core's root says.
     pub(crate) fn examine(
-        &mut self,
+        &self,
         accounts: &[AccountName],
-        entropy: &mut dyn Entropy,
     ) -> Result<Vec<AccountName>, CommitError> {
         let mut damaged = Vec::new();
         for account in accounts {
-            // A question about the account's standing makes the core prove and open its record.
-            // What the core proposes for it is abandoned, and its answer with it.
-            let fleet = self.core.fleet();
-            let leaf = LeafIndex::of(&fleet, account);
-            let question = Request::Status { device: None };
-            let key = *self.core.channel_key();
-            let sealed = channel::seal_first(&fleet, &key, &leaf, &question, entropy);
-            let (request, _) = sealed.map_err(CommitError::Question)?;
-            let touch = Touch {
-                account: account.clone(),
-                request,
+            let whole = match self.prove([account])? {
+                Some(proof) => settle(self.core.examine(account, &proof))?.is_some(),
+                None => false,
             };
-            let executed = self.execute(vec![touch], HostTime::new(os::now_seconds()), entropy)?;
-            self.core.abandon();
-            if executed.is_none() {
+            if !whole {
                 damaged.push(account.clone());
             }
         }
@@ -183,10 +171,10 @@ impl Machine {
             Settled::Appended => {}
             Settled::Lost { .. } => return Err(CommitError::Raced),
         }
-        let (capture, memory) = self.core.capture(&executed.entry)?;
+        let capture = self.core.capture(&executed.entry)?;
         // VAULT-4: the memory before the answer, or a store put back to before this entry would
         // be taken for the newest.
-        self.memory.keep(&memory)?;
+        self.memory.keep(self.core.memory())?;
         self.head = entry.index;
         let answers = self.core.release(&[capture])?;
         Ok(Some(answers.into_iter().map(Answered::from).collect()))
@@ -198,71 +186,84 @@ impl Machine {
         now: HostTime,
         entropy: &mut dyn Entropy,
     ) -> Result<Option<Executed>, CommitError> {
-        let proof = {
-            let snapshot = self.store.snapshot()?;
-            let accounts = batch.iter().map(|touch| &touch.account);
-            prove(&self.core.fleet(), accounts, |key: &NodeKey| {
-                snapshot.get(key.as_bytes())
-            })
-        };
-        let proof = match proof {
-            Ok(proof) => proof,
-            Err(ProveError::Read(error)) => return Err(error.into()),
-            Err(error) => {
-                tracing::error!(%error, "the store is damaged");
-                return Ok(None);
-            }
-        };
-        match self.core.execute(batch, &proof, now, entropy) {
-            Ok(executed) => Ok(Some(executed)),
-            Err(error @ (CoreError::Proof(_) | CoreError::RecordDamaged)) => {
-                tracing::error!(%error, "the store is damaged");
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
+        match self.prove(batch.iter().map(|touch| &touch.account))? {
+            Some(proof) => settle(self.core.execute(batch, &proof, now, entropy)),
+            None => Ok(None),
         }
     }
 
-    /// Leads the core forward to the newest entry of the store. Answers of the entries on the way
-    /// are gone: they were never released, and whoever asked sends the same bytes again (VAULT-2).
-    fn catch_up(&mut self, memory: &Memory) -> Result<(), ResumeError> {
+    /// `None` when the store is damaged where these accounts are.
+    fn prove<'a>(
+        &self,
+        accounts: impl IntoIterator<Item = &'a AccountName>,
+    ) -> Result<Option<MultiProof>, CommitError> {
         let snapshot = self.store.snapshot()?;
-        let Some(newest) = snapshot.head()? else {
-            return Err(gone("no entry at all", memory));
+        let read = |key: &NodeKey| snapshot.get(key.as_bytes());
+        match prove(&self.core.fleet(), accounts, read) {
+            Ok(proof) => Ok(Some(proof)),
+            Err(ProveError::Read(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::error!(%error, "the store is damaged");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Elects the core by its own word, and leads it on to the newest entry of the store. Answers
+    /// of the entries on the way are gone: they were never released, and whoever asked sends the
+    /// same bytes again (VAULT-2).
+    fn lead(&mut self, entropy: &mut dyn Entropy) -> Result<(), ResumeError> {
+        let snapshot = self.store.snapshot()?;
+        let newest = snapshot.head()?;
+        let appended = newest.as_ref().map(decode).transpose()?;
+        // Above the term of what the store has, too: a memory that is behind may not know of it.
+        let above = appended.map_or(Term::new(0), |entry| entry.term());
+        let call = self.core.stand(above, entropy)?;
+        let report = self.core.promise(&call)?;
+        self.memory.keep(self.core.memory())?;
+        let base = self.core.lead(&[report])?;
+
+        let Some(newest) = newest else {
+            return Err(gone("no entry at all", &base));
         };
         if newest.index < self.head {
-            return Err(gone(&format!("entry {}", newest.index), memory));
+            return Err(gone(&format!("entry {}", newest.index), &base));
         }
         // VAULT-4: the entry that the core remembers must be the one that stands in the store. If
         // the log no longer reaches back to it, the first entry that follows must chain to it.
-        let mut caught_up = None;
         let mut from = Some(self.head);
         while let Some(first) = from {
             let entries = snapshot.entries(first, ENTRIES_AT_ONCE)?;
             from = entries.last().and_then(|last| last.index.next());
             for stored in &entries {
-                let entry =
-                    Entry::decode(&stored.bytes).map_err(|error| damaged("store.redb", &error))?;
+                let entry = decode(stored)?;
+                let another = || gone(&format!("another entry {}", stored.index), &base);
                 if stored.index == self.head {
-                    if entry.mac() != memory.head() {
-                        return Err(gone(&format!("another entry {}", stored.index), memory));
+                    if entry.mac() != base.mac() {
+                        return Err(another());
                     }
                     continue;
                 }
-                let (_, next) = self
-                    .core
-                    .capture(&entry)
-                    .map_err(|_| gone(&format!("another entry {}", stored.index), memory))?;
-                self.head = stored.index;
-                caught_up = Some(next);
+                self.core.adopt(&entry).map_err(|_| another())?;
             }
         }
-        drop(snapshot);
-        if let Some(memory) = caught_up {
-            self.memory.keep(&memory)?;
-            tracing::info!(index = self.index(), "caught up with the store");
+        if newest.index > self.head {
+            tracing::info!(index = newest.index.number(), "caught up with the store");
         }
+        self.head = newest.index;
         Ok(())
+    }
+}
+
+/// `None` when the store does not hold what the core's root says; nothing was done then.
+fn settle<T>(done: Result<T, CoreError>) -> Result<Option<T>, CommitError> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(error @ (CoreError::Proof(_) | CoreError::RecordDamaged)) => {
+            tracing::error!(%error, "the store is damaged");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -296,6 +297,10 @@ fn facts(core: &Core) -> Facts {
     Facts::new(core.fleet(), *core.channel_key(), core.policy())
 }
 
+fn decode(stored: &LogEntry) -> Result<Entry, ResumeError> {
+    Entry::decode(&stored.bytes).map_err(|error| damaged("store.redb", &error))
+}
+
 fn log_entry(entry: &Entry) -> LogEntry {
     LogEntry {
         index: Index::new(entry.index().number()),
@@ -309,10 +314,17 @@ fn stored(puts: Vec<(NodeKey, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect()
 }
 
-fn gone(store: &str, memory: &Memory) -> ResumeError {
+fn gone(store: &str, remembered: &Head) -> ResumeError {
     ResumeError::Gone {
         store: store.to_owned(),
-        memory: memory.index().number(),
+        memory: remembered.index().number(),
+    }
+}
+
+fn no_entry() -> ResumeError {
+    ResumeError::Damaged {
+        file: "core.memory",
+        reason: "it remembers no entry".to_owned(),
     }
 }
 

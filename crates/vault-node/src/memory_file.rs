@@ -7,8 +7,8 @@
 //! lost leaves the memory before, and the core is led forward from it along the store's log.
 //!
 //! ```text
-//!   offset 0      the memory after entry i      133 bytes, then zeros
-//!   offset 4096   the memory after entry i + 1  133 bytes, then zeros to 8192
+//!   offset 0      the memory after entry i      386 bytes, then zeros
+//!   offset 4096   the memory after entry i + 1  386 bytes, then zeros to 8192
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -88,7 +88,7 @@ impl MemoryFile {
                 Some(Kept { memory, place })
             })
             .collect();
-        kept.sort_by_key(|kept| std::cmp::Reverse(kept.memory.index()));
+        kept.sort_by_key(|kept| std::cmp::Reverse(kept.memory.reach()));
         Ok(kept)
     }
 
@@ -128,7 +128,8 @@ mod tests {
 
     /// A memory is made by a core only; these are of fleets of their own, which serves as well here.
     fn memory(seed: u64) -> Memory {
-        let (_, genesis) = Core::genesis(Policy::DEFAULT, &mut SeededEntropy::new(seed)).unwrap();
+        let (_, genesis) =
+            Core::genesis(Policy::DEFAULT, &[], &mut SeededEntropy::new(seed)).unwrap();
         genesis.memory
     }
 

@@ -23,7 +23,7 @@ use crate::listener::Listener;
 use crate::machine::{self, CommitError, CreateError, Machine, ResumeError};
 use crate::metrics::Metrics;
 use crate::operator::{self, Facts, OperatorError};
-use crate::os;
+use crate::os::{self, SystemEntropy};
 use crate::queue::{self, Phase};
 use crate::rate::RateLimiter;
 
@@ -169,7 +169,7 @@ pub fn serve(config: &Config) -> Result<Running, ServeError> {
         });
     }
     let lock = folder.lock()?;
-    let machine = Machine::resume(&fleet)?;
+    let machine = Machine::resume(&fleet, &mut SystemEntropy)?;
     let operator = operator::load(&fleet)?;
     let facts = machine.facts();
     let note = operator::current_bundle(&fleet, &operator, &facts, os::now_seconds())?;

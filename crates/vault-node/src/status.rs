@@ -65,7 +65,7 @@ pub(crate) fn read(data: &Path) -> Result<Status, StatusError> {
         data: data.to_owned(),
         running: folder.is_held()?,
         pin: operator.public().pin().to_string(),
-        log_index: memory.index().number(),
+        log_index: memory.head().map_or(0, |head| head.index().number()),
         accounts_active: active,
         accounts_removed: accounts.len().saturating_sub(active),
         store_bytes,

@@ -39,7 +39,7 @@ impl World {
 
     pub(crate) fn with_policy(policy: keyhaven_vault_core::Policy) -> Self {
         let mut entropy = SeededEntropy::new(1);
-        let (core, genesis) = Core::genesis(policy, &mut entropy).unwrap();
+        let (core, genesis) = Core::genesis(policy, &[], &mut entropy).unwrap();
         let operator = OperatorSecret::from_bytes([7; 32]);
         let bundle = Bundle {
             fleet: core.fleet(),
@@ -176,7 +176,7 @@ impl World {
         };
         let executed = core.execute(vec![touch], &proof, *now, entropy).unwrap();
         store.extend(executed.puts);
-        let (capture, _) = core.capture(&executed.entry).unwrap();
+        let capture = core.capture(&executed.entry).unwrap();
         match core.release(&[capture]).unwrap().pop() {
             Some(Answer::Sealed(reply)) => Ok(reply),
             _ => Err(TransportError::Unreadable),

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use keyhaven_secrets::Remedy;
-use keyhaven_vault_core::{CoreError, SecretsError};
+use keyhaven_vault_core::CoreError;
 use keyhaven_vault_store::{AppendError, StoreError};
-use keyhaven_wire::channel::ChannelError;
 
 use crate::folder::FolderError;
 use crate::operator::OperatorError;
@@ -22,7 +21,7 @@ pub enum CreateError {
     },
     /// The core refused.
     #[error("the core could not be made: {0}")]
-    Core(#[from] SecretsError),
+    Core(#[from] CoreError),
     /// The store refused.
     #[error("the store could not be made: {0}")]
     Store(#[from] StoreError),
@@ -62,6 +61,9 @@ pub enum ResumeError {
         /// What is wrong.
         reason: String,
     },
+    /// The core could not be elected: a bug of ours.
+    #[error("the core refused to go on: {0}")]
+    Core(#[from] CoreError),
     /// A file could not be read or written.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -83,9 +85,6 @@ pub enum CommitError {
     /// The entry could not be appended, or it is not known whether it was.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// A question to the core could not be sealed: a bug of ours.
-    #[error("the core cannot be asked: {0}")]
-    Question(#[source] ChannelError),
     /// Another entry stands in the store: something else writes to it.
     #[error("another entry was appended to the store behind this vault's back")]
     Raced,
@@ -114,7 +113,7 @@ impl ResumeError {
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Gone { .. } | Self::Damaged { .. } => Remedy::Stop,
+            Self::Gone { .. } | Self::Damaged { .. } | Self::Core(_) => Remedy::Stop,
             Self::Folder(error) => error.remedy(),
             Self::Store(error) => error.remedy(),
         }
@@ -129,7 +128,7 @@ impl CommitError {
             Self::Read(error) => error.remedy(),
             Self::Append(error) => error.remedy(),
             Self::Memory(error) => error.remedy(),
-            Self::Core(_) | Self::Question(_) | Self::Raced => Remedy::Stop,
+            Self::Core(_) | Self::Raced => Remedy::Stop,
         }
     }
 }

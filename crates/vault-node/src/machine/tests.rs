@@ -1,8 +1,9 @@
 //! What the machine does when what it leans on fails. (How it comes back from a crash is tested with
 //! real processes.)
 
-use keyhaven_wire::channel::Conversation;
-use keyhaven_wire::message::Outcome;
+use keyhaven_vault_core::Memory;
+use keyhaven_wire::channel::{self, Conversation};
+use keyhaven_wire::message::{LeafIndex, Outcome, Request};
 
 use super::*;
 use crate::folder::FolderError;
@@ -17,7 +18,7 @@ struct World {
 fn world() -> World {
     let temp = tempfile::tempdir().unwrap();
     let fleet = create(&Folder::at(temp.path()), &mut SystemEntropy).unwrap();
-    let machine = Machine::resume(&fleet).unwrap();
+    let machine = Machine::resume(&fleet, &mut SystemEntropy).unwrap();
     World {
         _temp: temp,
         fleet,
@@ -53,7 +54,7 @@ impl World {
             machine,
         } = self;
         drop(machine);
-        let machine = Machine::resume(&fleet).unwrap();
+        let machine = Machine::resume(&fleet, &mut SystemEntropy).unwrap();
         Self {
             _temp,
             fleet,
@@ -100,7 +101,7 @@ fn a_memory_that_cannot_be_kept_releases_nothing() {
         Err(CommitError::Memory(_))
     ));
     let mut world = world.restart();
-    assert_eq!(world.machine.index(), 1, "the appended entry is captured");
+    assert_eq!(world.machine.index(), 1, "the appended entry stands");
     let (touch, _) = world.question("ada");
     assert!(matches!(
         world.commit(vec![touch]).unwrap()[..],
@@ -140,7 +141,7 @@ fn a_damaged_record_stops_nobody_else() {
     } = world;
     drop(machine);
     bend_leaf(&fleet, &ada.account);
-    let machine = Machine::resume(&fleet).unwrap();
+    let machine = Machine::resume(&fleet, &mut SystemEntropy).unwrap();
     let mut world = World {
         _temp,
         fleet,
@@ -152,13 +153,7 @@ fn a_damaged_record_stops_nobody_else() {
         "{answers:?}"
     );
     let accounts = [ada.account.clone(), AccountName::parse("bob").unwrap()];
-    assert_eq!(
-        world
-            .machine
-            .examine(&accounts, &mut SystemEntropy)
-            .unwrap(),
-        [ada.account]
-    );
+    assert_eq!(world.machine.examine(&accounts).unwrap(), [ada.account]);
 }
 
 /// Bends the leaf of an account in the store's file, behind the engine's back.

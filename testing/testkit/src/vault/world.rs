@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use keyhaven_secrets::Entropy;
 use keyhaven_vault_core::{
     Answer, Capture, Core, CoreError, Entry, Executed, FleetSecrets, Memory, MultiProof, NodeKey,
-    Policy, Touch, prove,
+    Policy, Term, Touch, prove,
 };
 use keyhaven_wire::message::{AccountName, HostTime};
 
@@ -38,7 +38,7 @@ impl VaultWorld {
     )]
     pub fn with_policy(seed: u64, policy: Policy) -> Self {
         let mut entropy = SeededEntropy::new(seed);
-        let (core, genesis) = Core::genesis(policy, &mut entropy).expect("a sound policy");
+        let (core, genesis) = Core::genesis(policy, &[], &mut entropy).expect("a sound policy");
         Self {
             core,
             secrets: genesis.secrets.to_vec(),
@@ -153,13 +153,13 @@ impl VaultWorld {
     /// # Errors
     /// What the core refuses.
     pub fn capture(&mut self, entry: &Entry) -> Result<Capture, CoreError> {
-        let (capture, memory) = self.core.capture(entry)?;
-        self.memory = memory;
+        let capture = self.core.capture(entry)?;
+        self.memory = *self.core.memory();
         Ok(capture)
     }
 
     /// The process dies and starts again: whatever the core had not released is gone, and the core
-    /// captures what the log has and its memory lacks.
+    /// is elected by itself and builds on what the log has.
     #[expect(
         clippy::expect_used,
         reason = "a world that cannot go on fails the test"
@@ -167,16 +167,22 @@ impl VaultWorld {
     pub fn restart(&mut self) {
         let secrets = FleetSecrets::decode(&self.secrets).expect("kept secrets");
         self.core = Core::resume(secrets, self.memory).expect("a kept memory");
-        let after = self.memory.index();
-        let tail: Vec<Entry> = self
-            .log
-            .iter()
-            .filter(|entry| entry.index() > after)
-            .copied()
-            .collect();
-        for entry in tail {
-            self.capture(&entry).expect("the log's tail");
+        self.stand().expect("elected by itself");
+        let base = *self.core.base().expect("it leads");
+        for entry in self.log.iter().filter(|entry| entry.index() > base.index()) {
+            self.core.adopt(entry).expect("the log's tail");
         }
+    }
+
+    /// The core stands for election, and elects itself.
+    ///
+    /// # Errors
+    /// What the core refuses.
+    pub fn stand(&mut self) -> Result<(), CoreError> {
+        let call = self.core.stand(Term::new(0), &mut self.entropy)?;
+        let report = self.core.promise(&call)?;
+        self.memory = *self.core.memory();
+        self.core.lead(&[report]).map(drop)
     }
 
     /// As [`VaultWorld::exchange`], but the process dies after the store's step: the request has
