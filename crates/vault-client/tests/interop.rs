@@ -8,6 +8,7 @@ use keyhaven_wire::opaque::{
     Cost, Ke1, Ke2, Ke3, OpaqueError, Parties, RegistrationRequest, RegistrationResponse,
     RegistrationUpload, client,
 };
+use keyhaven_wire::suite::Standard;
 // ristretto255, SHA-512, 3DH, Argon2id with 64 MiB, three passes and four lanes: a vault's suite.
 use pakery_crypto::OpaqueRistretto255Argon2 as Theirs;
 use pakery_opaque::{
@@ -65,10 +66,10 @@ fn their_client_registers_and_recovers_at_our_core() {
     let ((ke3, session, export), pending) = login(PASSWORD, rng).unwrap();
     assert_eq!(export.as_slice(), registered_export.as_slice());
     let proven = pending
-        .prove(&Ke3::new(ke3.serialize().try_into().unwrap()))
+        .prove(&Standard, &Ke3::new(ke3.serialize().try_into().unwrap()))
         .unwrap();
     assert_eq!(proven.session().expose().as_slice(), session.as_bytes());
-    assert!(pending.prove(&Ke3::new([0; 64])).is_err());
+    assert!(pending.prove(&Standard, &Ke3::new([0; 64])).is_err());
     assert!(login(b"wrong", rng).is_err());
 }
 

@@ -6,6 +6,7 @@ use keyhaven_secrets::Entropy;
 use keyhaven_wire::channel::{self, ChannelPublicKey, Opened, Sealed};
 use keyhaven_wire::message::{AccountName, Denial, FleetId, HostTime, LeafIndex, Outcome, Reply};
 use keyhaven_wire::opaque::Parties;
+use keyhaven_wire::suite::{Standard, Suite};
 use zeroize::Zeroizing;
 
 use crate::apply::{self, Applied, Context};
@@ -198,7 +199,16 @@ impl Core {
         others: &[Member],
         entropy: &mut dyn Entropy,
     ) -> Result<(Self, Genesis), CoreError> {
-        let secrets = FleetSecrets::generate(policy, entropy)?;
+        Self::genesis_for(&Standard, policy, others, entropy)
+    }
+
+    pub(crate) fn genesis_for(
+        suite: &'static dyn Suite,
+        policy: Policy,
+        others: &[Member],
+        entropy: &mut dyn Entropy,
+    ) -> Result<(Self, Genesis), CoreError> {
+        let secrets = FleetSecrets::generate(suite, policy, entropy)?;
         let member = Member::draw(entropy);
         let members: BTreeSet<Member> = others.iter().copied().chain([member]).collect();
         if members.len() != others.len().saturating_add(1) {
@@ -454,7 +464,8 @@ impl Core {
         let fleet = self.secrets.fleet();
         match channel::parse(request).ok()? {
             Sealed::First(first) => {
-                let opened = first.open(&fleet, self.secrets.opening(), index).ok()?;
+                let (suite, key) = (self.secrets.suite(), self.secrets.opening());
+                let opened = first.open(suite, &fleet, key, index).ok()?;
                 Some((opened, None))
             }
             Sealed::Second(second) => {

@@ -78,6 +78,7 @@
 
 mod apply;
 mod core;
+pub mod dangerous;
 mod leaf;
 mod log;
 mod membership;

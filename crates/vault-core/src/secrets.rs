@@ -5,7 +5,8 @@ use keyhaven_wire::channel::{ChannelKey, ChannelPublicKey, OpeningKey};
 use keyhaven_wire::codec;
 use keyhaven_wire::message::{FleetId, WrappedKey};
 use keyhaven_wire::opaque::Cost;
-use keyhaven_wire::opaque::server::{GenerationKeys, decoy_upload};
+use keyhaven_wire::opaque::server::decoy_upload;
+use keyhaven_wire::suite::{Standard, Suite};
 use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;
 
@@ -93,6 +94,7 @@ struct Body {
 #[derive(Clone)]
 pub struct FleetSecrets {
     body: Body,
+    suite: &'static dyn Suite,
     channel_public: Box<ChannelPublicKey>,
     opening: OpeningKey,
     decoy: Box<Live>,
@@ -119,11 +121,12 @@ impl FleetSecrets {
     /// # Errors
     /// [`SecretsError::Policy`].
     pub(crate) fn generate(
+        suite: &'static dyn Suite,
         policy: Policy,
         entropy: &mut dyn Entropy,
     ) -> Result<Self, SecretsError> {
         policy.check()?;
-        Self::from_body(Body {
+        let body = Body {
             fleet: FleetId::new(keyhaven_secrets::random(entropy)),
             group: keyhaven_secrets::random(entropy),
             policy,
@@ -131,13 +134,15 @@ impl FleetSecrets {
             log: LogKey::generate(entropy),
             ticket: TicketKey::generate(entropy),
             channel: ChannelKey::generate(entropy),
-        })
+        };
+        Self::from_body(suite, body)
     }
 
-    fn from_body(body: Body) -> Result<Self, SecretsError> {
+    fn from_body(suite: &'static dyn Suite, body: Body) -> Result<Self, SecretsError> {
         let channel_public = Box::new(body.channel.public());
         let decoy = Live {
-            keys: GenerationKeys::draw(&mut DecoyStream::new(&body.ticket))
+            keys: suite
+                .draw(&mut DecoyStream::new(&body.ticket))
                 .map_err(|_| SecretsError::Damaged)?,
             upload: decoy_upload(),
             wrapped: WrappedKey::new([0; WrappedKey::BYTES]),
@@ -148,6 +153,7 @@ impl FleetSecrets {
             opening: body.channel.opening().map_err(|_| SecretsError::Damaged)?,
             channel_public,
             decoy: Box::new(decoy),
+            suite,
             body,
         })
     }
@@ -167,6 +173,13 @@ impl FleetSecrets {
     /// # Errors
     /// See [`SecretsError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, SecretsError> {
+        Self::decode_for(&Standard, bytes)
+    }
+
+    pub(crate) fn decode_for(
+        suite: &'static dyn Suite,
+        bytes: &[u8],
+    ) -> Result<Self, SecretsError> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(SecretsError::NotSecrets)?;
         let (body, stored) = rest
             .split_last_chunk::<CHECK_BYTES>()
@@ -176,7 +189,7 @@ impl FleetSecrets {
         }
         let body: Body = codec::decode(body).map_err(|_| SecretsError::Damaged)?;
         body.policy.check()?;
-        Self::from_body(body)
+        Self::from_body(suite, body)
     }
 
     /// The fleet's name.
@@ -216,6 +229,11 @@ impl FleetSecrets {
     /// What is worked on where there is no record: nothing of it is ever released.
     pub(crate) const fn decoy(&self) -> &Live {
         &self.decoy
+    }
+
+    /// The public-key cryptography: the standard suite, but in simulations.
+    pub(crate) const fn suite(&self) -> &'static dyn Suite {
+        self.suite
     }
 
     pub(crate) const fn opening(&self) -> &OpeningKey {

@@ -22,6 +22,7 @@
 
 mod client;
 pub mod core;
+mod hpke;
 mod keys;
 #[cfg(test)]
 mod tests;
@@ -31,8 +32,9 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use keyhaven_secrets::Entropy;
 use zeroize::Zeroizing;
 
-pub use self::client::{Awaiting, Conversation, seal_first};
+pub use self::client::{Awaiting, Conversation, seal_first, seal_first_with};
 pub use self::core::{Answering, FirstSealed, Opened, Sealed, SecondSealed, parse};
+pub(crate) use self::hpke::{hpke_open, hpke_seal};
 pub use self::keys::{ChannelKey, ChannelPublicKey, FollowKeys, KeyId, OpeningKey, ReplyKey};
 
 use crate::codec::{DecodeError, EncodeError};

@@ -5,8 +5,9 @@
 //! A client and a vault's trusted core speak through a host that neither trusts. This crate is the
 //! one definition of what they say ([`message`]), how it is sealed ([`channel`]), which OPAQUE
 //! suite they share ([`opaque`], both halves, behind an API of bytes), how a device signs
-//! ([`device`]), and what a client must know of a fleet beforehand ([`bundle`]). The core and the
-//! client depend on it; the host only carries its bytes.
+//! ([`device`]), and what a client must know of a fleet beforehand ([`bundle`]). The public-key
+//! cryptography of all this is one [`suite`]. The core and the client depend on it; the host only
+//! carries its bytes.
 //!
 //! ```text
 //!   client                              host                         core
@@ -34,6 +35,7 @@
 //! use keyhaven_secrets::Entropy;
 //! use keyhaven_wire::channel::{self, ChannelKey, Sealed};
 //! use keyhaven_wire::message::{AccountName, FleetId, LeafIndex, Request};
+//! use keyhaven_wire::suite::Standard;
 //!
 //! struct Counter(u8); // A shell passes the operating system's random source instead.
 //! impl Entropy for Counter {
@@ -56,7 +58,7 @@
 //!     channel::seal_first(&fleet, &core.public(), &leaf, &request, &mut entropy)?;
 //!
 //! let Sealed::First(first) = channel::parse(&sealed)? else { panic!() };
-//! let opened = first.open(&fleet, &core.opening()?, &leaf)?;
+//! let opened = first.open(&Standard, &fleet, &core.opening()?, &leaf)?;
 //! assert_eq!(opened.request()?, request);
 //! # Ok(())
 //! # }
@@ -70,5 +72,6 @@ pub mod device;
 pub mod message;
 pub mod opaque;
 pub mod release;
+pub mod suite;
 #[cfg(test)]
 mod testing;

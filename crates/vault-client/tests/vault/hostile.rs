@@ -16,6 +16,7 @@ use keyhaven_wire::message::{
     RegistrationId, Reply, Request, Standing, WrappedKey,
 };
 use keyhaven_wire::opaque::{Cost, Parties, client};
+use keyhaven_wire::suite::Standard;
 
 use crate::world::{Fault, Line, NOW, PASSWORD, World, account, password, quick};
 
@@ -279,7 +280,7 @@ impl Transport for Stubborn {
         };
         let leaf = LeafIndex::of(&self.fleet, &account());
         let opened = first
-            .open(&self.fleet, &self.key.opening().unwrap(), &leaf)
+            .open(&Standard, &self.fleet, &self.key.opening().unwrap(), &leaf)
             .unwrap();
         let reply = Reply {
             outcome: self.outcome.clone(),

@@ -6,6 +6,7 @@ use keyhaven_wire::message::{AttemptNumber, Denial, DeviceSigned, DigestBytes, O
 use keyhaven_wire::opaque::server::Proven;
 use keyhaven_wire::opaque::{Ke1, Ke3, SessionKey};
 use keyhaven_wire::release::Release;
+use keyhaven_wire::suite::Registered;
 
 use super::{Applied, Context, listed};
 use crate::record::{Exhausted, Life, Record, View, Waits};
@@ -92,9 +93,14 @@ fn answer(
 ) -> Result<Applied, Denial> {
     let secrets = context.secrets;
     let live = record.live().unwrap_or(secrets.decoy());
-    let (ke2, pending) = live
-        .keys
-        .respond(&context.parties, &live.upload, &live.cost, attempt, ke1)
+    let registered = Registered {
+        keys: &live.keys,
+        upload: &live.upload,
+        cost: &live.cost,
+    };
+    let (ke2, pending) = secrets
+        .suite()
+        .respond(&registered, &context.parties, attempt, ke1)
         .map_err(|_| Denial::Malformed)?;
     let ticket = TicketBody::Recover(RecoverTicket {
         follow: follow.clone(),
@@ -130,7 +136,7 @@ pub(super) fn finish(
     ke3: &Ke3,
     context: &mut Context<'_>,
 ) -> Result<Applied, Denial> {
-    let proven = ticket.pending.prove(ke3).ok();
+    let proven = ticket.pending.prove(context.secrets.suite(), ke3).ok();
     let verdict = judge(record, ticket, proven.as_ref(), context);
     let session = match &proven {
         Some(proven) => proven.session().clone(),

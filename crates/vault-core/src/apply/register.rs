@@ -7,7 +7,6 @@ use keyhaven_wire::message::{
     RegisterFinish, RegistrationId, Wait,
 };
 use keyhaven_wire::opaque::RegistrationRequest;
-use keyhaven_wire::opaque::server::{self, GenerationKeys};
 
 use super::{Applied, Context, listed, session};
 use crate::record::{Armed, Devices, Guesses, Life, Live, Record, Refill, View, Waits};
@@ -22,9 +21,10 @@ pub(super) fn start(
     follow: &FollowKeys,
     context: &mut Context<'_>,
 ) -> Result<Applied, Denial> {
-    let keys = GenerationKeys::draw(context.entropy).map_err(|_| Denial::Malformed)?;
-    let response = keys
-        .evaluate(&context.parties, request)
+    let suite = context.secrets.suite();
+    let keys = suite.draw(context.entropy).map_err(|_| Denial::Malformed)?;
+    let response = suite
+        .evaluate(&keys, &context.parties, request)
         .map_err(|_| Denial::Malformed)?;
     let ticket = TicketBody::Register(RegisterTicket {
         follow: follow.clone(),
@@ -69,7 +69,10 @@ pub(super) fn finish(
     if ticket.generation != record.generation {
         return Err(Denial::Stale);
     }
-    server::check_upload(&finish.upload).map_err(|_| Denial::Malformed)?;
+    let suite = context.secrets.suite();
+    suite
+        .check_upload(&finish.upload)
+        .map_err(|_| Denial::Malformed)?;
     let (grant, changed_by) = authorise(record, ticket, finish, context)?;
 
     // From here on nothing may fail half-way: everything that can refuse comes first.

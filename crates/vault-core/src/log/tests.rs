@@ -9,6 +9,7 @@ use crate::membership::{Member, Membership};
 use crate::policy::{Policy, Quorum};
 use crate::secrets::FleetSecrets;
 use crate::tree::Digest;
+use keyhaven_wire::suite::Standard;
 
 fn member(name: u8) -> Member {
     Member::from_bytes([name; 16])
@@ -29,7 +30,8 @@ fn place(term: u64, index: u64) -> Place {
 }
 
 fn chain() -> (FleetSecrets, Entry, Entry) {
-    let secrets = FleetSecrets::generate(Policy::DEFAULT, &mut SeededEntropy::new(1)).unwrap();
+    let secrets =
+        FleetSecrets::generate(&Standard, Policy::DEFAULT, &mut SeededEntropy::new(1)).unwrap();
     let first = Entry::genesis(secrets.log(), place(2, 0), Digest::new([0xaa; 32]));
     let root = Digest::new([0xbb; 32]);
     let second = Entry::make(secrets.log(), place(2, 1), first.mac(), root);

@@ -16,6 +16,7 @@ use crate::leaf::{self, BODY_BYTES, LEAF_BYTES};
 use crate::policy::Policy;
 use crate::secrets::FleetSecrets;
 use crate::ticket::{ProofBody, RecoverTicket, RegisterTicket, TicketBody};
+use keyhaven_wire::suite::Standard;
 
 fn digest(byte: u8) -> DigestBytes {
     DigestBytes::new([byte; 32])
@@ -72,7 +73,7 @@ fn full() -> Record {
 }
 
 fn secrets() -> FleetSecrets {
-    FleetSecrets::generate(Policy::DEFAULT, &mut SeededEntropy::new(1)).unwrap()
+    FleetSecrets::generate(&Standard, Policy::DEFAULT, &mut SeededEntropy::new(1)).unwrap()
 }
 
 /// VAULT-10: a record has one size, and the greatest there can be fits, with room for the numbers to

@@ -1,14 +1,10 @@
 //! The client's half of the channel.
 
-use hpke::{OpModeS, Serializable as _};
 use keyhaven_secrets::Entropy;
 use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;
 
-use super::keys::{
-    Aead, ChannelPublicKey, EXPORT_FOLLOW, EXPORT_REPLY, FollowKeys, FromEntropy, Kdf, KeyId,
-    ReplyKey,
-};
+use super::keys::{ChannelPublicKey, FollowKeys, KeyId, ReplyKey};
 use super::{
     ChannelError, FIRST_BODY_BYTES, KIND_FIRST, KIND_SECOND, REPLY_BODY_BYTES, SEALED_REPLY_BYTES,
     SECOND_BODY_BYTES, VERSION, header, info, open_under, reply_aad, request_digest, seal_under,
@@ -16,6 +12,7 @@ use super::{
 };
 use crate::codec;
 use crate::message::{DigestBytes, FleetId, Followup, LeafIndex, Reply, Request, Ticket};
+use crate::suite::{Binding, Exported, Standard, Suite};
 
 /// What opens the reply to one request.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -53,34 +50,38 @@ pub fn seal_first(
     request: &Request,
     entropy: &mut dyn Entropy,
 ) -> Result<(Vec<u8>, Conversation), ChannelError> {
+    seal_first_with(&Standard, fleet, channel, leaf, request, entropy)
+}
+
+/// As [`seal_first`], with another suite than the one that ships.
+///
+/// # Errors
+/// As [`seal_first`].
+pub fn seal_first_with(
+    suite: &dyn Suite,
+    fleet: &FleetId,
+    channel: &ChannelPublicKey,
+    leaf: &LeafIndex,
+    request: &Request,
+    entropy: &mut dyn Entropy,
+) -> Result<(Vec<u8>, Conversation), ChannelError> {
     let body = codec::encode_padded(request, FIRST_BODY_BYTES)?;
     let key_id = channel.id();
     let header = header(KIND_FIRST, &key_id);
-    let (encapsulated, mut context) = hpke::setup_sender_with_rng::<Aead, Kdf, hpke::kem::XWing>(
-        &OpModeS::Base,
-        &channel.engine()?,
-        &info(fleet),
-        &mut FromEntropy(entropy),
-    )
-    .map_err(|_| ChannelError::InvalidKey)?;
-    let aad = [header.as_slice(), leaf.as_bytes()].concat();
-    let sealed = context
-        .seal(&body, &aad)
-        .map_err(|_| ChannelError::InvalidKey)?;
-    let mut reply = Zeroizing::new([0; 32]);
-    let mut follow = Zeroizing::new([0; 64]);
-    context
-        .export(EXPORT_REPLY, reply.as_mut_slice())
-        .and_then(|()| context.export(EXPORT_FOLLOW, follow.as_mut_slice()))
-        .map_err(|_| ChannelError::InvalidKey)?;
-    let bytes = [header.as_slice(), &encapsulated.to_bytes(), &sealed].concat();
+    let binding = Binding {
+        info: &info(fleet),
+        aad: &[header.as_slice(), leaf.as_bytes()].concat(),
+    };
+    let first = suite.seal_first(channel, &binding, &body, entropy)?;
+    let Exported { reply, follow } = first.exported;
+    let bytes = [header.as_slice(), &first.encapsulated, &first.sealed].concat();
     let conversation = Conversation {
         awaiting: Awaiting {
-            key: ReplyKey::new(*reply),
+            key: reply,
             leaf: *leaf,
             request: DigestBytes::new(request_digest(&bytes)),
         },
-        follow: FollowKeys::new(*follow),
+        follow,
         fleet: *fleet,
         key_id,
     };

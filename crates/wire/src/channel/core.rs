@@ -1,10 +1,9 @@
 //! The core's half of the channel.
 
-use hpke::{Deserializable as _, OpModeR};
 use keyhaven_secrets::Entropy;
 use zeroize::Zeroizing;
 
-use super::keys::{Aead, EXPORT_FOLLOW, EXPORT_REPLY, FollowKeys, Kdf, OpeningKey, ReplyKey};
+use super::keys::{FollowKeys, OpeningKey, ReplyKey};
 use super::{
     ChannelError, ENCAPSULATED_BYTES, HEADER_BYTES, KIND_FIRST, KIND_SECOND, REPLY_BODY_BYTES,
     SEALED_REQUEST_BYTES, VERSION, info, open_under, reply_aad, request_digest, seal_under,
@@ -12,6 +11,7 @@ use super::{
 };
 use crate::codec::{self, DecodeError};
 use crate::message::{FleetId, Followup, LeafIndex, Reply, Request, Ticket};
+use crate::suite::{Binding, Suite};
 
 /// A sealed request, told apart by its kind. A host may parse too: it learns the kind and the key.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +104,7 @@ impl FirstSealed<'_> {
     /// that were changed.
     pub fn open(
         &self,
+        suite: &dyn Suite,
         fleet: &FleetId,
         key: &OpeningKey,
         leaf: &LeafIndex,
@@ -111,35 +112,19 @@ impl FirstSealed<'_> {
         if !self.header.ends_with(key.id().as_bytes()) {
             return Err(ChannelError::OtherKey);
         }
-        let encapsulated =
-            <hpke::kem::XWing as hpke::Kem>::EncappedKey::from_bytes(self.encapsulated)
-                .map_err(|_| ChannelError::InvalidKey)?;
-        let mut context = hpke::setup_receiver::<Aead, Kdf, hpke::kem::XWing>(
-            &OpModeR::Base,
-            key.engine(),
-            &encapsulated,
-            &info(fleet),
-        )
-        .map_err(|_| ChannelError::DoesNotOpen)?;
-        let aad = [self.header.as_slice(), leaf.as_bytes()].concat();
-        let body = context
-            .open(self.sealed, &aad)
-            .map(Zeroizing::new)
-            .map_err(|_| ChannelError::DoesNotOpen)?;
-        let mut reply = Zeroizing::new([0; 32]);
-        let mut follow = Zeroizing::new([0; 64]);
-        context
-            .export(EXPORT_REPLY, reply.as_mut_slice())
-            .and_then(|()| context.export(EXPORT_FOLLOW, follow.as_mut_slice()))
-            .map_err(|_| ChannelError::DoesNotOpen)?;
+        let binding = Binding {
+            info: &info(fleet),
+            aad: &[self.header.as_slice(), leaf.as_bytes()].concat(),
+        };
+        let (body, exported) = suite.open_first(key, &binding, self.encapsulated, self.sealed)?;
         Ok(Opened {
             body,
             answering: Answering {
-                key: ReplyKey::new(*reply),
+                key: exported.reply,
                 leaf: *leaf,
                 request: request_digest(self.bytes),
             },
-            follow: Some(FollowKeys::new(*follow)),
+            follow: Some(exported.follow),
         })
     }
 }

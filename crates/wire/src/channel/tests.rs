@@ -14,6 +14,7 @@ use crate::message::{
     AccountName, Denial, FleetId, Followup, LeafIndex, Outcome, Reply, Request, Ticket, Wait,
 };
 use crate::opaque::Ke3;
+use crate::suite::Standard;
 use crate::testing::{Seeded, samples, unhex};
 
 const DRAFT: &str = include_str!("../../testdata/xwing-draft-vectors.txt");
@@ -98,7 +99,9 @@ impl Pair {
 
     fn open(&self, bytes: &[u8]) -> Result<super::Opened, ChannelError> {
         match parse(bytes)? {
-            Sealed::First(first) => first.open(&self.fleet, &self.key.opening()?, &self.leaf),
+            Sealed::First(first) => {
+                first.open(&Standard, &self.fleet, &self.key.opening()?, &self.leaf)
+            }
             Sealed::Second(_) => panic!("a first request"),
         }
     }
@@ -163,12 +166,17 @@ fn a_request_opens_for_its_own_account_fleet_and_key_only() {
     };
     let bob = LeafIndex::of(&pair.fleet, &AccountName::parse("bob").unwrap());
     let key = pair.key.opening().unwrap();
-    let refused = first.open(&pair.fleet, &key, &bob);
+    let refused = first.open(&Standard, &pair.fleet, &key, &bob);
     assert_eq!(refused.unwrap_err(), ChannelError::DoesNotOpen);
-    let refused = first.open(&FleetId::new([9; 32]), &key, &pair.leaf);
+    let refused = first.open(&Standard, &FleetId::new([9; 32]), &key, &pair.leaf);
     assert_eq!(refused.unwrap_err(), ChannelError::DoesNotOpen);
     let other = ChannelKey::generate(&mut pair.entropy);
-    let refused = first.open(&pair.fleet, &other.opening().unwrap(), &pair.leaf);
+    let refused = first.open(
+        &Standard,
+        &pair.fleet,
+        &other.opening().unwrap(),
+        &pair.leaf,
+    );
     assert_eq!(refused.unwrap_err(), ChannelError::OtherKey);
     // The other key's id with the wrong key: ML-KEM rejects implicitly, and the seal does not open.
     let mut claimed = bytes.clone();
@@ -176,7 +184,12 @@ fn a_request_opens_for_its_own_account_fleet_and_key_only() {
     let Sealed::First(first) = parse(&claimed).unwrap() else {
         panic!("a first request");
     };
-    let refused = first.open(&pair.fleet, &other.opening().unwrap(), &pair.leaf);
+    let refused = first.open(
+        &Standard,
+        &pair.fleet,
+        &other.opening().unwrap(),
+        &pair.leaf,
+    );
     assert_eq!(refused.unwrap_err(), ChannelError::DoesNotOpen);
 }
 
@@ -206,7 +219,9 @@ fn a_request_with_any_byte_changed_does_not_open() {
         changed[at] ^= 1;
         let opened = parse(&changed).and_then(|sealed| match sealed {
             Sealed::Second(second) => second.open(&pair.fleet, &follow, &pair.leaf),
-            Sealed::First(first) => first.open(&pair.fleet, &pair.key.opening()?, &pair.leaf),
+            Sealed::First(first) => {
+                first.open(&Standard, &pair.fleet, &pair.key.opening()?, &pair.leaf)
+            }
         });
         assert!(opened.is_err(), "byte {at}");
     }
@@ -326,7 +341,7 @@ proptest! {
         let fleet = FleetId::new([1; 32]);
         let leaf = LeafIndex::new([2; 32]);
         let opened = match parse(&bytes).unwrap() {
-            Sealed::First(first) => first.open(&fleet, &key, &leaf),
+            Sealed::First(first) => first.open(&Standard, &fleet, &key, &leaf),
             Sealed::Second(second) => second.open(&fleet, &FollowKeys::new([3; 64]), &leaf),
         };
         prop_assert!(opened.is_err());

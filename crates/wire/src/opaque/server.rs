@@ -147,23 +147,26 @@ const RISTRETTO_BASEPOINT: [u8; 32] = [
 ];
 
 impl Pending {
-    /// Checks a KE3 in constant time.
+    /// Checks a KE3, and makes the evidence that it verified.
     ///
     /// # Errors
     /// [`OpaqueError::WrongPassword`] when it does not verify.
-    pub fn prove(&self, ke3: &Ke3) -> Result<Proven, OpaqueError> {
-        let state = ServerLogin::<Suite>::deserialize(self.expose())
-            .map_err(|_| OpaqueError::DamagedState)?;
-        let finalization = CredentialFinalization::<Suite>::deserialize(ke3.as_bytes())
-            .map_err(|_| OpaqueError::WrongPassword)?;
-        // Identities and context are inside the expected MAC already.
-        let finished = state
-            .finish(finalization, ServerLoginParameters::default())
-            .map_err(failure)?;
-        Ok(Proven {
-            session: SessionKey::new(fixed(&finished.session_key)?),
-        })
+    pub fn prove(&self, suite: &dyn crate::suite::Suite, ke3: &Ke3) -> Result<Proven, OpaqueError> {
+        suite.check(self, ke3).map(|session| Proven { session })
     }
+}
+
+/// Checks a KE3 in constant time, and returns the session's key.
+pub(crate) fn check_ke3(pending: &Pending, ke3: &Ke3) -> Result<SessionKey, OpaqueError> {
+    let state = ServerLogin::<Suite>::deserialize(pending.expose())
+        .map_err(|_| OpaqueError::DamagedState)?;
+    let finalization = CredentialFinalization::<Suite>::deserialize(ke3.as_bytes())
+        .map_err(|_| OpaqueError::WrongPassword)?;
+    // Identities and context are inside the expected MAC already.
+    let finished = state
+        .finish(finalization, ServerLoginParameters::default())
+        .map_err(failure)?;
+    Ok(SessionKey::new(fixed(&finished.session_key)?))
 }
 
 pub(super) fn evaluate_bound(

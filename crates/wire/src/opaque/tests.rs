@@ -49,7 +49,9 @@ fn both_halves_agree_under_the_default_cost() {
         .unwrap();
     let logged_in = login_finish(&login, PASSWORD, &ke2, &cost, &parties(), &mut entropy).unwrap();
     assert_eq!(logged_in.export, done.export);
-    let proven = pending.prove(&logged_in.ke3).unwrap();
+    let proven = pending
+        .prove(&crate::suite::Standard, &logged_in.ke3)
+        .unwrap();
     assert_eq!(proven.session(), &logged_in.session);
 }
 
@@ -266,6 +268,6 @@ proptest! {
         // A random response can be two valid elements: then a registration for nobody comes of it.
         let _ = register_finish(&state, PASSWORD, &response, &cost(), &parties(), &mut entropy);
         prop_assert!(login_finish(&login, PASSWORD, &ke2, &cost(), &parties(), &mut entropy).is_err());
-        prop_assert!(Pending::new(keyhaven_secrets::random(&mut entropy)).prove(&ke3).is_err());
+        prop_assert!(Pending::new(keyhaven_secrets::random(&mut entropy)).prove(&crate::suite::Standard, &ke3).is_err());
     }
 }

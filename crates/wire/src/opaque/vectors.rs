@@ -170,7 +170,9 @@ fn a_real_vector_holds(heading: &str) {
     assert_eq!(logged_in.ke3.as_bytes()[..], vector.get("KE3"));
     assert_eq!(logged_in.export.expose()[..], vector.get("export_key"));
     assert_eq!(logged_in.session.expose()[..], vector.get("session_key"));
-    let proven = pending.prove(&logged_in.ke3).unwrap();
+    let proven = pending
+        .prove(&crate::suite::Standard, &logged_in.ke3)
+        .unwrap();
     assert_eq!(proven.session().expose()[..], vector.get("session_key"));
 }
 
