@@ -2,7 +2,8 @@
 //!
 //! `cargo xtask tidy` holds what the architecture means: what a core crate may stand on, which
 //! way arrows point, and that every promise is named by code and by a test. `cargo xtask corpus` makes a chat
-//! store to play with, and `cargo xtask bench engine` compares the backup engine with its peers.
+//! store to play with, `cargo xtask bench engine` compares the backup engine with its peers, and
+//! `cargo xtask sim` lets a hostile world loose on the vault's cores.
 
 #![expect(
     clippy::print_stdout,
@@ -12,6 +13,7 @@
 
 mod bench;
 mod corpus;
+mod sim;
 mod tidy;
 mod workspace;
 
@@ -36,6 +38,8 @@ enum Task {
     Tidy(tidy::Options),
     /// Makes a believable chat store, or lets a day pass over one.
     Corpus(corpus::Options),
+    /// Simulates groups of vault cores among hostile hosts, seed by seed.
+    Sim(sim::Options),
     /// Measures, beside the programs that people use today.
     Bench {
         #[command(subcommand)]
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Tidy(options) => tidy::run(&options),
         Task::Corpus(options) => corpus::run(&options),
+        Task::Sim(options) => sim::run(&options),
         Task::Bench {
             what: Bench::Engine(options),
         } => bench::run(&options),

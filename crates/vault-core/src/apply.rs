@@ -123,8 +123,8 @@ fn listed<T>(
     statement: &Statement<'_>,
     context: &Context<'_>,
 ) -> Result<Verified, Denial> {
-    let verified =
-        device::verify(&context.parties.leaf, statement, signed).ok_or(Denial::BadSignature)?;
+    let (suite, leaf) = (context.secrets.suite(), &context.parties.leaf);
+    let verified = device::verify(suite, leaf, statement, signed).ok_or(Denial::BadSignature)?;
     if record.devices.contains(&verified.key()) {
         Ok(verified)
     } else {

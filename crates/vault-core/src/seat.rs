@@ -269,12 +269,8 @@ impl Seat {
         let memory = self.memory.capture(secrets.log(), entry)?;
         if let Part::Leader(leader) = &self.part
             && leader.term == entry.term()
-            && !leader.made(entry)
         {
-            // This core alone makes entries of its term: another one is a copy of it at work.
-            return Err(LogError::Forked {
-                index: entry.index().number(),
-            });
+            leader.made(entry)?;
         }
         self.memory = memory;
         match &self.part {
@@ -317,9 +313,21 @@ impl Seat {
 }
 
 impl Leader {
-    /// Whether this is the entry under way, or the one that was committed last.
-    fn made(&self, entry: &Entry) -> bool {
+    /// Whether an entry of this term is the one under way, or the one that was committed last. An
+    /// earlier one comes too late. Any other is the work of a copy of this core, which alone makes
+    /// entries of its term.
+    fn made(&self, entry: &Entry) -> Result<(), LogError> {
+        let index = entry.index().number();
         let tip = self.tip.as_ref().map(|tip| Head::of(&tip.entry));
-        tip == Some(Head::of(entry)) || self.base == Head::of(entry)
+        if tip == Some(Head::of(entry)) || self.base == Head::of(entry) {
+            Ok(())
+        } else if entry.index() < self.base.index() {
+            Err(LogError::NotNext {
+                index,
+                head: self.base.index().number(),
+            })
+        } else {
+            Err(LogError::Forked { index })
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::message::{
     Signature, StatusNonce,
 };
 use crate::opaque::Ke1;
+use crate::suite::Suite;
 
 const DOMAIN: &[u8] = b"keyhaven v1 device statement\0";
 
@@ -104,12 +105,18 @@ impl DeviceSecret {
         leaf: &LeafIndex,
         statement: &Statement<'_>,
     ) -> Result<DeviceSigned<()>, EncodeError> {
-        let signature = SigningKey::from_bytes(self.expose()).sign(&statement.encode(leaf)?);
         Ok(DeviceSigned {
             key: self.public(),
-            signature: Signature::new(signature.to_bytes()),
+            signature: self.sign_bytes(&statement.encode(leaf)?),
             extra: (),
         })
+    }
+
+    /// Signs the bytes of a [`Statement`].
+    #[must_use]
+    pub fn sign_bytes(&self, bytes: &[u8]) -> Signature {
+        let signature = SigningKey::from_bytes(self.expose()).sign(bytes);
+        Signature::new(signature.to_bytes())
     }
 
     /// Signs a question for the account's standing.
@@ -147,18 +154,23 @@ impl Verified {
     }
 }
 
-/// Checks a signature, by the strict rules: no small-order keys, no malleable encodings.
+/// Checks a signature.
 #[must_use]
 pub fn verify<T>(
+    suite: &dyn Suite,
     leaf: &LeafIndex,
     statement: &Statement<'_>,
     signed: &DeviceSigned<T>,
 ) -> Option<Verified> {
     let bytes = statement.encode(leaf).ok()?;
-    let signature = ed25519_dalek::Signature::from_bytes(signed.signature.as_bytes());
-    VerifyingKey::from_bytes(signed.key.as_bytes())
-        .ok()?
-        .verify_strict(&bytes, &signature)
-        .ok()?;
-    Some(Verified { key: signed.key })
+    suite
+        .verifies(&signed.key, &bytes, &signed.signature)
+        .then_some(Verified { key: signed.key })
+}
+
+/// Ed25519 by the strict rules.
+pub(crate) fn ed25519_verifies(key: &DeviceKey, bytes: &[u8], signature: &Signature) -> bool {
+    let signature = ed25519_dalek::Signature::from_bytes(signature.as_bytes());
+    VerifyingKey::from_bytes(key.as_bytes())
+        .is_ok_and(|key| key.verify_strict(bytes, &signature).is_ok())
 }

@@ -1,6 +1,7 @@
 //! The public-key cryptography that a conversation rests on, behind one trait.
 //!
-//! There is one suite, [`Standard`]: X-Wing under HPKE for the channel, OPAQUE for the password. The
+//! There is one suite, [`Standard`]: X-Wing under HPKE for the channel, OPAQUE for the password,
+//! Ed25519 for the devices. The
 //! trait is there for the simulator, which runs the shipping core millions of times and cannot
 //! spend half a millisecond on each step: it brings a stand-in of the same shape, without any
 //! security, in a crate that nothing in production may depend on. What is symmetric (leaves,
@@ -10,7 +11,8 @@ use keyhaven_secrets::Entropy;
 use zeroize::Zeroizing;
 
 use crate::channel::{ChannelError, ChannelPublicKey, FollowKeys, OpeningKey, ReplyKey};
-use crate::message::AttemptNumber;
+use crate::device;
+use crate::message::{AttemptNumber, DeviceKey, Signature};
 use crate::opaque::server::{self, GenerationKeys, Pending};
 use crate::opaque::{
     Cost, Ke1, Ke2, Ke3, OpaqueError, Parties, RegistrationRequest, RegistrationResponse,
@@ -112,6 +114,10 @@ pub trait Suite: core::fmt::Debug + Send + Sync {
     /// # Errors
     /// [`OpaqueError::WrongPassword`].
     fn check(&self, pending: &Pending, ke3: &Ke3) -> Result<SessionKey, OpaqueError>;
+
+    /// Whether a device's signature over these bytes is good, by the strict rules: no small-order
+    /// keys, no malleable encodings. [`device::verify`] makes the evidence of it.
+    fn verifies(&self, key: &DeviceKey, bytes: &[u8], signature: &Signature) -> bool;
 }
 
 /// What a login is answered from.
@@ -180,5 +186,9 @@ impl Suite for Standard {
 
     fn check(&self, pending: &Pending, ke3: &Ke3) -> Result<SessionKey, OpaqueError> {
         server::check_ke3(pending, ke3)
+    }
+
+    fn verifies(&self, key: &DeviceKey, bytes: &[u8], signature: &Signature) -> bool {
+        device::ed25519_verifies(key, bytes, signature)
     }
 }

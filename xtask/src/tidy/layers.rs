@@ -142,7 +142,11 @@ const SHELLS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that only tests use may stand on anything, and nothing may stand on them.
-const FOR_TESTS: &[&str] = &["keyhaven-testkit", "keyhaven-hostile-store"];
+const FOR_TESTS: &[&str] = &[
+    "keyhaven-testkit",
+    "keyhaven-hostile-store",
+    "keyhaven-simulator",
+];
 
 pub(super) fn check(root: &Path) -> anyhow::Result<Vec<Fault>> {
     let members = workspace::members(root)?;

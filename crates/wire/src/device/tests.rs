@@ -6,6 +6,7 @@ use crate::message::{
     RegisterAuthority, RegisterFinish, RegistrationId, Signature, StatusNonce, WrappedKey,
 };
 use crate::opaque::{Cost, Ke1, RegistrationUpload};
+use crate::suite::Standard;
 use crate::testing::{Seeded, unhex};
 
 fn finish(device: u8) -> RegisterFinish {
@@ -57,11 +58,14 @@ fn a_signature_is_good_for_its_own_statement_only() {
     for (at, statement) in statements.iter().enumerate() {
         let signed = device.sign(&leaf, statement).unwrap();
         for (as_if, other) in statements.iter().enumerate() {
-            assert_eq!(verify(&leaf, other, &signed).is_some(), at == as_if);
+            assert_eq!(
+                verify(&Standard, &leaf, other, &signed).is_some(),
+                at == as_if
+            );
         }
-        assert!(verify(&other, statement, &signed).is_none());
+        assert!(verify(&Standard, &other, statement, &signed).is_none());
         assert_eq!(
-            verify(&leaf, statement, &signed).unwrap().key(),
+            verify(&Standard, &leaf, statement, &signed).unwrap().key(),
             device.public()
         );
     }
@@ -76,7 +80,7 @@ fn weak_keys_and_damaged_signatures_verify_nothing() {
     let statement = Statement::Status {
         nonce: &signed.extra,
     };
-    assert!(verify(&leaf, &statement, &signed).is_some());
+    assert!(verify(&Standard, &leaf, &statement, &signed).is_some());
     for at in 0..64 {
         let mut bytes = *signed.signature.as_bytes();
         bytes[at] ^= 1;
@@ -84,7 +88,7 @@ fn weak_keys_and_damaged_signatures_verify_nothing() {
             signature: Signature::new(bytes),
             ..signed
         };
-        assert!(verify(&leaf, &statement, &changed).is_none());
+        assert!(verify(&Standard, &leaf, &statement, &changed).is_none());
     }
     let mut identity = [0; 32];
     identity[0] = 1;
@@ -95,7 +99,7 @@ fn weak_keys_and_damaged_signatures_verify_nothing() {
                 signature: Signature::new(signature),
                 extra: signed.extra,
             };
-            assert!(verify(&leaf, &statement, &weak).is_none());
+            assert!(verify(&Standard, &leaf, &statement, &weak).is_none());
         }
     }
 }

@@ -1,0 +1,106 @@
+//! VAULT-11: when faults stop and a quorum is connected, the group goes on.
+
+use keyhaven_vault_core::{Member, Role, Touch};
+use keyhaven_wire::message::HostTime;
+
+use crate::chance::Chance;
+use crate::chronicle::Batch;
+use crate::world::World;
+use crate::{Broken, Step};
+
+/// Lets honest hosts take over: every core runs on with the memory that it has, one stands for
+/// election, all answer, and everybody's record is asked for. What comes back is checked as ever
+/// (VAULT-5: so an acknowledged registration is still there).
+///
+/// # Errors
+/// [`Broken`] when the group does not go on though a quorum of it is there.
+pub fn settle(world: &mut World, chance: &mut Chance) -> Step {
+    for at in 0..world.places.len() {
+        let memory = *world.places[at].core.memory();
+        world.restart(at, memory)?;
+    }
+    // As many elections as there are cores: each of them is the candidate once.
+    for at in 0..world.places.len() {
+        if elect(world, at, chance)? {
+            return answer_everybody(world, at, chance);
+        }
+    }
+    if quorum_is_here(world) {
+        return Err(Broken(
+            "VAULT-11: a quorum is here, and nobody can be elected".to_owned(),
+        ));
+    }
+    world.meet("too many cores forgot: the group stopped");
+    Ok(())
+}
+
+fn elect(world: &mut World, at: usize, chance: &mut Chance) -> Result<bool, Broken> {
+    let above = world.newest_term();
+    let Ok(call) = world.places[at].core.stand(above, chance) else {
+        return Ok(false);
+    };
+    let mut reports = Vec::new();
+    for other in 0..world.places.len() {
+        if let Ok(report) = world.places[other].core.promise(&call) {
+            world.keep(other)?;
+            reports.push(report);
+        }
+    }
+    world.lead(at, &reports)?;
+    Ok(matches!(world.places[at].core.role(), Role::Leader { .. }))
+}
+
+fn answer_everybody(world: &mut World, at: usize, chance: &mut Chance) -> Step {
+    for account in 0..world.people.accounts() {
+        let sent = world.people.status(account, chance);
+        let batch = Batch {
+            touches: vec![Touch {
+                account: world.people.name(account).clone(),
+                request: world.people.sent()[sent].bytes.clone(),
+            }],
+            sent: vec![Some(sent)],
+            now: HostTime::new(world.now),
+        };
+        let base = world
+            .base(at)
+            .ok_or_else(|| Broken("VAULT-11: a leader without a base".to_owned()))?;
+        let page = world
+            .execute(at, batch, base, chance)?
+            .ok_or_else(|| Broken("VAULT-11: a leader does not execute".to_owned()))?;
+        for witness in 0..world.places.len() {
+            world.capture(witness, page)?;
+        }
+        let captures: Vec<_> = world
+            .captures
+            .iter()
+            .rev()
+            .take_while(|(of, _)| *of == page)
+            .map(|(_, capture)| *capture)
+            .collect();
+        if !world.release(at, &captures, chance)? {
+            return Err(Broken(
+                "VAULT-11: a quorum was elected by, and does not commit".to_owned(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether as many cores as the policy asks for run under names of the newest roster, and of the
+/// one before while that stands.
+fn quorum_is_here(world: &World) -> bool {
+    let heads = world
+        .places
+        .iter()
+        .filter_map(|place| place.core.memory().head());
+    let Some(head) = heads.max_by_key(|head| head.reach()) else {
+        return false;
+    };
+    let quorum = world.swarm.policy.quorum;
+    let here: Vec<Member> = world.places.iter().map(crate::world::Place::name).collect();
+    let voters: Vec<&Member> = head.membership().voters().collect();
+    voters.chunks(usize::from(quorum.members)).all(|roster| {
+        let there = roster.iter().filter(|name| here.contains(name)).count();
+        there >= usize::from(quorum.captures)
+    })
+}
