@@ -2,8 +2,9 @@
 //!
 //! `cargo xtask tidy` holds what the architecture means: what a core crate may stand on, which
 //! way arrows point, and that every promise is named by code and by a test. `cargo xtask corpus` makes a chat
-//! store to play with, `cargo xtask bench engine` compares the backup engine with its peers, and
-//! `cargo xtask sim` lets a hostile world loose on the vault's cores.
+//! store to play with, `cargo xtask bench engine` compares the backup engine with its peers.
+//! `cargo xtask sim` lets a hostile world loose on the vault's cores. `cargo xtask long` runs the long
+//! forms of tests that `cargo test` has in short.
 
 #![expect(
     clippy::print_stdout,
@@ -13,6 +14,7 @@
 
 mod bench;
 mod corpus;
+mod long;
 mod sim;
 mod tidy;
 mod workspace;
@@ -40,6 +42,8 @@ enum Task {
     Corpus(corpus::Options),
     /// Simulates groups of vault cores among hostile hosts, seed by seed.
     Sim(sim::Options),
+    /// Runs the long forms of tests that are short in `cargo test`.
+    Long(long::Options),
     /// Measures, beside the programs that people use today.
     Bench {
         #[command(subcommand)]
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Task::Tidy(options) => tidy::run(&options),
         Task::Corpus(options) => corpus::run(&options),
         Task::Sim(options) => sim::run(&options),
+        Task::Long(options) => long::run(&options),
         Task::Bench {
             what: Bench::Engine(options),
         } => bench::run(&options),

@@ -1,0 +1,231 @@
+//! F18: whole backups of a chat store beside an app that never stops writing.
+//!
+//! The app is a process of its own. It commits 200 times a second, lets no five commits pass
+//! without a checkpoint of one kind or another, and writes the digest of each state's page image
+//! down just after it has committed it. It takes the digest from the files' bytes, not through
+//! SQLite. What a backup holds must be one of those states, to the byte.
+#![allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    clippy::panic,
+    reason = "a test program, helpers included: a failure is a panic"
+)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use keyhaven::{
+    BackupOptions, Keyhaven, Observer, Outcome, Phase, Place, Progress, RestoreOptions, Setup,
+};
+use keyhaven_corpus::{Corpus, ImageDigest, Journal, Pace, Size, Writer};
+use rusqlite::Connection;
+
+/// Asks for the long form: 200 backups. `cargo xtask long` sets it.
+const LONG: &str = "KEYHAVEN_LONG";
+const ROOT: &str = "KEYHAVEN_TEST_APP_ROOT";
+const DATABASE: &str = "Databases/msgstore.db";
+const CHECKPOINT_EVERY: u32 = 5;
+
+/// What the app does: commit until it is told to stop.
+#[test]
+#[ignore = "run by the test below, as the app that writes"]
+fn app() {
+    let root = PathBuf::from(std::env::var_os(ROOT).unwrap());
+    let pace = Pace {
+        commits_per_second: 200,
+        checkpoint_every: CHECKPOINT_EVERY,
+        alone: true,
+        ..Pace::default()
+    };
+    let stop = root.join("../stop");
+    Writer::run(&root, pace, &root.join("../journal"), || !stop.exists()).unwrap();
+}
+
+struct App {
+    child: Child,
+    world: PathBuf,
+}
+
+impl App {
+    fn start(world: &Path) -> Self {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "app", "--ignored"])
+            .env(ROOT, world.join("chats"))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let app = Self {
+            child,
+            world: world.to_path_buf(),
+        };
+        while app.states() < 2 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        app
+    }
+
+    /// How many states it has recorded so far, each on a line of 65 bytes.
+    fn states(&self) -> u64 {
+        recorded(&self.world)
+    }
+
+    fn stop(mut self) -> Journal {
+        std::fs::write(self.world.join("stop"), "").unwrap();
+        assert!(self.child.wait().unwrap().success(), "the app failed");
+        Journal::read(&self.world.join("journal")).unwrap()
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        // After a failed check; one that has ended already cannot be killed, which is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn recorded(world: &Path) -> u64 {
+    std::fs::metadata(world.join("journal")).map_or(0, |journal| journal.len() / 65)
+}
+
+/// Counts the commits between the first look at a database and the end of its reading.
+struct Reading<'a> {
+    world: &'a Path,
+    began: Option<u64>,
+    ended: Option<u64>,
+}
+
+impl Observer for Reading<'_> {
+    fn progress(&mut self, progress: &Progress) {
+        let now = recorded(self.world);
+        match progress.phase {
+            Phase::Messages if self.began.is_none() => self.began = Some(now),
+            Phase::Media | Phase::Commit if self.ended.is_none() => self.ended = Some(now),
+            _ => {}
+        }
+    }
+}
+
+/// A state that a backup holds.
+struct Held {
+    digest: ImageDigest,
+    /// States that were recorded before the backup began.
+    before: u64,
+}
+
+/// What came of backing up again and again.
+#[derive(Default)]
+struct Tally {
+    held: Vec<Held>,
+    commits_during_reads: u64,
+    backups: Duration,
+    sent: u64,
+}
+
+fn set_up(world: &Path) -> Keyhaven {
+    let size = Size {
+        messages: 12_000,
+        media_bytes: 1 << 20,
+        seed: 7,
+    };
+    Corpus::create(&world.join("chats"), size).unwrap();
+    let place = Place::parse(world.join("store").to_str().unwrap()).unwrap();
+    let setup = Setup::begin(&world.join("home"), &world.join("chats"), place).unwrap();
+    let digits = setup.recovery_key().to_string();
+    setup.prove_recovery_key(&digits).unwrap().finish().unwrap()
+}
+
+/// Backs up, restores just that snapshot, and looks at its database.
+fn once(haven: &Keyhaven, world: &Path, tally: &mut Tally) {
+    let before = recorded(world);
+    let mut reading = Reading {
+        world,
+        began: None,
+        ended: None,
+    };
+    let began = Instant::now();
+    let report = haven
+        .backup(BackupOptions::default(), &mut reading)
+        .unwrap();
+    tally.backups += began.elapsed();
+    assert_eq!(report.outcome, Outcome::Complete);
+    tally.sent += report.sent_bytes;
+    tally.commits_during_reads += reading.ended.unwrap() - reading.began.unwrap();
+
+    let snapshots = haven.snapshots().unwrap();
+    let made = snapshots
+        .iter()
+        .find(|one| one.sequence == report.sequence)
+        .unwrap();
+    let to = tempfile::tempdir_in(world).unwrap();
+    let options = RestoreOptions {
+        snapshot: Some(made.name.to_string()),
+        ..RestoreOptions::default()
+    };
+    let restored = haven.restore(to.path(), &options, &mut ()).unwrap();
+    assert_eq!(restored.report.lost, []);
+    assert_eq!(restored.snapshot.name, made.name);
+    let database = to.path().join(DATABASE);
+    let digest = ImageDigest::of_file(&database).unwrap();
+    let opened = Connection::open(database).unwrap();
+    let sound: String = opened
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(sound, "ok");
+    tally.held.push(Held { digest, before });
+}
+
+/// BACKUP-1: each backup that is taken beside a busy app holds, when it is restored, the page image
+/// of one commit; and none from before the backup began.
+#[test]
+fn every_backup_beside_a_writer_restores_to_a_state_that_it_committed() {
+    let backups = if std::env::var_os(LONG).is_some() {
+        200
+    } else {
+        15
+    };
+    let world = tempfile::tempdir().unwrap();
+    let world = world.path();
+    let haven = set_up(world);
+    let app = App::start(world);
+    let began = Instant::now();
+    let mut tally = Tally::default();
+    for _ in 0..backups {
+        once(&haven, world, &mut tally);
+    }
+    let (took, states) = (began.elapsed(), app.states());
+    let journal = app.stop();
+    let mut places = Vec::new();
+    for (number, held) in tally.held.iter().enumerate() {
+        let place = journal
+            .position(&held.digest)
+            .unwrap_or_else(|| panic!("backup {number} holds a state that was never committed"));
+        // Recorded states were committed before the backup began: it holds the last of them, or later.
+        assert!(
+            u64::try_from(place).unwrap() + 1 >= held.before,
+            "backup {number} holds state {place}, although {} were there",
+            held.before
+        );
+        places.push(place);
+    }
+    let distinct = places.iter().collect::<BTreeSet<_>>().len();
+    println!(
+        "{backups} backups and restores in {took:.1?} beside {states} commits ({:.0} a second): \
+         {distinct} different states, none torn; {} commits and {} checkpoints while databases were \
+         read, {:.0?} and {} KiB a backup",
+        f64::from(u32::try_from(states).unwrap()) / took.as_secs_f64(),
+        tally.commits_during_reads,
+        tally.commits_during_reads / u64::from(CHECKPOINT_EVERY),
+        tally.backups / backups,
+        tally.sent / u64::from(backups) / 1024,
+    );
+    assert_eq!(distinct, tally.held.len(), "the app stood still");
+    assert!(
+        tally.commits_during_reads > u64::from(backups),
+        "no commit fell into a read"
+    );
+}

@@ -1,0 +1,52 @@
+//! The long forms of tests that are short in `cargo test`.
+
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+
+/// What is tried for longer than every change needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// 200 backups beside an app that commits 200 times a second (BACKUP-1, F18).
+    Writer,
+}
+
+impl What {
+    /// Package, test program and the beginning of the tests' names.
+    fn tests(self) -> [&'static str; 3] {
+        match self {
+            Self::Writer => ["keyhaven", "beside_a_writer", "every_backup"],
+        }
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only these; all without it.
+    #[arg(value_enum)]
+    what: Vec<What>,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let all = What::value_variants();
+    let chosen = if options.what.is_empty() {
+        all
+    } else {
+        &options.what
+    };
+    for what in chosen {
+        let [package, program, name] = what.tests();
+        let status = Command::new(env!("CARGO"))
+            .args(["test", "--release", "--package", package])
+            .args(["--test", program, name, "--", "--nocapture"])
+            .env("KEYHAVEN_LONG", "1")
+            .current_dir(crate::root())
+            .status()
+            .context("cannot run the tests")?;
+        if !status.success() {
+            bail!("{what:?} did not hold");
+        }
+    }
+    Ok(())
+}
