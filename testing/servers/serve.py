@@ -42,7 +42,12 @@ def installed(folder: pathlib.Path) -> pathlib.Path:
 
 
 def serve_s3() -> None:
+    import logging
+
     from moto.server import ThreadedMotoServer
+
+    # A line for each request would drown what a test says.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -86,7 +91,7 @@ def certificate(folder: pathlib.Path) -> tuple[str, str]:
     return str(cert_file), str(key_file)
 
 
-def serve_webdav(root: str, user: str, secret: str, tls: pathlib.Path | None) -> None:
+def serve_webdav(root: str, user: str, secret: str, port: int, tls: pathlib.Path | None) -> None:
     import threading
 
     from cheroot import wsgi
@@ -102,7 +107,7 @@ def serve_webdav(root: str, user: str, secret: str, tls: pathlib.Path | None) ->
             "logging": {"enable": False},
         }
     )
-    server = wsgi.Server(("127.0.0.1", 0), app)
+    server = wsgi.Server(("127.0.0.1", port), app)
     if tls:
         from cheroot.ssl.builtin import BuiltinSSLAdapter
 
@@ -126,6 +131,7 @@ def main() -> None:
     parser.add_argument("--root", default=".")
     parser.add_argument("--user", default="user")
     parser.add_argument("--secret", default="secret")
+    parser.add_argument("--port", type=int, default=0, help="for a server that comes back")
     parser.add_argument("--tls", type=pathlib.Path)
     options = parser.parse_args()
     if os.environ.get("KEYHAVEN_IN_VENV") != "1":
@@ -135,7 +141,7 @@ def main() -> None:
     if options.server == "s3":
         serve_s3()
     else:
-        serve_webdav(options.root, options.user, options.secret, options.tls)
+        serve_webdav(options.root, options.user, options.secret, options.port, options.tls)
 
 
 if __name__ == "__main__":

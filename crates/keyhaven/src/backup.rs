@@ -1,9 +1,12 @@
 //! Backing up, as a caller sees it.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use keyhaven_repo::entry::FileEntry;
+use keyhaven_repo::names::PackName;
 use keyhaven_repo::node::NodeError;
 use keyhaven_repo::snapshot::{Completeness, PartialReason, Predecessor, Totals};
 use keyhaven_repo::tree::Cursor;
@@ -15,13 +18,13 @@ use crate::engine::contents::Contents;
 use crate::engine::error::BackupError;
 use crate::engine::history::{Access, Loaded};
 use crate::engine::nodes::Nodes;
-use crate::engine::outbox::Outbox;
+use crate::engine::outbox::{Outbox, packs_folder};
 use crate::engine::survey::{Survey, survey};
 use crate::haven::{Keyhaven, OpenError, note};
 use crate::progress::{Budget, Cancel, Limits, Meter, Notice, Observer, Phase, Stop};
 use crate::spool::{SpoolLimits, SpooledStore};
-use crate::store::Store;
 use crate::store::patience::CalledOff;
+use crate::store::{ObjectPath, Store};
 
 /// What a backup run may and shall do.
 #[derive(Default)]
@@ -138,7 +141,7 @@ impl Keyhaven {
                 changed: 0,
             });
         }
-        let access = &self.spooled(access, &found, &options.cancel)?;
+        let access = &self.spooled(access, &found, &mut contents, &options.cancel)?;
         let workers = if self.place.is_remote() {
             REMOTE_WORKERS
         } else {
@@ -329,6 +332,7 @@ impl Keyhaven {
         &self,
         access: &Access,
         found: &Survey,
+        contents: &mut Contents,
         cancel: &Cancel,
     ) -> Result<Access, BackupError> {
         let needed = found.database_bytes().saturating_add(found.media_bytes);
@@ -341,8 +345,7 @@ impl Keyhaven {
         let folder = self.home.spool();
         let limits = SpoolLimits::default();
         let spool = SpooledStore::open(Arc::clone(&access.store), &folder, limits, called_off)?;
-        // A pack that no local state knows is named by nothing.
-        spool.drop_leftovers()?;
+        take_up(&spool, access.store.as_ref(), contents)?;
         spool.ensure_spool_room(found.database_bytes())?;
         let store: Arc<dyn Store> = Arc::new(spool);
         Ok(Access {
@@ -367,6 +370,43 @@ impl Keyhaven {
             });
         }
     }
+}
+
+/// Takes up what a run that was cut off had on its way: its packs in the spool are sent, and what they
+/// and the packs in the store hold is not sealed again. A pack that no local state knows is named by
+/// nothing, and dropped.
+fn take_up(
+    spool: &SpooledStore,
+    remote: &dyn Store,
+    contents: &mut Contents,
+) -> Result<(), BackupError> {
+    let known = contents.spooled_packs()?;
+    if known.is_empty() {
+        return Ok(spool.drop_leftovers()?);
+    }
+    let pack = |path: &ObjectPath| {
+        let pack = PackName::parse_path(path.as_str()).ok();
+        pack.filter(|pack| known.contains(pack))
+    };
+    let waiting: BTreeMap<PackName, u64> = spool
+        .leftovers()
+        .iter()
+        .filter_map(|left| Some((pack(&left.path)?, left.len)))
+        .collect();
+    let mut there: BTreeSet<PackName> = waiting.keys().copied().collect();
+    let mut arrived = BTreeSet::new();
+    remote.visit(&packs_folder(), &mut |listed| {
+        if let Some(pack) = pack(&listed.path) {
+            there.insert(pack);
+            // One that was cut off on its way is shorter.
+            if waiting.get(&pack) == Some(&listed.len) {
+                arrived.insert(pack);
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    spool.resend_leftovers(|path| pack(path).is_some_and(|pack| !arrived.contains(&pack)))?;
+    Ok(contents.take_spooled(&there)?)
 }
 
 /// Uploads at once to a remote store; the spool has threads of its own.

@@ -5,20 +5,21 @@ use std::sync::Arc;
 
 use keyhaven_repo::entry::FileEntry;
 use keyhaven_repo::layout::SizeClass;
-use keyhaven_repo::names::{PACKS_DIR, PackName};
+use keyhaven_repo::names::PackName;
 use keyhaven_repo::pack::PackKind;
 
 use crate::engine::error::RestoreError;
 use crate::engine::fetch::{FetchError, Fetcher};
 use crate::engine::history::Access;
+use crate::engine::outbox::packs_folder;
 use crate::engine::pages::{FrameReader, ReadBackError};
 use crate::engine::restore::{Lost, Plan, ends_the_run, measure, visit};
 use crate::engine::target::relative;
 use crate::haven::{Keyhaven, SnapshotInfo};
 use crate::progress::{Cancel, Meter, Observer, Phase};
 use crate::restore::reader;
+use crate::store::Store;
 use crate::store::patience::CalledOff;
-use crate::store::{ObjectFolder, Store};
 
 /// How much is read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,10 +162,7 @@ impl Keyhaven {
 /// The packs of a store, with their lengths.
 fn packs(store: &dyn Store) -> Result<BTreeMap<PackName, u64>, RestoreError> {
     let mut found = BTreeMap::new();
-    let Ok(folder) = ObjectFolder::parse(PACKS_DIR) else {
-        return Ok(found);
-    };
-    for listed in store.list(&folder)? {
+    for listed in store.list(&packs_folder())? {
         if let Ok(name) = PackName::parse_path(listed.path.as_str()) {
             found.insert(name, listed.len);
         }

@@ -75,16 +75,7 @@ fn assert_clean(store: &CloudStore, error: &StoreError) {
 #[test]
 fn an_s3_server_is_an_honest_store() {
     let server = Server::s3();
-    let mut stream = TcpStream::connect(&server.address).unwrap();
-    write!(
-        stream,
-        "PUT /bucket HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-        server.address
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    server.make_bucket("bucket");
 
     let store = connect(&s3_at(&server.address), Patience::default());
     conformance::check(&store, &mut tempfile::tempfile().unwrap()).unwrap();

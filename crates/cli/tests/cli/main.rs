@@ -11,8 +11,11 @@
 )]
 
 mod bad_input;
+mod clouds;
 mod demo;
 mod journey;
 mod secrets;
+#[path = "../../../../testing/hostile-store/tests/common/servers.rs"]
+mod servers;
 mod vaults;
 mod world;

@@ -35,6 +35,9 @@ const READ_AGAIN_MAX: u32 = 3;
 /// After so many sealed bytes, what was sent is made durable and remembered, so that a run that is
 /// killed then sends none of it again.
 const REMEMBER_BYTES: u64 = 256 << 20;
+/// Before a remote store: after so many sealed bytes, what is on its way is written down. Whoever
+/// is killed then sends again what was not yet in the spool.
+const NOTE_BYTES: u64 = 8 << 20;
 /// After so many sealed bytes, or so much time, a checkpoint is committed.
 const CHECKPOINT_BYTES: u64 = 1 << 30;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(120);
@@ -72,6 +75,7 @@ pub(crate) struct Run<'a> {
     /// Files that the survey found changed and that were not looked at yet.
     media_left: u64,
     remembered: u64,
+    noted: u64,
     checkpoint_sent: u64,
     checkpoint_at: Instant,
 }
@@ -113,6 +117,7 @@ impl<'a> Run<'a> {
             last: None,
             media_left: survey.media_files,
             remembered: 0,
+            noted: 0,
             checkpoint_sent: 0,
             checkpoint_at: Instant::now(),
         }
@@ -343,6 +348,14 @@ impl<'a> Run<'a> {
     /// Now and then, makes what was sent durable and remembers it.
     fn remember(&mut self, writer: &MediaWriter<'_>) -> Result<(), BackupError> {
         let sent = self.outbox.sent().bytes;
+        if self.access.is_remote() {
+            // A flush would wait for every upload, and reading with it.
+            if sent.saturating_sub(self.noted) >= NOTE_BYTES {
+                self.noted = sent;
+                self.contents.note_spooled(writer.open_pack())?;
+            }
+            return Ok(());
+        }
         if sent.saturating_sub(self.remembered) < REMEMBER_BYTES {
             return Ok(());
         }

@@ -7,16 +7,22 @@
 //! [`Contents::keep_sent`] makes them durable, and is called only after the store has flushed the packs
 //! that hold them. So a run that is killed leaves only entries that the store can answer for, and
 //! the next run sends none of them again.
+//!
+//! Before a remote store stands the spool, and a flush waits for every upload. There
+//! [`Contents::note_spooled`] writes down, pack by pack, what is on its way. It answers for nothing: the
+//! next run takes over ([`Contents::take_spooled`]) only those whose packs it finds in the spool or in the
+//! store.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use keyhaven_repo::hash::ContentId;
 use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::{Epoch, PackName, SnapshotDigest, SnapshotName, StoreId};
-use redb::{Database, ReadableDatabase as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 const CONTENTS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("contents 1");
+const SPOOLED: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("spooled 1");
 const SIZES: TableDefinition<'_, u64, ()> = TableDefinition::new("sizes 1");
 const HEAD: TableDefinition<'_, (), &[u8]> = TableDefinition::new("head 1");
 
@@ -64,6 +70,15 @@ from_redb!(
 struct Fresh {
     bytes: u64,
     extents: Vec<Extent>,
+    /// Whether it is written down as on its way.
+    noted: bool,
+}
+
+impl Fresh {
+    /// Whether no byte of it is in this pack.
+    fn is_outside(&self, open: Option<PackName>) -> bool {
+        open.is_none_or(|open| self.extents.iter().all(|extent| extent.pack != open))
+    }
 }
 
 /// The contents of a store, as far as this device knows them.
@@ -129,26 +144,101 @@ impl Contents {
     /// Remembers a content for this run.
     pub(crate) fn add(&mut self, id: ContentId, bytes: u64, extents: Vec<Extent>) {
         self.fresh_sizes.insert(bytes);
-        self.fresh.insert(id, Fresh { bytes, extents });
+        let noted = false;
+        self.fresh.insert(
+            id,
+            Fresh {
+                bytes,
+                extents,
+                noted,
+            },
+        );
+    }
+
+    /// Writes down the added contents as on their way, all but those with bytes in the pack `open`.
+    pub(crate) fn note_spooled(&mut self, open: Option<PackName>) -> Result<(), ContentsError> {
+        let write = self.database.begin_write()?;
+        {
+            let mut spooled = write.open_table(SPOOLED)?;
+            for (id, content) in &mut self.fresh {
+                if !content.noted && content.is_outside(open) {
+                    let extents = encode_extents(&content.extents);
+                    let value = [content.bytes.to_le_bytes().as_slice(), &extents].concat();
+                    spooled.insert(id.as_bytes(), value.as_slice())?;
+                    content.noted = true;
+                }
+            }
+        }
+        Ok(write.commit()?)
+    }
+
+    /// The packs of what an earlier run had on its way.
+    pub(crate) fn spooled_packs(&self) -> Result<BTreeSet<PackName>, ContentsError> {
+        let mut packs = BTreeSet::new();
+        let read = self.database.begin_read()?;
+        let table = match read.open_table(SPOOLED) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(packs),
+            Err(error) => return Err(error.into()),
+        };
+        for entry in table.iter()? {
+            let (_, value) = entry?;
+            let (_, extents) = decode_spooled(value.value()).unwrap_or_default();
+            packs.extend(extents.iter().map(|extent| extent.pack));
+        }
+        Ok(packs)
+    }
+
+    /// Takes over what an earlier run had on its way, where all its packs are `there`: in the spool,
+    /// to be sent, or in the store. The rest is forgotten, and will be sealed and sent anew.
+    pub(crate) fn take_spooled(&mut self, there: &BTreeSet<PackName>) -> Result<(), ContentsError> {
+        let write = self.database.begin_write()?;
+        {
+            let mut spooled = write.open_table(SPOOLED)?;
+            let mut lost = Vec::new();
+            for entry in spooled.iter()? {
+                let (id, value) = entry?;
+                match decode_spooled(value.value()) {
+                    Some((bytes, extents))
+                        if extents.iter().all(|extent| there.contains(&extent.pack)) =>
+                    {
+                        self.fresh_sizes.insert(bytes);
+                        let content = Fresh {
+                            bytes,
+                            extents,
+                            noted: true,
+                        };
+                        self.fresh
+                            .insert(ContentId::from_bytes(id.value()), content);
+                    }
+                    Some(_) | None => lost.push(id.value()),
+                }
+            }
+            for id in lost {
+                spooled.remove(id)?;
+            }
+        }
+        Ok(write.commit()?)
     }
 
     /// Makes the added contents durable, all but those with bytes in the pack `open`. Call it only
     /// after the store has flushed every other pack.
     pub(crate) fn keep_sent(&mut self, open: Option<PackName>) -> Result<(), ContentsError> {
-        let is_sent = |extents: &[Extent]| {
-            open.is_none_or(|open| extents.iter().all(|extent| extent.pack != open))
-        };
         let write = self.database.begin_write()?;
         {
             let mut contents = write.open_table(CONTENTS)?;
             let mut sizes = write.open_table(SIZES)?;
-            for (id, content) in self.fresh.iter().filter(|(_, new)| is_sent(&new.extents)) {
+            let mut spooled = write.open_table(SPOOLED)?;
+            for (id, content) in self.fresh.iter().filter(|(_, new)| new.is_outside(open)) {
                 contents.insert(id.as_bytes(), encode_extents(&content.extents).as_slice())?;
                 sizes.insert(content.bytes, ())?;
+                if content.noted {
+                    spooled.remove(id.as_bytes())?;
+                }
             }
         }
         write.commit()?;
-        self.fresh.retain(|_, content| !is_sent(&content.extents));
+        self.fresh.retain(|_, content| !content.is_outside(open));
         self.fresh_sizes = self.fresh.values().map(|content| content.bytes).collect();
         Ok(())
     }
@@ -191,6 +281,12 @@ fn decode_extents(value: &[u8]) -> Option<Vec<Extent>> {
             })
         })
         .collect()
+}
+
+/// The size of a content that is on its way, and its extents.
+fn decode_spooled(value: &[u8]) -> Option<(u64, Vec<Extent>)> {
+    let (bytes, extents) = value.split_first_chunk::<8>()?;
+    Some((u64::from_le_bytes(*bytes), decode_extents(extents)?))
 }
 
 fn encode_head(head: &Head) -> Vec<u8> {
@@ -266,6 +362,45 @@ mod tests {
         assert!(contents.has_size(10).unwrap());
         assert!(!contents.has_size(20).unwrap());
         assert_eq!(contents.head().unwrap(), Some(head()));
+    }
+
+    /// BACKUP-2: what was on its way counts only where its packs are found.
+    #[test]
+    fn what_was_on_its_way_is_taken_over_only_with_its_packs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("contents");
+        let ids: Vec<ContentId> = (1..5).map(|id| ContentId::from_bytes([id; 32])).collect();
+        let mut contents = Contents::open(&path).unwrap();
+        contents.add(ids[0], 10, vec![extent(1)]);
+        contents.add(ids[1], 20, vec![extent(1), extent(2)]);
+        contents.add(ids[2], 30, vec![extent(3)]);
+        contents.note_spooled(Some(extent(3).pack)).unwrap();
+        drop(contents);
+
+        let mut contents = Contents::open(&path).unwrap();
+        assert_eq!(contents.find(&ids[0]).unwrap(), None);
+        let packs: Vec<PackName> = contents.spooled_packs().unwrap().into_iter().collect();
+        assert_eq!(packs, [extent(1).pack, extent(2).pack]);
+        contents
+            .take_spooled(&BTreeSet::from([extent(1).pack]))
+            .unwrap();
+        assert_eq!(contents.find(&ids[0]).unwrap(), Some(vec![extent(1)]));
+        assert!(contents.has_size(10).unwrap());
+        assert_eq!(contents.find(&ids[1]).unwrap(), None);
+        assert_eq!(contents.find(&ids[2]).unwrap(), None);
+        drop(contents);
+
+        // Killed once more before anything was sent: it is still only on its way.
+        let mut contents = Contents::open(&path).unwrap();
+        assert_eq!(contents.find(&ids[0]).unwrap(), None);
+        contents
+            .take_spooled(&BTreeSet::from([extent(1).pack]))
+            .unwrap();
+        contents.keep_sent(None).unwrap();
+        assert!(contents.spooled_packs().unwrap().is_empty());
+        drop(contents);
+        let contents = Contents::open(&path).unwrap();
+        assert_eq!(contents.find(&ids[0]).unwrap(), Some(vec![extent(1)]));
     }
 
     #[test]

@@ -134,6 +134,11 @@ pub(crate) fn identify(store: &dyn Store) -> Result<StoreId, HistoryError> {
 }
 
 impl Access {
+    /// Whether the store is remote: then a spool stands before it in a backup.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.cache.is_some()
+    }
+
     /// Checks that the place still holds the store that was set up.
     pub(crate) fn check(&self) -> Result<(), HistoryError> {
         let found = identify(self.store.as_ref())?;

@@ -13,10 +13,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::names::PACKS_DIR;
 use keyhaven_repo::pack::{PackBuffer, PackBuilder, PackError, PackKind, SealedPack};
 
 use super::entropy::OsEntropy;
-use crate::store::{Body, ObjectPath, Store, StoreError};
+use crate::store::{Body, ObjectFolder, ObjectPath, Store, StoreError};
 
 /// A pack could not be sealed or sent. The run ends; what was sent before stays.
 #[derive(Debug, thiserror::Error)]
@@ -248,6 +249,12 @@ pub(crate) fn put(store: &dyn Store, pack: &SealedPack) -> Result<(), StoreError
 )]
 pub(crate) fn path_of(path: &str) -> ObjectPath {
     ObjectPath::parse(path).expect("the format's paths are valid object paths")
+}
+
+/// The store's folder of packs.
+#[expect(clippy::expect_used, reason = "a name of the format, as in `path_of`")]
+pub(crate) fn packs_folder() -> ObjectFolder {
+    ObjectFolder::parse(PACKS_DIR).expect("the folder of packs is a folder")
 }
 
 #[cfg(test)]

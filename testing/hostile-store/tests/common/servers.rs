@@ -1,10 +1,11 @@
-//! Real servers, started by testing/servers/serve.py.
+//! Real servers, started by testing/servers/serve.py. The tests of other crates use this file too.
+#![allow(dead_code, reason = "not every test needs every server")]
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../servers/serve.py");
 const VENV: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/test-servers");
 
 /// A server that ends with this value.
@@ -18,9 +19,32 @@ impl Server {
         Self::start(&["s3"])
     }
 
+    /// Makes a bucket of an S3 server.
+    pub(crate) fn make_bucket(&self, name: &str) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let host = &self.address;
+        write!(
+            stream,
+            "PUT /{name} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
     pub(crate) fn webdav(root: &Path, user: &str, secret: &str) -> Self {
         let root = root.to_str().unwrap();
         Self::start(&["webdav", "--root", root, "--user", user, "--secret", secret])
+    }
+
+    /// As [`Server::webdav`], at an address where another one can listen later.
+    pub(crate) fn webdav_at(root: &Path, user: &str, secret: &str, address: &str) -> Self {
+        let root = root.to_str().unwrap();
+        let (_, port) = address.rsplit_once(':').unwrap();
+        Self::start(&[
+            "webdav", "--root", root, "--user", user, "--secret", secret, "--port", port,
+        ])
     }
 
     /// The same over TLS, with a certificate of its own making in `tls`.
@@ -31,9 +55,15 @@ impl Server {
         ])
     }
 
+    fn script() -> PathBuf {
+        let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+        let mut scripts = above.map(|folder| folder.join("testing/servers/serve.py"));
+        scripts.find(|script| script.is_file()).unwrap()
+    }
+
     fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new("python3")
-            .arg(SCRIPT)
+            .arg(Self::script())
             .args(arguments)
             .args(["--venv", VENV])
             .stdin(Stdio::piped())

@@ -1,0 +1,244 @@
+//! The way of a person whose store is a cloud: real S3 and WebDAV servers, and the real command.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::servers::Server;
+use crate::world::{NAME, Ran, World, files};
+
+const USER: &str = "CLOUDUSER";
+const SECRET: &str = "CLOUDSECRET";
+const MIB: u64 = 1 << 20;
+
+/// A world whose store is a cloud.
+struct Cloud {
+    world: World,
+    address: String,
+}
+
+impl Cloud {
+    fn command(&self, line: &str) -> Command {
+        let mut command = self.world.command(line);
+        command
+            .env("KEYHAVEN_STORE_USER", USER)
+            .env("KEYHAVEN_STORE_SECRET", SECRET);
+        command
+    }
+
+    fn run(&self, line: &str) -> Ran {
+        ran(self.command(line))
+    }
+
+    fn set_up(self) -> Self {
+        let setup = "setup --home home --source chats --recovery-key --recovery-key-file key";
+        self.run(&format!("{setup} --store {}", self.address)).is(0);
+        self
+    }
+
+    /// What a new device gets back with the address and the 64 digits.
+    fn restore_anew(&self, home: &str, back: &str) -> Ran {
+        self.run(&format!(
+            "restore --home {home} --store {} --recovery-key-file key --to {back}",
+            self.address
+        ))
+    }
+}
+
+fn ran(mut command: Command) -> Ran {
+    let output = command.output().unwrap();
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A WebDAV server, the folder that it serves, and a world that is set up to keep its backups there.
+fn webdav() -> (Server, PathBuf, Cloud) {
+    let world = World::new();
+    let root = world.at("dav");
+    fs::create_dir(&root).unwrap();
+    // A port that the system has just given and taken back, so that a server can come back to it.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = free.local_addr().unwrap().to_string();
+    drop(free);
+    let server = Server::webdav_at(&root, USER, SECRET, &at);
+    let address = format!("webdav://{at}/backups/phone");
+    (server, root, Cloud { world, address }.set_up())
+}
+
+/// BACKUP-1, BACKUP-2, BACKUP-4: set up, back up twice, lose the phone, restore, look, verify.
+fn journey(cloud: &Cloud) {
+    let first = cloud.run("backup --home home --json").is(0).json();
+    assert_eq!(first["outcome"], "complete");
+    let again = cloud.run("backup --home home --json").is(0).json();
+    assert_eq!(again["outcome"], "unchanged");
+    assert_eq!(again["sent_bytes"], 0);
+    fs::write(cloud.world.at("chats/media/later.jpg"), vec![9; 3 << 20]).unwrap();
+    let second = cloud.run("backup --home home --json").is(0).json();
+    let sent = second["sent_bytes"].as_u64().unwrap();
+    assert!(sent > 3 << 20 && sent < 6 << 20, "{second}");
+
+    fs::remove_dir_all(cloud.world.at("home")).unwrap();
+    cloud
+        .restore_anew("new", "back")
+        .is(0)
+        .says("Freshness not verified");
+    cloud.world.same("back");
+    let later = fs::read(cloud.world.at("back/media/later.jpg")).unwrap();
+    assert_eq!(later, vec![9; 3 << 20]);
+
+    cloud.run("browse files media --home new").is(0).says(NAME);
+    let verified = cloud.run("verify --home new --json").is(0).json();
+    assert_eq!(verified["lost"].as_array().unwrap().len(), 0);
+    // What a cloud's credentials are is nobody's to read (BACKUP-3).
+    for file in files(&cloud.world.at("new")) {
+        let bytes = fs::read(&file).unwrap();
+        let holds = bytes
+            .windows(SECRET.len())
+            .any(|at| at == SECRET.as_bytes());
+        assert!(!holds, "{}", file.display());
+    }
+}
+
+#[test]
+fn a_phone_that_backs_up_to_s3_is_lost_and_comes_back() {
+    let server = Server::s3();
+    server.make_bucket("bucket");
+    let address = format!(
+        "s3://bucket/phone?endpoint=http://{}&region=eu-central-1",
+        server.address
+    );
+    let world = World::new();
+    journey(&Cloud { world, address }.set_up());
+}
+
+#[test]
+fn a_phone_that_backs_up_to_webdav_is_lost_and_comes_back() {
+    let (_server, _root, cloud) = webdav();
+    journey(&cloud);
+}
+
+/// BACKUP-2, BACKUP-5, F17: a command that is killed while it sends, again and again, costs at most a
+/// pack of upload each time, and the next one ends the work.
+#[test]
+fn a_backup_to_a_cloud_that_is_killed_again_and_again_ends_well_and_sends_little_twice() {
+    let (_server, root, cloud) = webdav();
+    let size = 48 * MIB;
+    // Media that nothing can make smaller: each byte sent is a byte stored.
+    let mut seed = 1_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        seed.to_be_bytes()
+    })
+    .take(6 << 20)
+    .flatten()
+    .collect();
+    for (number, part) in noise.chunks(3 << 20).enumerate() {
+        fs::write(cloud.world.at(&format!("chats/media/{number}.mp4")), part).unwrap();
+    }
+    let kills = 5_u64;
+    for kill in 0..kills {
+        let mut child = cloud
+            .command("backup --home home")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(120 + kill * 90));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let last = cloud.run("backup --home home --json").is(0).json();
+    assert_ne!(last["outcome"], "incomplete", "{last}");
+    let stored: u64 = files(&root)
+        .iter()
+        .map(|file| fs::metadata(file).unwrap().len())
+        .sum();
+    // A kill loses the packs that were being sealed, not those that were on their way: a pack and
+    // the buffers that go round, each time.
+    let most = size + kills * 16 * MIB + 8 * MIB;
+    assert!(stored <= most, "{stored} bytes are stored of {size}");
+    println!("{stored} bytes are stored of {size}, after {kills} kills");
+
+    cloud.restore_anew("new", "back").is(0);
+    cloud.world.same("back");
+    for (number, part) in noise.chunks(3 << 20).enumerate() {
+        let back = fs::read(cloud.world.at(&format!("back/media/{number}.mp4"))).unwrap();
+        assert!(back == part, "film {number} is another one");
+    }
+}
+
+/// BACKUP-2, F16: a server that goes away is waited for with a limit, told as such, and the backup
+/// that was cut off goes on when it is back.
+#[test]
+fn a_server_that_goes_away_is_told_and_the_next_backup_ends_the_work() {
+    let (server, root, cloud) = webdav();
+    fs::write(cloud.world.at("chats/media/film.mp4"), vec![3; 30 << 20]).unwrap();
+    let at = server.address.clone();
+    let child = cloud
+        .command("backup --home home --json")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(150));
+    drop(server);
+    let began = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    let code = output.status.code().unwrap();
+    if code != 0 {
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            (code, &told["remedy"]),
+            (3, &"retry-later".into()),
+            "{told}"
+        );
+    }
+    let waited = began.elapsed();
+    assert!(
+        waited < Duration::from_secs(120),
+        "it gave up after {waited:?}"
+    );
+
+    println!("the command ended with {code}, {waited:?} after the server was gone");
+
+    let _server = Server::webdav_at(&root, USER, SECRET, &at);
+    cloud.run("backup --home home").is(0);
+    cloud.restore_anew("new", "back").is(0);
+    cloud.world.same("back");
+}
+
+#[test]
+fn wrong_credentials_are_told_at_once_and_lose_nothing() {
+    let (_server, root, cloud) = webdav();
+    cloud.run("backup --home home").is(0);
+    let before = listing(&root);
+    let began = Instant::now();
+    for command in ["backup", "status", "verify", "restore --to x"] {
+        let mut command = cloud.command(&format!("{command} --home home --json"));
+        command.env("KEYHAVEN_STORE_SECRET", "expired");
+        let told = ran(command).is(4);
+        assert_eq!(told.json()["remedy"], "ask-user", "{told:?}");
+        assert!(!told.out.contains("expired") && !told.err.contains("expired"));
+    }
+    // A password that is wrong does not become right by being sent again.
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(listing(&root), before);
+    cloud.run("backup --home home").is(0);
+}
+
+fn listing(root: &Path) -> Vec<(PathBuf, u64)> {
+    let mut all: Vec<_> = files(root)
+        .into_iter()
+        .map(|file| (file.clone(), fs::metadata(&file).unwrap().len()))
+        .collect();
+    all.sort();
+    all
+}

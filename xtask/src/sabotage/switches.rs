@@ -1,0 +1,299 @@
+//! The planted bugs: each is a piece of sound code, and what a careless hand makes of it.
+
+/// A planted bug.
+pub(super) struct Switch {
+    /// What it does, in words.
+    pub(super) name: &'static str,
+    /// Where.
+    pub(super) file: &'static str,
+    /// The code as it is. It stands there once.
+    pub(super) sound: &'static str,
+    /// The code as it must not be.
+    pub(super) broken: &'static str,
+}
+
+const CAPTURE: &str = "crates/vault-core/src/log/capture.rs";
+const MEMORY: &str = "crates/vault-core/src/log/memory.rs";
+const ELECTION: &str = "crates/vault-core/src/log/election.rs";
+const MEMBERSHIP: &str = "crates/vault-core/src/membership.rs";
+const SEAT: &str = "crates/vault-core/src/seat.rs";
+const RECOVER: &str = "crates/vault-core/src/apply/recover.rs";
+const REGISTER: &str = "crates/vault-core/src/apply/register.rs";
+const CHANGE: &str = "crates/vault-core/src/apply/change.rs";
+const APPLY: &str = "crates/vault-core/src/apply.rs";
+const GUESSES: &str = "crates/vault-core/src/record/guesses.rs";
+const WAITS: &str = "crates/vault-core/src/record/waits.rs";
+const TREE: &str = "crates/vault-core/src/tree/partial.rs";
+
+pub(super) const SWITCHES: &[Switch] = &[
+    // What the log promises.
+    Switch {
+        name: "answers leave before the commit",
+        file: CAPTURE,
+        sound: "is_quorum: entry.membership().is_quorum(&members, quorum),",
+        broken: "is_quorum: true || entry.membership().is_quorum(&members, quorum),",
+    },
+    Switch {
+        name: "a quorum is one too few",
+        file: MEMBERSHIP,
+        sound: "there.count() >= usize::from(quorum.captures)",
+        broken: "there.count() + 1 >= usize::from(quorum.captures)",
+    },
+    Switch {
+        name: "captures of any entry count",
+        file: CAPTURE,
+        sound: "self.group == entry.group()
+            && self.term == entry.term()
+            && self.index == entry.index()
+            && self.entry == entry.mac()
+            && Mac::compute",
+        broken: "self.group == entry.group() && Mac::compute",
+    },
+    Switch {
+        name: "captures of another leader's entry of the same index count",
+        file: CAPTURE,
+        sound: "&& self.term == entry.term()
+            && self.index == entry.index()
+            && self.entry == entry.mac()",
+        broken: "&& self.index == entry.index()",
+    },
+    Switch {
+        name: "a capture counts without its MAC",
+        file: CAPTURE,
+        sound: "&& self.entry == entry.mac()
+            && Mac::compute(key, CAPTURE_DOMAIN, &self.body()) == self.mac",
+        broken: "&& self.entry == entry.mac()",
+    },
+    Switch {
+        name: "a report counts without its MAC",
+        file: ELECTION,
+        sound: "self.call == *call && Mac::compute(key, REPORT_DOMAIN, &self.body()) == self.mac",
+        broken: "self.call == *call",
+    },
+    Switch {
+        name: "a report to an earlier call counts",
+        file: ELECTION,
+        sound: "self.call == *call && Mac::compute",
+        broken: "self.call.group == call.group && Mac::compute",
+    },
+    Switch {
+        name: "an entry is taken without its MAC",
+        file: MEMORY,
+        sound: "        entry.verify(key)?;
+",
+        broken: "",
+    },
+    Switch {
+        name: "a core captures what is older than it promised",
+        file: MEMORY,
+        sound: "if entry.term() < self.promised {",
+        broken: "if false {",
+    },
+    Switch {
+        name: "a core promises one term to two leaders",
+        file: MEMORY,
+        sound: "if term <= self.promised {",
+        broken: "if term < self.promised {",
+    },
+    Switch {
+        name: "a core goes back to an older entry",
+        file: MEMORY,
+        sound: "if next.reach() < head.reach() {",
+        broken: "if false {",
+    },
+    Switch {
+        name: "a core reports nothing of what it captured",
+        file: SEAT,
+        sound: "(self.memory.member(), self.memory.head().copied());",
+        broken: "(self.memory.member(), None::<Head>.or(self.memory.head().copied().filter(|head| head.index().number() == 0)));",
+    },
+    Switch {
+        name: "a leader builds on the shortest log that was reported",
+        file: ELECTION,
+        sound: ".next_back()",
+        broken: ".next()",
+    },
+    Switch {
+        name: "a leader builds on the longest log, not on the newest term's",
+        file: ELECTION,
+        sound: "        .into_values()
+        .next_back()",
+        broken: "        .into_values()
+        .max_by_key(|head| head.index())",
+    },
+    Switch {
+        name: "a leader takes an entry back and makes another in its place",
+        file: SEAT,
+        sound: "Part::Leader(leader) if leader.tip.is_some() => Err(CoreError::Pending),",
+        broken: "",
+    },
+    Switch {
+        name: "a leader builds on an entry that does not follow",
+        file: SEAT,
+        sound: "&& entry.previous() == base.mac()",
+        broken: "",
+    },
+    Switch {
+        name: "a change of members needs no quorum of the old group",
+        file: MEMBERSHIP,
+        sound: "enough(&self.now) && self.before.as_ref().is_none_or(enough)",
+        broken: "enough(&self.now)",
+    },
+    Switch {
+        name: "a change of members is over before it is committed",
+        file: SEAT,
+        sound: "            membership: leader.membership,
+            term: leader.term,",
+        broken: "            membership: leader.membership.settled(),
+            term: leader.term,",
+    },
+    Switch {
+        name: "a store that was put back is believed",
+        file: TREE,
+        sound: "if node_digest(bytes) != expected {",
+        broken: "if false {",
+    },
+    // What the record promises.
+    Switch {
+        name: "a guess costs nothing",
+        file: GUESSES,
+        sound: "self.0.checked_sub(1).map(Self).ok_or(Exhausted)",
+        broken: "self.0.checked_sub(1).map(|_| Self(self.0)).ok_or(Exhausted)",
+    },
+    Switch {
+        name: "any KE1 is taken for the one before",
+        file: GUESSES,
+        sound: ".find(|attempt| attempt.ke1 == *ke1)",
+        broken: ".find(|_| true)",
+    },
+    Switch {
+        name: "the same KE1 costs another guess",
+        file: GUESSES,
+        sound: ".find(|attempt| attempt.ke1 == *ke1)",
+        broken: ".find(|_| false)",
+    },
+    Switch {
+        name: "a wrong KE3 refills the budget",
+        file: GUESSES,
+        sound: "        for attempt in &mut self.outstanding {
+            if attempt.number == number {
+                attempt.may_refill = false;
+            }
+        }",
+        broken: "        self.budget = Budget(10);",
+    },
+    Switch {
+        name: "five hoarded KE3s refill five times",
+        file: GUESSES,
+        sound: "            .map(|attempt| Outstanding {
+                may_refill: false,
+                ..*attempt
+            })",
+        broken: "            .copied()",
+    },
+    Switch {
+        name: "a refill forgets the guesses that came later",
+        file: GUESSES,
+        sound: "            budget = budget.spend().unwrap_or(Budget(0));",
+        broken: "",
+    },
+    Switch {
+        name: "registering again refills the budget",
+        file: GUESSES,
+        sound: "PasswordClaim::MayBeSame => None,",
+        broken: "PasswordClaim::MayBeSame => Some(Self { _private: () }),",
+    },
+    Switch {
+        name: "a step 2 that was held back arms an older generation",
+        file: REGISTER,
+        sound: "if ticket.generation != record.generation {",
+        broken: "if false {",
+    },
+    Switch {
+        name: "other bytes are acknowledged under a known id",
+        file: REGISTER,
+        sound: "if armed.digest != digest {",
+        broken: "if false {",
+    },
+    Switch {
+        name: "whoever has the token replaces a living record",
+        file: REGISTER,
+        sound: "Life::Live(_) => Err(Denial::AlreadyRegistered),",
+        broken: "Life::Live(_) => Ok((Grant::Line(None), ChangedBy::Token)),",
+    },
+    Switch {
+        name: "a KE3 of an older generation counts in the new one",
+        file: RECOVER,
+        sound: "Life::Live(_) if ticket.generation == record.generation => {}",
+        broken: "Life::Live(_) => {}",
+    },
+    Switch {
+        name: "the record outlives one guess too many",
+        file: RECOVER,
+        sound: "            record.destroy();
+            Err(Denial::Destroyed)
+        }
+    }
+}",
+        broken: "            Err(Denial::Destroyed)
+        }
+    }
+}",
+    },
+    Switch {
+        name: "the record outlives a wrong last KE3",
+        file: RECOVER,
+        sound: "            record.destroy();
+            return Err(Denial::Destroyed);",
+        broken: "            return Err(Denial::Destroyed);",
+    },
+    Switch {
+        name: "the lifetime cap is forgotten",
+        file: RECOVER,
+        sound: "if record.history.since_lift() >= policy.lifetime_guesses {",
+        broken: "if false {",
+    },
+    Switch {
+        name: "the last guesses are anybody's",
+        file: RECOVER,
+        sound: "if reserved && !by_device && !waited {",
+        broken: "if false {",
+    },
+    Switch {
+        name: "a delete leaves the generation as it was",
+        file: CHANGE,
+        sound: "    record.generation = record.generation.next().ok_or(Denial::Stale)?;
+",
+        broken: "",
+    },
+    Switch {
+        name: "a delete leaves no tombstone",
+        file: CHANGE,
+        sound: "    record.life = Life::Deleted;",
+        broken: "    *record = Record::vacant(&crate::policy::Policy::DEFAULT);",
+    },
+    Switch {
+        name: "a change that was recorded is made again",
+        file: CHANGE,
+        sound: "if next != Some(change.number) {",
+        broken: "if false {",
+    },
+    Switch {
+        name: "a device that is not listed is obeyed",
+        file: APPLY,
+        sound: "if record.devices.contains(&verified.key()) {",
+        broken: "if true {",
+    },
+    Switch {
+        name: "a session of an earlier password is obeyed",
+        file: APPLY,
+        sound: "if body.generation == record.generation && live.proven == Some(body.attempt) =>",
+        broken: "if live.proven.is_some() =>",
+    },
+    Switch {
+        name: "a wait is over when it has begun",
+        file: WAITS,
+        sound: ".is_some_and(|until| until <= now)",
+        broken: ".is_some()",
+    },
+];
