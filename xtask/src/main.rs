@@ -15,6 +15,7 @@
 mod bench;
 mod corpus;
 mod long;
+mod sabotage;
 mod sim;
 mod tidy;
 mod workspace;
@@ -44,6 +45,8 @@ enum Task {
     Sim(sim::Options),
     /// Runs the long forms of tests that are short in `cargo test`.
     Long(long::Options),
+    /// Plants known bugs in the vault's core, and sees the simulation find each.
+    Sabotage(sabotage::Options),
     /// Measures, beside the programs that people use today.
     Bench {
         #[command(subcommand)]
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Task::Corpus(options) => corpus::run(&options),
         Task::Sim(options) => sim::run(&options),
         Task::Long(options) => long::run(&options),
+        Task::Sabotage(options) => sabotage::run(&options),
         Task::Bench {
             what: Bench::Engine(options),
         } => bench::run(&options),

@@ -16,8 +16,6 @@ mod rude;
 #[path = "common/servers.rs"]
 mod servers;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use common::{child, path, told};

@@ -443,6 +443,12 @@ impl World {
         match self.places[at].core.adopt(&entry) {
             Ok(()) => {
                 self.meet("adopted an entry of an earlier leader");
+                let now = self.base(at);
+                if now.and_then(|now| self.chronicle.lineage().parent(now)) != base {
+                    return Err(Broken(
+                        "VAULT-8: a leader builds on an entry that does not follow".to_owned(),
+                    ));
+                }
                 Ok(())
             }
             Err(error) => self.refused(&error),
