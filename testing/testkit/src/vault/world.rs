@@ -1,33 +1,56 @@
-//! The host of a core, in memory.
+//! The hosts of a group of cores, in memory.
 
 use std::collections::BTreeMap;
 
 use keyhaven_secrets::Entropy;
 use keyhaven_vault_core::{
-    Answer, Capture, Core, CoreError, Entry, Executed, FleetSecrets, Memory, MultiProof, NodeKey,
-    Policy, Term, Touch, prove,
+    Answer, Call, Capture, Core, CoreError, Entry, Executed, FleetSecrets, Member, Memory,
+    MultiProof, Newcomer, NodeKey, Policy, Quorum, Report, Term, Touch, prove,
 };
 use keyhaven_wire::message::{AccountName, HostTime};
 
 use crate::entropy::SeededEntropy;
 
-/// A core with a store in memory, driven one batch at a time.
+/// A group of cores with a store in memory, driven one batch at a time. One of them leads; most
+/// worlds have no other.
 #[derive(Debug)]
 pub struct VaultWorld {
-    core: Core,
+    places: Vec<Place>,
+    leader: usize,
     secrets: Vec<u8>,
-    memory: Memory,
     store: BTreeMap<NodeKey, Vec<u8>>,
     log: Vec<Entry>,
+    /// What each entry put: the hosts' tails.
+    tails: Vec<Vec<(NodeKey, Vec<u8>)>>,
     now: HostTime,
     entropy: SeededEntropy,
 }
 
+/// Where a core runs.
+#[derive(Debug)]
+struct Place {
+    core: Core,
+    memory: Memory,
+    away: bool,
+}
+
 impl VaultWorld {
-    /// A new fleet with the default rules.
+    /// A new fleet of one core, with the default rules.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self::with_policy(seed, Policy::DEFAULT)
+    }
+
+    /// A new fleet whose group has this quorum. The first core leads.
+    #[must_use]
+    pub fn group(seed: u64, quorum: Quorum) -> Self {
+        Self::with_policy(
+            seed,
+            Policy {
+                quorum,
+                ..Policy::DEFAULT
+            },
+        )
     }
 
     /// A new fleet with these rules.
@@ -38,27 +61,78 @@ impl VaultWorld {
     )]
     pub fn with_policy(seed: u64, policy: Policy) -> Self {
         let mut entropy = SeededEntropy::new(seed);
-        let (core, genesis) = Core::genesis(policy, &[], &mut entropy).expect("a sound policy");
-        Self {
-            core,
+        let others: Vec<Newcomer> = (1..policy.quorum.members)
+            .map(|_| Newcomer::draw(&mut entropy))
+            .collect();
+        let names: Vec<Member> = others.iter().map(Newcomer::member).collect();
+        let (core, genesis) = Core::genesis(policy, &names, &mut entropy).expect("a sound policy");
+        let mut world = Self {
+            places: Vec::new(),
+            leader: 0,
             secrets: genesis.secrets.to_vec(),
-            memory: genesis.memory,
-            store: genesis.puts.into_iter().collect(),
+            store: genesis.puts.iter().cloned().collect(),
             log: vec![genesis.entry],
+            tails: vec![genesis.puts],
             now: HostTime::new(1_800_000_000),
             entropy,
+        };
+        world.settle(core);
+        for newcomer in others {
+            let secrets = world.secrets();
+            world.settle(newcomer.join(secrets));
         }
+        world
     }
 
-    /// The core.
+    fn settle(&mut self, core: Core) {
+        self.places.push(Place {
+            memory: *core.memory(),
+            core,
+            away: false,
+        });
+    }
+
+    #[expect(clippy::expect_used, reason = "the secrets of this world are whole")]
+    fn secrets(&self) -> FleetSecrets {
+        FleetSecrets::decode(&self.secrets).expect("kept secrets")
+    }
+
+    /// The core that leads.
     #[must_use]
-    pub const fn core(&self) -> &Core {
-        &self.core
+    pub fn core(&self) -> &Core {
+        &self.place(self.leader).core
     }
 
-    /// The core, to be driven by hand.
-    pub const fn core_mut(&mut self) -> &mut Core {
-        &mut self.core
+    /// The core that leads, to be driven by hand.
+    pub fn core_mut(&mut self) -> &mut Core {
+        &mut self.place_mut(self.leader).core
+    }
+
+    /// Any core, to be driven by hand.
+    pub fn core_at(&mut self, at: usize) -> &mut Core {
+        &mut self.place_mut(at).core
+    }
+
+    /// What a core's host has kept of its memory.
+    #[must_use]
+    pub fn memory_at(&self, at: usize) -> Memory {
+        self.place(at).memory
+    }
+
+    /// Which core leads.
+    #[must_use]
+    pub const fn leader(&self) -> usize {
+        self.leader
+    }
+
+    #[expect(clippy::expect_used, reason = "a test names cores that there are")]
+    fn place(&self, at: usize) -> &Place {
+        self.places.get(at).expect("a core of this group")
+    }
+
+    #[expect(clippy::expect_used, reason = "a test names cores that there are")]
+    fn place_mut(&mut self, at: usize) -> &mut Place {
+        self.places.get_mut(at).expect("a core of this group")
     }
 
     /// The world's random source.
@@ -110,15 +184,16 @@ impl VaultWorld {
     pub fn batch(&mut self, requests: &[(AccountName, Vec<u8>)]) -> Result<Vec<Answer>, CoreError> {
         let executed = self.execute(requests)?;
         self.append(&executed);
-        let capture = self.capture(&executed.entry)?;
-        self.core.release(&[capture])
+        self.capture(&executed.entry)?;
+        let captures = self.captures(&executed.entry);
+        self.core_mut().release(&captures)
     }
 
     /// Reads the proof for a batch from the store.
     #[must_use]
     #[expect(clippy::expect_used, reason = "the store of this world is whole")]
     pub fn proof(&self, accounts: &[&AccountName]) -> MultiProof {
-        prove(&self.core.fleet(), accounts.iter().copied(), |key| {
+        prove(&self.core().fleet(), accounts.iter().copied(), |key| {
             Ok::<_, ()>(self.store.get(key).cloned())
         })
         .expect("the store is whole")
@@ -138,51 +213,170 @@ impl VaultWorld {
                 request: request.clone(),
             })
             .collect();
-        self.core
-            .execute(batch, &proof, self.now, &mut self.entropy)
+        let now = self.now;
+        let leader = self.leader;
+        match self.places.get_mut(leader) {
+            Some(place) => place.core.execute(batch, &proof, now, &mut self.entropy),
+            None => Err(CoreError::NotLeading),
+        }
     }
 
     /// The store's step: entry and puts at once.
     pub fn append(&mut self, executed: &Executed) {
         self.log.push(executed.entry);
+        self.tails.push(executed.puts.clone());
         self.store.extend(executed.puts.iter().cloned());
     }
 
-    /// The core captures, and the host keeps its memory.
+    /// The leading core captures, and its host keeps its memory.
     ///
     /// # Errors
     /// What the core refuses.
     pub fn capture(&mut self, entry: &Entry) -> Result<Capture, CoreError> {
-        let capture = self.core.capture(entry)?;
-        self.memory = *self.core.memory();
+        self.capture_at(self.leader, entry)
+    }
+
+    /// A core captures, and its host keeps its memory.
+    ///
+    /// # Errors
+    /// What the core refuses.
+    pub fn capture_at(&mut self, at: usize, entry: &Entry) -> Result<Capture, CoreError> {
+        let place = self.place_mut(at);
+        let capture = place.core.capture(entry)?;
+        place.memory = *place.core.memory();
         Ok(capture)
     }
 
-    /// The process dies and starts again: whatever the core had not released is gone, and the core
-    /// is elected by itself and builds on what the log has.
+    /// What all cores that are not away say to an entry; some may refuse.
+    pub fn captures(&mut self, entry: &Entry) -> Vec<Capture> {
+        (0..self.places.len())
+            .filter(|at| !self.place(*at).away)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .filter_map(|at| self.capture_at(at, entry).ok())
+            .collect()
+    }
+
+    /// A core is away from now on, or is back with the memory that it had.
+    pub fn away(&mut self, at: usize, away: bool) {
+        let memory = self.place(at).memory;
+        self.restart_at(at, memory);
+        self.place_mut(at).away = away;
+    }
+
+    /// Stops a core and starts it with a memory, its own or an older one.
+    #[expect(clippy::expect_used, reason = "a kept memory")]
+    pub fn restart_at(&mut self, at: usize, memory: Memory) {
+        let core = Core::resume(self.secrets(), memory).expect("a kept memory");
+        let place = self.place_mut(at);
+        place.core = core;
+        place.memory = memory;
+    }
+
+    /// A core's memory is lost: it starts again under a name that no roster has, which is returned.
+    pub fn forget(&mut self, at: usize) -> Member {
+        let newcomer = Newcomer::draw(&mut self.entropy);
+        let name = newcomer.member();
+        let core = newcomer.join(self.secrets());
+        let place = self.place_mut(at);
+        place.memory = *core.memory();
+        place.core = core;
+        name
+    }
+
+    /// Puts one core in another's place, and commits that.
+    ///
+    /// # Errors
+    /// What the leading core refuses.
+    pub fn replace(&mut self, go: Member, come: Member) -> Result<(), CoreError> {
+        let executed = self.core_mut().replace(go, come)?;
+        self.append(&executed);
+        let captures = self.captures(&executed.entry);
+        self.core_mut().release(&captures).map(drop)
+    }
+
+    /// The leading process dies and starts again: whatever the core had not released is gone. It is
+    /// elected once more and builds on what the log has.
     #[expect(
         clippy::expect_used,
         reason = "a world that cannot go on fails the test"
     )]
     pub fn restart(&mut self) {
-        let secrets = FleetSecrets::decode(&self.secrets).expect("kept secrets");
-        self.core = Core::resume(secrets, self.memory).expect("a kept memory");
-        self.stand().expect("elected by itself");
-        let base = *self.core.base().expect("it leads");
-        for entry in self.log.iter().filter(|entry| entry.index() > base.index()) {
-            self.core.adopt(entry).expect("the log's tail");
-        }
+        let memory = self.place(self.leader).memory;
+        self.restart_at(self.leader, memory);
+        self.lead(self.leader).expect("elected again");
     }
 
-    /// The core stands for election, and elects itself.
+    /// The leading process dies for good, and another core takes over.
+    ///
+    /// # Errors
+    /// What that core refuses.
+    pub fn take_over(&mut self, by: usize) -> Result<(), CoreError> {
+        self.away(self.leader, true);
+        self.lead(by)
+    }
+
+    /// A core stands, is elected by all that are not away, and builds on what the log has.
+    ///
+    /// # Errors
+    /// What the core refuses.
+    pub fn lead(&mut self, by: usize) -> Result<(), CoreError> {
+        self.leader = by;
+        self.stand()?;
+        let Some(base) = self.core().base().copied() else {
+            return Err(CoreError::NotLeading);
+        };
+        for entry in self.log.clone() {
+            if entry.index() > base.index() {
+                self.core_mut().adopt(&entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A core is elected by all that are not away, and is not told what the log has: a hostile host.
+    ///
+    /// # Errors
+    /// What the core refuses.
+    pub fn leader_by_hand(&mut self, at: usize) -> Result<(), CoreError> {
+        self.leader = at;
+        self.stand()
+    }
+
+    /// The leading core stands for election, and all that are not away promise.
     ///
     /// # Errors
     /// What the core refuses.
     pub fn stand(&mut self) -> Result<(), CoreError> {
-        let call = self.core.stand(Term::new(0), &mut self.entropy)?;
-        let report = self.core.promise(&call)?;
-        self.memory = *self.core.memory();
-        self.core.lead(&[report]).map(drop)
+        let above = self.log.iter().map(Entry::term).max();
+        let above = above.unwrap_or(Term::new(0));
+        let mut entropy = self.entropy.clone();
+        let call = self.core_mut().stand(above, &mut entropy)?;
+        self.entropy = entropy;
+        let reports = self.reports(&call);
+        self.core_mut().lead(&reports).map(drop)
+    }
+
+    /// What all cores that are not away say to a call; some may refuse.
+    pub fn reports(&mut self, call: &Call) -> Vec<Report> {
+        let here = self.places.iter_mut().filter(|place| !place.away);
+        here.filter_map(|place| {
+            let report = place.core.promise(call).ok();
+            place.memory = *place.core.memory();
+            report
+        })
+        .collect()
+    }
+
+    /// The database forgets its last entries, and all that they put.
+    pub fn lose_commits(&mut self, entries: usize) {
+        let kept = self.log.len().saturating_sub(entries);
+        self.store = self.tails.iter().take(kept).flatten().cloned().collect();
+    }
+
+    /// The hosts bring the database forward from their tails.
+    pub fn roll_forward(&mut self) {
+        self.store = self.tails.iter().flatten().cloned().collect();
     }
 
     /// As [`VaultWorld::exchange`], but the process dies after the store's step: the request has
