@@ -10,6 +10,8 @@ use clap::{Args, ValueEnum};
 enum What {
     /// 200 backups beside an app that commits 200 times a second (BACKUP-1, F18).
     Writer,
+    /// 100 kills of the command `keyhaven`, and one at every change of a file (BACKUP-2, F17).
+    Kills,
 }
 
 impl What {
@@ -17,6 +19,7 @@ impl What {
     fn tests(self) -> [&'static str; 3] {
         match self {
             Self::Writer => ["keyhaven", "beside_a_writer", "every_backup"],
+            Self::Kills => ["keyhaven-cli", "cli", "killed::"],
         }
     }
 }

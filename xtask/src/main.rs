@@ -58,6 +58,8 @@ enum Task {
 enum Bench {
     /// First backup, unchanged backup, next day and restore, against `cp -a`, borg and restic.
     Engine(bench::Options),
+    /// Few and many small files: memory must not grow with their number.
+    Files(bench::files::Options),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +72,9 @@ fn main() -> ExitCode {
         Task::Bench {
             what: Bench::Engine(options),
         } => bench::run(&options),
+        Task::Bench {
+            what: Bench::Files(options),
+        } => bench::files::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,9 +13,12 @@
 mod bad_input;
 mod clouds;
 mod demo;
+mod full;
 mod journey;
+mod killed;
 mod secrets;
 #[path = "../../../../testing/hostile-store/tests/common/servers.rs"]
 mod servers;
+mod traced;
 mod vaults;
 mod world;

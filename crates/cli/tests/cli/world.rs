@@ -22,6 +22,15 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     #[track_caller]
     pub(crate) fn is(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self:?}");
@@ -56,8 +65,11 @@ pub(crate) struct World {
 impl World {
     /// A folder with a file, a picture in a folder, and a live database; nothing set up.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let world = Self { folder };
+        // Where there is a folder that needs no disk, flushing costs nothing.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let world = Self {
+            folder: folder.unwrap(),
+        };
         fs::create_dir_all(world.at("chats/media")).unwrap();
         fs::create_dir_all(world.at("tmp")).unwrap();
         fs::write(world.at("chats/notes.txt"), TEXT).unwrap();
@@ -107,12 +119,7 @@ impl World {
 
     /// Runs a command line, split at its spaces, in the world's folder, without a terminal.
     pub(crate) fn run(&self, line: &str) -> Ran {
-        let output = self.command(line).output().unwrap();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Ran::of(&mut self.command(line))
     }
 
     /// The key's digits with one changed at each of these places.

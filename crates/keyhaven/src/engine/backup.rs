@@ -38,6 +38,8 @@ const REMEMBER_BYTES: u64 = 256 << 20;
 /// Before a remote store: after so many sealed bytes, what is on its way is written down. Whoever
 /// is killed then sends again what was not yet in the spool.
 const NOTE_BYTES: u64 = 8 << 20;
+/// What was sent is remembered after so many contents too, however small: until they are remembered they are in memory.
+const REMEMBER_CONTENTS: usize = 8192;
 /// After so many sealed bytes, or so much time, a checkpoint is committed.
 const CHECKPOINT_BYTES: u64 = 1 << 30;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(120);
@@ -255,7 +257,7 @@ impl<'a> Run<'a> {
                 self.checkpoint()?;
                 tree = TreeWriter::new(self.start.root);
             } else {
-                self.remember(&writer)?;
+                self.remember(&mut writer)?;
             }
         }
         writer.finish();
@@ -346,17 +348,19 @@ impl<'a> Run<'a> {
     }
 
     /// Now and then, makes what was sent durable and remembers it.
-    fn remember(&mut self, writer: &MediaWriter<'_>) -> Result<(), BackupError> {
+    fn remember(&mut self, writer: &mut MediaWriter<'_>) -> Result<(), BackupError> {
         let sent = self.outbox.sent().bytes;
-        if self.access.is_remote() {
+        if self.contents.not_kept() >= REMEMBER_CONTENTS {
+            // They may all be in the open pack, where nothing can be remembered of them.
+            writer.finish();
+        } else if self.access.is_remote() {
             // A flush would wait for every upload, and reading with it.
             if sent.saturating_sub(self.noted) >= NOTE_BYTES {
                 self.noted = sent;
                 self.contents.note_spooled(writer.open_pack())?;
             }
             return Ok(());
-        }
-        if sent.saturating_sub(self.remembered) < REMEMBER_BYTES {
+        } else if sent.saturating_sub(self.remembered) < REMEMBER_BYTES {
             return Ok(());
         }
         self.remembered = sent;

@@ -49,6 +49,13 @@ pub(crate) struct Head {
 #[error("the local state cannot be used: {0}")]
 pub(crate) struct ContentsError(#[from] redb::Error);
 
+impl ContentsError {
+    /// Whether it is the disk that is full, and nothing is wrong with the state.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(&self.0, redb::Error::Io(cause) if crate::files::is_full(cause))
+    }
+}
+
 macro_rules! from_redb {
     ($($cause:ty),*) => {$(
         impl From<$cause> for ContentsError {
@@ -219,6 +226,11 @@ impl Contents {
             }
         }
         Ok(write.commit()?)
+    }
+
+    /// How many contents were added and are not durable yet.
+    pub(crate) fn not_kept(&self) -> usize {
+        self.fresh.len()
     }
 
     /// Makes the added contents durable, all but those with bytes in the pack `open`. Call it only

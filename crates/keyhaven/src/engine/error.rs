@@ -76,6 +76,12 @@ pub enum BackupError {
         /// What is wrong.
         reason: String,
     },
+    /// The disk that holds the home is full.
+    #[error(
+        "the disk that holds the home is full: {} cannot be written. Make room there and run the \
+         backup again; what was backed up before still stands", .0.display()
+    )]
+    HomeFull(PathBuf),
     /// What is set up on this device cannot be opened.
     #[error(transparent)]
     NotOpen(Box<crate::haven::OpenError>),
@@ -99,7 +105,7 @@ impl BackupError {
             Self::Source(cause) => cause.remedy(),
             Self::NotOpen(cause) => cause.remedy(),
             Self::Keystore(_) | Self::Shrunk { .. } | Self::RolledBack { .. } => Remedy::AskUser,
-            Self::State { .. } => Remedy::AskUser,
+            Self::State { .. } | Self::HomeFull(_) => Remedy::AskUser,
             Self::Cancelled => Remedy::RetryLater,
             Self::OldEpoch | Self::Sealing(_) => Remedy::Stop,
         }
@@ -117,10 +123,12 @@ impl From<SendError> for BackupError {
 
 impl From<ContentsError> for BackupError {
     fn from(error: ContentsError) -> Self {
-        Self::State {
-            path: PathBuf::from("state/contents"),
-            reason: error.to_string(),
+        let path = PathBuf::from("state/contents");
+        if error.is_full() {
+            return Self::HomeFull(path);
         }
+        let reason = error.to_string();
+        Self::State { path, reason }
     }
 }
 
@@ -190,14 +198,22 @@ pub enum RestoreError {
         #[source]
         cause: std::io::Error,
     },
-    /// The target's disk has too little room.
-    #[error("restoring takes {needed} bytes, and the target has {free} free")]
+    /// The target's disk has too little room. Nothing was written.
+    #[error(
+        "restoring takes {needed} more bytes, and the target's disk has {free} free: make room there, or \
+         restore to another disk. Nothing was written"
+    )]
     TargetFull {
         /// What is needed.
         needed: u64,
         /// What is free.
         free: u64,
     },
+    /// The target's disk became full.
+    #[error(
+        "the target's disk is full: {} was not written. Make room and run the restore again: it goes on", .0.display()
+    )]
+    TargetFilled(PathBuf),
     /// A file cannot be brought back.
     #[error("{} cannot be brought back: {reason}", path.display())]
     Lost {
@@ -233,7 +249,8 @@ impl RestoreError {
             | Self::NotFresh { .. }
             | Self::Differs(_)
             | Self::Target { .. }
-            | Self::TargetFull { .. } => Remedy::AskUser,
+            | Self::TargetFull { .. }
+            | Self::TargetFilled(_) => Remedy::AskUser,
             Self::NotOpen(cause) => cause.remedy(),
             Self::Worker | Self::Lost { .. } => Remedy::Stop,
         }

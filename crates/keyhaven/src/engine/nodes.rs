@@ -35,8 +35,6 @@ pub(crate) struct Nodes<'a> {
     fetcher: Fetcher,
     cache: Option<Cache>,
     open: Option<PackBuilder>,
-    /// Compressed bytes of the nodes in the open pack.
-    unsealed: HashMap<NodeRef, Rc<[u8]>>,
     kept: HashMap<NodeRef, Rc<[u8]>>,
     kept_order: VecDeque<NodeRef>,
     squeezer: Squeezer,
@@ -111,7 +109,6 @@ impl<'a> Nodes<'a> {
             keyring,
             cache,
             open: None,
-            unsealed: HashMap::new(),
             kept: HashMap::new(),
             kept_order: VecDeque::new(),
             squeezer: Squeezer::new(LEVEL)?,
@@ -150,7 +147,6 @@ impl<'a> Nodes<'a> {
             let _ = outbox::put(cache.folder.as_ref(), &sealed);
         }
         self.sent.add(u64::from(sealed.class().object_bytes()));
-        self.unsealed.clear();
         outbox.recycle(sealed);
         Ok(())
     }
@@ -205,7 +201,8 @@ impl NodeStore for Nodes<'_> {
         if let Some(raw) = self.kept.get(node) {
             return Ok(raw.to_vec());
         }
-        let raw = if let Some(stored) = self.unsealed.get(node) {
+        let open = self.open.as_ref();
+        let raw = if let Some(stored) = open.and_then(|pack| pack.closed_extent(&node.extent)) {
             unpack_node(node, stored, &self.keyring, &mut self.expander)?
         } else {
             self.fetch(node).map_err(Cause::from)?;
@@ -219,7 +216,7 @@ impl NodeStore for Nodes<'_> {
         let outbox = self.outbox.ok_or(Cause::ReadOnly)?;
         let packed = pack_node(kind, raw, &self.keyring, &mut self.squeezer)?;
         let (raw_len, digest) = (packed.raw_len, packed.digest);
-        let stored: Rc<[u8]> = packed.bytes.into();
+        let stored = packed.bytes.to_vec();
         let extent_kind = match kind {
             NodeKind::Tree => ExtentKind::TreeNode,
             NodeKind::Map => ExtentKind::MapNode,
@@ -242,7 +239,6 @@ impl NodeStore for Nodes<'_> {
             raw_len,
             digest,
         };
-        self.unsealed.insert(node, stored);
         self.keep(node, raw);
         Ok(node)
     }

@@ -142,6 +142,7 @@ pub(crate) fn restore(
             plan.below.map(relative).unwrap_or_default(),
         ));
     }
+    ensure_room(nodes, plan, target, bytes)?;
     meter.begin(Phase::Messages, files, bytes);
     databases(access, keyring, nodes, plan, target, &mut report, meter)?;
     meter.continue_as(Phase::Media);
@@ -161,7 +162,44 @@ fn covers_anything(plan: &Plan<'_>, nodes: &mut Nodes<'_>) -> Result<bool, NodeE
     Ok(any)
 }
 
+/// Asks for the room of all that is to come before anything is written. What a restore that was cut
+/// off has left is looked at only where there might be too little.
+fn ensure_room(
+    nodes: &mut Nodes<'_>,
+    plan: &Plan<'_>,
+    target: &Target,
+    bytes: u64,
+) -> Result<(), RestoreError> {
+    let free = target
+        .free_bytes()
+        .map_err(|cause| at(PathBuf::new(), cause))?;
+    if bytes <= free {
+        return Ok(());
+    }
+    let mut needed = 0_u64;
+    visit(plan, nodes, &mut |key, entry, _| {
+        let len = match entry {
+            FileEntry::File { stat, .. } => stat.size,
+            FileEntry::Database { pages, .. } => pages.image_len(),
+            FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok(()),
+        };
+        let found = target.existing(&key);
+        let found = found.map_err(|cause| at(target.path(&key), cause))?;
+        if found.is_none_or(|found| found.len() != len) {
+            needed = needed.saturating_add(len);
+        }
+        Ok::<_, RestoreError>(())
+    })?;
+    if needed > free {
+        return Err(RestoreError::TargetFull { needed, free });
+    }
+    Ok(())
+}
+
 fn at(path: PathBuf, cause: std::io::Error) -> RestoreError {
+    if crate::files::is_full(&cause) {
+        return RestoreError::TargetFilled(path);
+    }
     RestoreError::Target { path, cause }
 }
 
@@ -496,13 +534,22 @@ fn hash_file(file: &mut std::fs::File, mut hasher: ContentHasher) -> std::io::Re
 /// Folders and links, when everything else stands: a file written into a folder changes its time,
 /// and no file may be written through a link.
 fn folders(nodes: &mut Nodes<'_>, plan: &Plan<'_>, target: &Target) -> Result<(), RestoreError> {
-    let mut dirs = Vec::new();
+    // The folders around the present key. One is finished when the walk has left it, so that memory
+    // grows with the depth and not with the number of folders.
+    let mut open: Vec<(Key, Stat)> = Vec::new();
+    let finish = |(key, stat): (Key, Stat)| {
+        let finished = target.finish_dir(&key, &stat);
+        finished.map_err(|cause| at(target.path(&key), cause))
+    };
     visit(plan, nodes, &mut |key, entry, _| {
+        while let Some(left) = open.pop_if(|(folder, _)| !key.is_within(folder)) {
+            finish(left)?;
+        }
         let broken = |cause| at(target.path(&key), cause);
         match entry {
             FileEntry::Dir { stat } => {
                 target.make_dir(&key).map_err(broken)?;
-                dirs.push((key, stat));
+                open.push((key, stat));
             }
             FileEntry::Symlink { target: to, .. } => {
                 target.make_way(&key).map_err(broken)?;
@@ -512,10 +559,8 @@ fn folders(nodes: &mut Nodes<'_>, plan: &Plan<'_>, target: &Target) -> Result<()
         }
         Ok::<_, RestoreError>(())
     })?;
-    for (key, stat) in dirs.iter().rev() {
-        target
-            .finish_dir(key, stat)
-            .map_err(|cause| at(target.path(key), cause))?;
+    while let Some(left) = open.pop() {
+        finish(left)?;
     }
     Ok(())
 }

@@ -141,6 +141,13 @@ impl Target {
         folder.set_modified(time(stat.mtime_ns))
     }
 
+    /// The bytes that are free on its disk.
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.root)?;
+        // A file system with more than 2^64 free bytes has room enough.
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     /// Makes everything that was written durable.
     pub(crate) fn flush(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(File::open(&self.root)?)?)

@@ -195,6 +195,16 @@ impl PackBuilder {
         self.end_extent(kind, digest)
     }
 
+    /// The bytes of a closed extent of this pack, before it is sealed. `None` for any other.
+    #[must_use]
+    pub fn closed_extent(&self, extent: &Extent) -> Option<&[u8]> {
+        let end = extent.offset.checked_add(extent.len)?;
+        if extent.pack != self.name || end > self.open_at {
+            return None;
+        }
+        self.buffer.0.get(in_buffer(extent.offset..end))
+    }
+
     fn plain_mut(&mut self, range: Range<u32>) -> &mut [u8] {
         self.buffer.0.get_mut(in_buffer(range)).unwrap_or_default()
     }

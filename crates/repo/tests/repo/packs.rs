@@ -48,6 +48,39 @@ fn fill(pack: &mut PackBuilder, mut bytes: &[u8]) -> usize {
     }
 }
 
+/// BACKUP-1: an open pack gives back what was closed in it, and nothing else.
+#[test]
+fn an_open_pack_gives_back_its_own_closed_extents_alone() {
+    let mut pack = begin(8, PackKind::Index);
+    let mut append = |bytes: &[u8]| {
+        let digest = content(4).extent_digest();
+        pack.append(bytes, ExtentKind::TreeNode, digest).unwrap()
+    };
+    let (one, two) = (append(b"one"), append(b"second"));
+    assert_eq!(pack.closed_extent(&one), Some(b"one".as_slice()));
+    assert_eq!(pack.closed_extent(&two), Some(b"second".as_slice()));
+    fill(&mut pack, b"open");
+    let others = [
+        Extent { len: 7, ..two },
+        Extent {
+            offset: 9,
+            len: 4,
+            ..two
+        },
+        Extent {
+            offset: u32::MAX,
+            ..two
+        },
+        Extent {
+            pack: PackName::from_bytes([9; 32]),
+            ..two
+        },
+    ];
+    for other in others {
+        assert_eq!(pack.closed_extent(&other), None, "{other:?}");
+    }
+}
+
 /// BACKUP-1, BACKUP-8.
 #[test]
 fn extents_come_back_exactly_from_every_size_class() {
