@@ -12,6 +12,8 @@ enum What {
     Writer,
     /// 100 kills of the command `keyhaven`, and one at every change of a file (BACKUP-2, F17).
     Kills,
+    /// 500 seeds of a store and of a cloud that fail in passing (BACKUP-1, BACKUP-2, F16).
+    Flaky,
 }
 
 impl What {
@@ -20,6 +22,7 @@ impl What {
         match self {
             Self::Writer => ["keyhaven", "beside_a_writer", "every_backup"],
             Self::Kills => ["keyhaven-cli", "cli", "killed::"],
+            Self::Flaky => ["keyhaven", "hostile", "flaky"],
         }
     }
 }

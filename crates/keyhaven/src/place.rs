@@ -22,7 +22,7 @@ pub struct Place {
 #[derive(Clone)]
 enum Kind {
     Address(StoreAddress),
-    Given(Arc<dyn Store>),
+    Given { store: Arc<dyn Store>, remote: bool },
 }
 
 impl std::fmt::Debug for Place {
@@ -77,7 +77,26 @@ impl Place {
     pub fn of_store(name: &str, store: Arc<dyn Store>) -> Self {
         Self {
             text: name.to_owned(),
-            kind: Kind::Given(store),
+            kind: Kind::Given {
+                store,
+                remote: false,
+            },
+            credentials: None,
+        }
+    }
+
+    /// As [`Place::of_store`], for a store that is reached over a network: a backup seals into the
+    /// home's spool, so that no database is held open while something is uploaded, and uploads several
+    /// objects at once. What fails in passing is for the store to repeat
+    /// ([`Patient`](crate::store::Patient) does).
+    #[must_use]
+    pub fn of_remote_store(name: &str, store: Arc<dyn Store>) -> Self {
+        Self {
+            text: name.to_owned(),
+            kind: Kind::Given {
+                store,
+                remote: true,
+            },
             credentials: None,
         }
     }
@@ -102,7 +121,7 @@ impl Place {
     pub fn folder(&self) -> Option<&Path> {
         match &self.kind {
             Kind::Address(address) => address.folder(),
-            Kind::Given(_) => None,
+            Kind::Given { .. } => None,
         }
     }
 
@@ -111,7 +130,7 @@ impl Place {
     pub fn is_remote(&self) -> bool {
         match &self.kind {
             Kind::Address(address) => address.is_remote(),
-            Kind::Given(_) => false,
+            Kind::Given { remote, .. } => *remote,
         }
     }
 
@@ -140,7 +159,7 @@ impl Place {
 
     fn connect(&self, called_off: CalledOff) -> Result<Arc<dyn Store>, StoreError> {
         match &self.kind {
-            Kind::Given(store) => Ok(Arc::clone(store)),
+            Kind::Given { store, .. } => Ok(Arc::clone(store)),
             Kind::Address(address) => {
                 let (credentials, patience) = (self.credentials.as_deref(), Patience::default());
                 Ok(Arc::new(CloudStore::connect(

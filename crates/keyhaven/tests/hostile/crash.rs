@@ -13,7 +13,7 @@ use keyhaven::{BackupError, Outcome};
 use keyhaven_hostile_store::{FailAt, MemoryStore, Moment, Operation, Recording, Span};
 use keyhaven_secrets::Remedy;
 
-use crate::world::{State, World, backup, copy_folder, restored, scratch};
+use crate::world::{Reach, State, World, backup, copy_folder, restored, scratch};
 
 fn killed_at(store: &MemoryStore, at: u64, moment: Moment, span: Span) -> Arc<FailAt> {
     let error = StoreError::Unreachable {
@@ -40,13 +40,13 @@ struct Clean {
 
 /// Kills a backup of the world at every call, and looks at what is left each time. Returns how
 /// many kills there were.
-fn kill_everywhere(world: &World, before: &State, after: &State) -> u64 {
+fn kill_everywhere(reach: Reach, world: &World, before: &State, after: &State) -> u64 {
     let home = world.home();
     let honest = {
         let (store, copy) = (world.store.copy(), scratch());
         copy_folder(&home, copy.path());
         let recording = Arc::new(Recording::new(Arc::new(store)));
-        backup(copy.path(), recording.clone()).unwrap();
+        reach.backup(copy.path(), recording.clone()).unwrap();
         Clean {
             puts: recording.count(Operation::Put),
             bytes: recording.bytes(Operation::Put),
@@ -68,7 +68,7 @@ fn kill_everywhere(world: &World, before: &State, after: &State) -> u64 {
             let (store, copy) = (world.store.copy(), scratch());
             copy_folder(&home, copy.path());
             let failing = killed_at(&store, at, moment, span);
-            let result = backup(copy.path(), failing.clone());
+            let result = reach.backup(copy.path(), failing.clone());
             if failing.calls() <= at {
                 result.unwrap();
                 assert!(at > 5, "the run makes calls");
@@ -82,7 +82,9 @@ fn kill_everywhere(world: &World, before: &State, after: &State) -> u64 {
             }
 
             // BACKUP-2: whatever was cut off, the newest backup is whole: the old or the new one.
-            let there = restored(copy.path(), Arc::new(store.clone())).unwrap();
+            let there = reach
+                .restored(copy.path(), Arc::new(store.clone()))
+                .unwrap();
             let is_new = there == *after;
             assert!(is_new || there == *before, "{what}: other bytes");
 
@@ -90,7 +92,8 @@ fn kill_everywhere(world: &World, before: &State, after: &State) -> u64 {
             // object's key, is ever used again (BACKUP-5).
             let found: BTreeMap<_, _> = store.objects().into_iter().collect();
             let recording = Arc::new(Recording::new(Arc::new(store.clone())));
-            let report = backup(copy.path(), recording.clone())
+            let report = reach
+                .backup(copy.path(), recording.clone())
                 .unwrap_or_else(|error| panic!("{what}, the next run: {error}"));
             assert!(
                 matches!(report.outcome, Outcome::Complete | Outcome::Unchanged),
@@ -121,7 +124,7 @@ fn kill_everywhere(world: &World, before: &State, after: &State) -> u64 {
                 assert_eq!(puts, 0, "{what}: what was committed is sent again");
             }
             assert!(
-                restored(copy.path(), Arc::new(store)).unwrap() == *after,
+                reach.restored(copy.path(), Arc::new(store)).unwrap() == *after,
                 "{what}: other bytes after the next run"
             );
         }
@@ -133,6 +136,16 @@ fn kill_everywhere(world: &World, before: &State, after: &State) -> u64 {
 /// call to the store.
 #[test]
 fn a_client_killed_at_any_call_leaves_a_store_that_restores_and_goes_on() {
+    killed_at_any_call(Reach::Near);
+}
+
+/// BACKUP-1, BACKUP-2, BACKUP-5: the same where the store is far, behind a spool and several uploads.
+#[test]
+fn a_client_killed_at_any_call_to_a_far_store_leaves_one_that_restores_and_goes_on() {
+    killed_at_any_call(Reach::Far);
+}
+
+fn killed_at_any_call(reach: Reach) {
     let mut world = World::new();
     let first = scratch();
     copy_folder(&world.home(), first.path());
@@ -143,7 +156,7 @@ fn a_client_killed_at_any_call_leaves_a_store_that_restores_and_goes_on() {
     std::fs::remove_dir_all(world.home()).unwrap();
     copy_folder(first.path(), &world.home());
     world.store = empty;
-    let kills = kill_everywhere(&world, &State::new(), &one);
+    let kills = kill_everywhere(reach, &world, &State::new(), &one);
     backup(&world.home(), Arc::new(world.store.clone())).unwrap();
     world.a_day_passes();
     let two = {
@@ -153,8 +166,8 @@ fn a_client_killed_at_any_call_leaves_a_store_that_restores_and_goes_on() {
         restored(copy.path(), Arc::new(store)).unwrap()
     };
     assert!(one != two, "a day changes something");
-    let more = kill_everywhere(&world, &one, &two);
-    println!("kills: {kills} in the first backup, {more} in the second");
+    let more = kill_everywhere(reach, &world, &one, &two);
+    println!("{reach:?}: kills: {kills} in the first backup, {more} in the second");
 }
 
 /// BACKUP-2: a store that loses power keeps of what was not flushed any subset; the snapshot that

@@ -1,19 +1,49 @@
 //! F16: a store that fails in passing, as clouds do, and not always honestly.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use keyhaven::store::{CalledOff, Patience, Patient, Store};
 use keyhaven::{BackupError, Outcome, RestoreError};
 use keyhaven_hostile_store::{Flaky, Rates};
 use keyhaven_secrets::Remedy;
 
-use crate::world::{World, backup, copy_folder, restore, restored, scratch};
+use crate::world::{Reach, World, backup, copy_folder, restored, scratch};
 
 const SEEDS: u64 = 40;
+/// Seeds of the long form: `cargo xtask long flaky`.
+const SEEDS_LONG: u64 = 500;
+
+fn seeds() -> u64 {
+    match std::env::var_os("KEYHAVEN_LONG") {
+        Some(_) => SEEDS_LONG,
+        None => SEEDS,
+    }
+}
 
 /// BACKUP-1, BACKUP-2: a run over a flaky store ends well or in a typed error that says to try
 /// again; what is restored is exact or refused; and when the store is calm, all completes.
 #[test]
 fn a_flaky_store_delays_a_backup_and_never_spoils_one() {
+    flaky(Reach::Near, |flaky| flaky);
+}
+
+/// BACKUP-1, BACKUP-2: the same where the store is far: behind a spool, several uploads, and the
+/// patience that every cloud is met with.
+#[test]
+fn a_flaky_cloud_delays_a_backup_and_never_spoils_one() {
+    let patience = Patience {
+        attempts_max: 4,
+        pause_first: Duration::ZERO,
+        pause_max: Duration::ZERO,
+        ..Patience::default()
+    };
+    flaky(Reach::Far, |flaky| {
+        Arc::new(Patient::new(flaky, patience, CalledOff::never()))
+    });
+}
+
+fn flaky(reach: Reach, over: impl Fn(Arc<dyn Store>) -> Arc<dyn Store>) {
     let world = World::new();
     backup(&world.home(), Arc::new(world.store.clone())).unwrap();
     let one = world.state();
@@ -25,7 +55,7 @@ fn a_flaky_store_delays_a_backup_and_never_spoils_one() {
         restored(copy.path(), Arc::new(store)).unwrap()
     };
     let (mut good, mut refused, mut struck) = (0, 0, 0);
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let (store, copy) = (world.store.copy(), scratch());
         copy_folder(&world.home(), copy.path());
         // From one fault in a hundred calls of each kind to one in ten.
@@ -37,8 +67,9 @@ fn a_flaky_store_delays_a_backup_and_never_spoils_one() {
         };
         let honest = rates.wrong_length == 0;
         let flaky = Arc::new(Flaky::new(Arc::new(store.clone()), seed, rates));
+        let met = over(flaky.clone());
         for _ in 0..6 {
-            match backup(copy.path(), flaky.clone()) {
+            match reach.backup(copy.path(), met.clone()) {
                 Ok(report) => {
                     good += 1;
                     assert!(
@@ -59,7 +90,7 @@ fn a_flaky_store_delays_a_backup_and_never_spoils_one() {
                     assert!(is_due, "seed {seed}: {error}");
                 }
             }
-            let (state, result) = restore(copy.path(), flaky.clone());
+            let (state, result) = reach.restore(copy.path(), met.clone());
             for (path, bytes) in &state {
                 let is_one = one.get(path) == Some(bytes) || two.get(path) == Some(bytes);
                 assert!(is_one, "seed {seed}: {path:?} has other bytes");
@@ -84,11 +115,12 @@ fn a_flaky_store_delays_a_backup_and_never_spoils_one() {
         }
         struck += flaky.struck();
         // After the storm.
-        backup(copy.path(), Arc::new(store.clone()))
+        reach
+            .backup(copy.path(), Arc::new(store.clone()))
             .unwrap_or_else(|error| panic!("seed {seed}, calm: {error}"));
         let there = restored(copy.path(), Arc::new(store)).unwrap();
         assert!(there == two, "seed {seed}, calm: other bytes");
     }
-    println!("runs that ended well: {good}, in an error: {refused}; faults: {struck}");
+    println!("{reach:?}: runs that ended well: {good}, in an error: {refused}; faults: {struck}");
     assert!(good > 0 && refused > 0, "both were met");
 }

@@ -90,7 +90,56 @@ pub(crate) fn scratch() -> TempDir {
 }
 
 pub(crate) fn place(store: Arc<dyn Store>) -> Place {
-    Place::of_store("a store of the test's own", store)
+    Reach::Near.place(store)
+}
+
+/// How a store is reached: at hand, or over a network, with a spool before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Near,
+    Far,
+}
+
+impl Reach {
+    fn place(self, store: Arc<dyn Store>) -> Place {
+        match self {
+            Self::Near => Place::of_store("a store of the test's own", store),
+            Self::Far => Place::of_remote_store("a store of the test's own", store),
+        }
+    }
+
+    pub(crate) fn backup(
+        self,
+        home: &Path,
+        store: Arc<dyn Store>,
+    ) -> Result<BackupReport, BackupError> {
+        Keyhaven::open_at(home, self.place(store))
+            .unwrap()
+            .backup(BackupOptions::default(), &mut ())
+    }
+
+    /// Restores on the device of `home` into an empty folder: what is there then, and the report.
+    pub(crate) fn restore(
+        self,
+        home: &Path,
+        store: Arc<dyn Store>,
+    ) -> (State, Result<Restored, RestoreError>) {
+        let to = scratch();
+        let haven = Keyhaven::open_at(home, self.place(store)).unwrap();
+        let result = haven.restore(to.path(), &RestoreOptions::default(), &mut ());
+        (read_folder(to.path()), result)
+    }
+
+    /// As [`Reach::restore`], where nothing may be lost.
+    pub(crate) fn restored(
+        self,
+        home: &Path,
+        store: Arc<dyn Store>,
+    ) -> Result<State, RestoreError> {
+        let (state, result) = self.restore(home, store);
+        assert_eq!(result?.report.lost, []);
+        Ok(state)
+    }
 }
 
 /// What was changed a moment ago might change again within one tick of the file system's clock, so
@@ -153,27 +202,18 @@ pub(crate) fn rows(db: &Connection) -> Vec<(i64, String)> {
 }
 
 pub(crate) fn backup(home: &Path, store: Arc<dyn Store>) -> Result<BackupReport, BackupError> {
-    Keyhaven::open_at(home, place(store))
-        .unwrap()
-        .backup(BackupOptions::default(), &mut ())
+    Reach::Near.backup(home, store)
 }
 
-/// Restores on the device of `home` into an empty folder: what is there then, and the report.
 pub(crate) fn restore(
     home: &Path,
     store: Arc<dyn Store>,
 ) -> (State, Result<Restored, RestoreError>) {
-    let to = scratch();
-    let haven = Keyhaven::open_at(home, place(store)).unwrap();
-    let result = haven.restore(to.path(), &RestoreOptions::default(), &mut ());
-    (read_folder(to.path()), result)
+    Reach::Near.restore(home, store)
 }
 
-/// As [`restore`], where nothing may be lost.
 pub(crate) fn restored(home: &Path, store: Arc<dyn Store>) -> Result<State, RestoreError> {
-    let (state, result) = restore(home, store);
-    assert_eq!(result?.report.lost, []);
-    Ok(state)
+    Reach::Near.restored(home, store)
 }
 
 pub(crate) fn read_folder(root: &Path) -> State {
