@@ -197,28 +197,13 @@ pub(crate) fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 
-/// Seconds since 1970 as date and time of day, UTC (days from civil, Howard Hinnant's algorithm).
-#[expect(
-    clippy::arithmetic_side_effects,
-    reason = "i128 holds every intermediate of an i64"
-)]
+/// Seconds since 1970 as date and time of day, UTC.
 pub(crate) fn time(seconds: i64) -> String {
-    let seconds = i128::from(seconds);
-    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i128::from(month <= 2);
-    let (hour, minute) = (rest / 3600, rest % 3600 / 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
+    jiff::Timestamp::from_second(seconds).map_or_else(
+        // Only a forged clock says so.
+        |_| format!("{seconds} s after 1970"),
+        |time| time.strftime("%Y-%m-%d %H:%M").to_string(),
+    )
 }
 
 /// The longest secret that is read from a file or typed: a password has at most 1,024 bytes, a
@@ -287,6 +272,7 @@ mod tests {
         assert_eq!(time(951_868_800), "2000-03-01 00:00");
         assert_eq!(time(1_795_000_000), "2026-11-18 11:06");
         assert_eq!(time(-1), "1969-12-31 23:59");
+        assert_eq!(time(i64::MAX), "9223372036854775807 s after 1970");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //! <home>/config.json   what is backed up, and where; no secret        (0600)
 //! <home>/device/       the file keystore, one file an item            (0700)
-//! <home>/state/        what can be rebuilt from the store             (0700)
+//! <home>/state/        local state; all but vault/ can be rebuilt      (0700)
 //!         lock         held while a command changes anything
 //!         contents     which contents the store has (redb)
 //!         head         the newest snapshot of this device

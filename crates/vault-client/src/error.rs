@@ -142,7 +142,7 @@ impl VaultError {
             Self::Channel(error) => error.remedy(),
             Self::Journal(error) => error.remedy(),
             Self::Memory(error) => error.remedy(),
-            Self::Bundle(error) => bundle_remedy(error),
+            Self::Bundle(error) => error.remedy(),
             Self::Overtaken | Self::Stretching => Remedy::RetryLater,
             Self::WrongPassword { .. }
             | Self::AlreadyRegistered
@@ -165,19 +165,6 @@ impl VaultError {
             | Self::SealedKeyDamaged
             | Self::Misbehaved { .. } => Remedy::Stop,
         }
-    }
-}
-
-fn bundle_remedy(error: &BundleError) -> Remedy {
-    // The operator signs a new one before long; a wrong clock is the owner's to set. Anything else:
-    // not this vault, or not one to be trusted, and trying again cannot help.
-    if matches!(
-        error,
-        BundleError::Expired { .. } | BundleError::NotYet { .. }
-    ) {
-        Remedy::AskUser
-    } else {
-        Remedy::Stop
     }
 }
 

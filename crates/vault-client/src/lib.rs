@@ -64,7 +64,7 @@ mod transport;
 mod vault;
 mod verifier;
 mod watch;
-mod wrap;
+pub mod wrap;
 
 pub use change::By;
 pub use error::VaultError;

@@ -25,16 +25,20 @@ const SALT_BYTES: usize = 7;
 
 /// Whom and which registration a sealed key belongs to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Belongs {
-    pub(crate) parties: Parties,
-    pub(crate) generation: Generation,
+pub struct Belongs {
+    /// The fleet and the account.
+    pub parties: Parties,
+    /// The registration.
+    pub generation: Generation,
 }
 
 /// The sealed key is of another password, account or generation, or was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DoesNotOpen;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the sealed backup key does not open")]
+pub struct DoesNotOpen;
 
-pub(crate) fn seal(
+/// Seals the backup key under the export key of the registration that it belongs to.
+pub fn seal(
     key: &BackupKey,
     export: &ExportKey,
     belongs: &Belongs,
@@ -56,7 +60,12 @@ pub(crate) fn seal(
     WrappedKey::new(sealed)
 }
 
-pub(crate) fn open(
+/// Opens what [`seal`] made.
+///
+/// # Errors
+///
+/// [`DoesNotOpen`].
+pub fn open(
     wrapped: &WrappedKey,
     export: &ExportKey,
     belongs: &Belongs,

@@ -1,7 +1,7 @@
-//! How the backup key travels: wrapped on the device for good, and sealed once more for one session.
+//! How the wrapped backup key travels: sealed once more, for one session.
 //!
-//! The device wraps the backup key under OPAQUE's export key, which the vault never has; the vault
-//! stores the [`WrappedKey`]. After a proven password the core seals it, with its
+//! The device wraps the backup key under OPAQUE's export key, which the vault never has (how is the
+//! client's own business); the vault stores the [`WrappedKey`]. After a proven password the core seals it, with its
 //! [`SessionProof`], under OPAQUE's session key: only who finished the login can read the answer,
 //! whoever holds the channel.
 
@@ -11,7 +11,7 @@ mod tests;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
-use keyhaven_secrets::{BackupKey, Entropy};
+use keyhaven_secrets::Entropy;
 use minicbor::{Decode, Encode};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::bytes::public_bytes;
 use crate::codec;
 use crate::message::{SessionProof, WrappedKey};
-use crate::opaque::{ExportKey, Parties, SessionKey};
+use crate::opaque::{Parties, SessionKey};
 
 const NONCE_BYTES: usize = 24;
 const BODY_BYTES: usize = 192;
@@ -47,37 +47,8 @@ pub struct Release {
 #[non_exhaustive]
 pub enum ReleaseError {
     /// It was sealed under another key, for another account, or was changed.
-    #[error("the sealed backup key does not open")]
+    #[error("the release does not open")]
     DoesNotOpen,
-}
-
-/// Wraps the backup key under the export key.
-///
-/// # Errors
-/// None in practice: sealing 32 bytes does not fail.
-pub fn wrap(
-    key: &BackupKey,
-    export: &ExportKey,
-    parties: &Parties,
-    entropy: &mut dyn Entropy,
-) -> Result<WrappedKey, ReleaseError> {
-    let cipher = cipher(export.expose(), b"keyhaven v1 wrapped backup key");
-    seal(&cipher, parties, key.expose(), entropy).map(WrappedKey::new)
-}
-
-/// Unwraps the backup key.
-///
-/// # Errors
-/// [`ReleaseError::DoesNotOpen`].
-pub fn unwrap(
-    wrapped: &WrappedKey,
-    export: &ExportKey,
-    parties: &Parties,
-) -> Result<BackupKey, ReleaseError> {
-    let cipher = cipher(export.expose(), b"keyhaven v1 wrapped backup key");
-    let key = open(&cipher, parties, wrapped.as_bytes())?;
-    let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| ReleaseError::DoesNotOpen)?;
-    Ok(BackupKey::from_bytes(key))
 }
 
 impl Release {

@@ -1,6 +1,7 @@
 //! A person with an account, a device and a password, speaking the protocol by hand.
 
 use keyhaven_secrets::BackupKey;
+use keyhaven_vault_client::wrap::{self, Belongs};
 use keyhaven_vault_core::Answer;
 use keyhaven_wire::channel::{Awaiting, Conversation, seal_first};
 use keyhaven_wire::device::{DeviceSecret, Statement};
@@ -13,7 +14,7 @@ use keyhaven_wire::opaque::client::{
     LoggedIn, LoginState, decoy_ke3, login_finish, login_start, register_finish, register_start,
 };
 use keyhaven_wire::opaque::{Cost, Ke1, Ke2, Parties};
-use keyhaven_wire::release::{Release, unwrap, wrap};
+use keyhaven_wire::release::Release;
 
 use super::VaultWorld;
 
@@ -175,13 +176,11 @@ impl Person {
             world.entropy(),
         )
         .expect("an honest server");
-        let wrapped = wrap(
-            &self.key,
-            &registered.export,
-            &self.parties,
-            world.entropy(),
-        )
-        .expect("wrapping");
+        let belongs = Belongs {
+            parties: self.parties,
+            generation: reply.standing.generation.next().expect("a generation"),
+        };
+        let wrapped = wrap::seal(&self.key, &registered.export, &belongs, world.entropy());
         let mut finish = RegisterFinish {
             upload: registered.upload,
             wrapped,
@@ -430,8 +429,12 @@ impl Answered {
             .expect("only a right password is answered");
         let Release { wrapped, proof } =
             Release::open(&released, session, &self.parties).expect("our session");
+        let belongs = Belongs {
+            parties: self.parties,
+            generation: reply.standing.generation,
+        };
         Ok(Recovered {
-            key: unwrap(&wrapped, export, &self.parties).expect("our key"),
+            key: wrap::open(&wrapped, export, &belongs).expect("our key"),
             proof,
             standing: reply.standing,
         })
