@@ -59,6 +59,7 @@ mod mac;
 mod memory;
 mod recover;
 mod register;
+mod remembered;
 mod time;
 mod transport;
 mod vault;
@@ -75,10 +76,11 @@ pub use journal::{Journal, JournalError, MemoryJournal, Slot};
 pub use memory::{BundleMemory, MemoryError, NewDevice};
 pub use recover::{Recovered, Session};
 pub use register::{RegisterBy, Registered};
+pub use remembered::{Different, REMEMBERED_BYTES, RememberedPassword};
 pub use time::utc;
 pub use transport::{Transport, TransportError};
 pub use vault::{Policy, Vault};
-pub use verifier::{Different, PasswordVerifier, VERIFIER_BYTES, VerifierError};
+pub use verifier::{PasswordVerifier, VERIFIER_BYTES, VerifierError};
 pub use watch::{Alarm, Known};
 
 // What callers need of the wire: a vault's address, and what it says of an account.

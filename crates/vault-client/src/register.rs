@@ -15,9 +15,9 @@ use crate::denial;
 use crate::error::VaultError;
 use crate::journal::{Journal, Slot};
 use crate::recover::Session;
+use crate::remembered::Different;
 use crate::transport::Transport;
 use crate::vault::{Vault, encode};
-use crate::verifier::Different;
 use crate::wrap::{self, Belongs};
 
 /// Why the vault should take a registration.
@@ -30,7 +30,8 @@ pub enum RegisterBy<'a> {
     Device {
         /// The device's key.
         secret: &'a DeviceSecret,
-        /// The evidence, from [`PasswordVerifier`](crate::PasswordVerifier).
+        /// The evidence, from [`RememberedPassword`](crate::RememberedPassword). It counts only if
+        /// the record still has the generation that it was checked against.
         different: Option<Different>,
     },
     /// The old password was proven in this session.
@@ -105,7 +106,7 @@ impl<T: Transport> Vault<T> {
             device,
             authority: RegisterAuthority::First,
         };
-        let finish = self.authorise(id, finish, by)?;
+        let finish = self.authorise(id, finish, by, standing.generation)?;
         let pending = Pending {
             fleet: self.parties.fleet,
             leaf: self.parties.leaf,
@@ -150,15 +151,21 @@ impl<T: Transport> Vault<T> {
         id: RegistrationId,
         mut finish: RegisterFinish,
         by: RegisterBy<'_>,
+        replaced: Generation,
     ) -> Result<RegisterFinish, VaultError> {
         finish.authority = match by {
             RegisterBy::First => RegisterAuthority::First,
             RegisterBy::FreshStart => RegisterAuthority::FreshStart,
             RegisterBy::Session(session) => RegisterAuthority::Session(session.proof),
             RegisterBy::Device { secret, different } => {
-                let password = match different {
-                    Some(_) => PasswordClaim::Different,
-                    None => PasswordClaim::MayBeSame,
+                // VAULT-7: another device may have changed the password since the check. The ticket
+                // binds this generation, so a later change makes the vault refuse the whole.
+                let checked =
+                    different.is_some_and(|different| different.is_from(&self.parties, replaced));
+                let password = if checked {
+                    PasswordClaim::Different
+                } else {
+                    PasswordClaim::MayBeSame
                 };
                 let statement = Statement::Register {
                     id: &id,

@@ -2,7 +2,8 @@
 //!
 //! A new password begins with a full budget of guesses only when a listed device says that it is a
 //! *different* one (VAULT-7). The device can say so only if it remembers something of the old one:
-//! a [`PasswordVerifier`], a salted Argon2id hash. Whoever has the verifier can try passwords
+//! a [`PasswordVerifier`], a salted Argon2id hash, which
+//! [`RememberedPassword`](crate::RememberedPassword) binds to the registration. Whoever has the verifier can try passwords
 //! against it without limit, slowed only by Argon2id; so it belongs where the device's key is, and
 //! only a device that wants to change passwords without asking for the old one keeps it.
 
@@ -26,13 +27,6 @@ pub struct PasswordVerifier {
     cost: Cost,
     salt: [u8; SALT_BYTES],
     hash: Zeroizing<[u8; HASH_BYTES]>,
-}
-
-/// Evidence that a password is not the registered one. Only
-/// [`PasswordVerifier::check_different`] makes one, so a device cannot claim it unchecked.
-#[derive(Debug, Clone, Copy)]
-pub struct Different {
-    _checked: (),
 }
 
 impl PasswordVerifier {
@@ -62,15 +56,6 @@ impl PasswordVerifier {
     pub fn matches(&self, password: &Password) -> Result<bool, VerifierError> {
         let hash = stretch(password, &self.cost, &self.salt)?;
         Ok(hash.as_slice().ct_eq(self.hash.as_slice()).into())
-    }
-
-    /// Evidence that a password is not the remembered one; nothing if it is.
-    ///
-    /// # Errors
-    ///
-    /// When there is not enough memory to stretch it.
-    pub fn check_different(&self, password: &Password) -> Result<Option<Different>, VerifierError> {
-        Ok((!self.matches(password)?).then_some(Different { _checked: () }))
     }
 
     /// The bytes to store: format, Argon2id's memory, passes and lanes (big-endian), salt, hash.
@@ -177,15 +162,6 @@ mod tests {
         let cost = Cost::parse(64, 1, 1).unwrap();
         let password = Password::parse("walnut trapeze").unwrap();
         PasswordVerifier::new(&password, cost, &mut SeededEntropy::new(1)).unwrap()
-    }
-
-    /// VAULT-7: only a checked difference can be claimed.
-    #[test]
-    fn the_same_password_is_never_evidence_of_a_different_one() {
-        let same = Password::parse("walnut trapeze").unwrap();
-        let other = Password::parse("walnut trapezes").unwrap();
-        assert!(verifier().check_different(&same).unwrap().is_none());
-        assert!(verifier().check_different(&other).unwrap().is_some());
     }
 
     #[test]

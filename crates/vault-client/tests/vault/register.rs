@@ -2,8 +2,7 @@
 
 use keyhaven_secrets::{BackupKey, Remedy};
 use keyhaven_vault_client::{
-    DeviceSecret, Generation, Journal, MemoryJournal, PasswordVerifier, RegisterBy, Slot,
-    VaultError,
+    DeviceSecret, Generation, Journal, MemoryJournal, RegisterBy, Slot, VaultError,
 };
 
 use crate::world::{Fault, PASSWORD, World, password};
@@ -170,7 +169,7 @@ fn a_devices_new_password_inherits_what_was_spent_unless_it_is_a_different_one()
     let world = World::new();
     let device = world.device();
     let mut journal = MemoryJournal::new();
-    world
+    let first = world
         .register(
             &mut journal,
             PASSWORD,
@@ -179,8 +178,13 @@ fn a_devices_new_password_inherits_what_was_spent_unless_it_is_a_different_one()
             RegisterBy::First,
         )
         .unwrap();
-    let cost = keyhaven_vault_client::Cost::parse(8, 1, 1).unwrap();
-    let verifier = PasswordVerifier::new(&password(PASSWORD), cost, &mut world.entropy()).unwrap();
+    let remember = |typed: &str, generation| {
+        world
+            .vault(Fault::None)
+            .remember(&password(typed), generation, &mut world.entropy())
+            .unwrap()
+    };
+    let remembered = remember(PASSWORD, first.generation);
     for guess in 0..4 {
         assert!(world.guess(&format!("wrong {guess}")).is_err());
     }
@@ -190,17 +194,28 @@ fn a_devices_new_password_inherits_what_was_spent_unless_it_is_a_different_one()
         different,
     };
     assert!(
-        verifier
+        remembered
             .check_different(&password(PASSWORD))
             .unwrap()
             .is_none()
     );
-    world
+    let again = world
         .register(&mut journal, PASSWORD, &key(1), None, by(None))
         .unwrap();
     assert_eq!(world.left(), 6, "the same password inherits");
 
-    let different = verifier
+    // What was checked against an earlier registration says nothing about this one.
+    let outdated = remembered
+        .check_different(&password("cobalt harbour 7"))
+        .unwrap();
+    assert!(outdated.is_some());
+    let third = world
+        .register(&mut journal, PASSWORD, &key(1), None, by(outdated))
+        .unwrap();
+    assert_eq!(world.left(), 6, "an outdated check is no evidence");
+    assert!(again.generation < third.generation);
+
+    let different = remember(PASSWORD, third.generation)
         .check_different(&password("cobalt harbour 7"))
         .unwrap();
     world
