@@ -8,26 +8,23 @@
 //! No backup is ever made under a key that no protector has been proven to return: [`Setup`] cannot
 //! be finished, [`ProvenSetup`] can, and only a proof makes one out of the other.
 
+mod store;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyhaven_repo::keyring::Keyring;
-use keyhaven_repo::marker::Marker;
-use keyhaven_repo::names::{MARKER_PATH, StoreId, WriterId};
-use keyhaven_repo::snapshot::{Completeness, Snapshot, Totals};
 use keyhaven_secrets::{BackupKey, Digits, DigitsError, Password, Remedy, WeakPassword};
 use keyhaven_source::{Detection, Profile};
 use keyhaven_vault_client::{DeviceSecret, RegisterBy, VaultError};
 
-use crate::engine::backup::now_s;
 use crate::engine::entropy::OsEntropy;
-use crate::engine::history::{Access, HistoryError};
-use crate::engine::outbox::path_of;
+use crate::engine::history::HistoryError;
 use crate::haven::Keyhaven;
 use crate::home::{Config, Home, HomeError, VaultConfig};
 use crate::keystore::{FileKeystore, Item, Keystore, KeystoreError};
 use crate::place::{Place, PlaceError};
-use crate::store::{Body, Store, StoreError};
+use crate::setup::store::Made;
+use crate::store::StoreError;
 use crate::vault::{Link, Login};
 
 /// A device cannot be set up. Nothing is set up where one of these is returned; what was made at
@@ -323,12 +320,7 @@ impl ProvenSetup {
             login,
         } = self;
         let lock = setup.home.lock()?;
-        let store = setup.place.create()?;
-        let id = StoreId::generate(&mut OsEntropy);
-        let writer = WriterId::generate(&mut OsEntropy);
-        let profile = setup.detection().profile.name().to_owned();
-        first_snapshot(&store, id, writer, &setup.key, &profile)?;
-
+        // Kept before the store is made: after a crash the next set-up opens what stands there.
         setup.keystore.save(Item::BackupKey, setup.key.expose())?;
         setup
             .keystore
@@ -336,6 +328,8 @@ impl ProvenSetup {
         if let Some(login) = &login {
             setup.keystore.save(Item::Login, login.token().as_bytes())?;
         }
+        let profile = setup.detection().profile.name().to_owned();
+        let Made { id, writer } = store::make(&setup.place, &setup.key, &profile)?;
         let vault = login.as_ref().map(VaultConfig::of);
         // The configuration comes last: it is what says that this device is set up.
         setup.home.save_config(&Config {
@@ -363,39 +357,4 @@ pub(crate) fn settled(folder: &Path) -> PathBuf {
             Some(there.canonicalize().ok()?.join(rest))
         })
         .unwrap_or(absolute)
-}
-
-/// Makes a store: the marker, which says that it is one, and its first snapshot, which is empty and
-/// carries the keyring.
-fn first_snapshot(
-    store: &Arc<dyn Store>,
-    id: StoreId,
-    writer: WriterId,
-    key: &Arc<BackupKey>,
-    profile: &str,
-) -> Result<(), SetupError> {
-    let keyring = Keyring::generate(id, &mut OsEntropy);
-    let access = Access {
-        store: Arc::clone(store),
-        id,
-        key: Arc::clone(key),
-        cache: None,
-    };
-    let snapshot = Snapshot {
-        sequence: 1,
-        writer,
-        predecessors: Vec::new(),
-        device_time_s: now_s(),
-        completeness: Completeness::Complete,
-        root: None,
-        totals: Totals::default(),
-        profile: profile.to_owned(),
-        pinned: false,
-    };
-    store.put(
-        &path_of(MARKER_PATH),
-        Body::Bytes(&Marker::new(id).encode()),
-    )?;
-    access.commit(&snapshot, &keyring)?;
-    Ok(())
 }

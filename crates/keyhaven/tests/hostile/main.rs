@@ -16,4 +16,5 @@ mod crash;
 mod flaky;
 mod killed;
 mod malicious;
+mod set_up;
 mod world;
