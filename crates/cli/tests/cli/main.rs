@@ -19,6 +19,7 @@ mod killed;
 mod secrets;
 #[path = "../../../../testing/hostile-store/tests/common/servers.rs"]
 mod servers;
+mod told;
 mod traced;
 mod vaults;
 mod world;

@@ -16,5 +16,6 @@ mod crash;
 mod flaky;
 mod killed;
 mod malicious;
+mod refused;
 mod set_up;
 mod world;

@@ -14,7 +14,7 @@ pub enum DatabaseError {
     #[error("this program was built without SQLite's page access (SQLITE_ENABLE_DBPAGE_VTAB)")]
     PageAccessMissing,
     /// Another program kept the database locked for longer than we wait.
-    #[error("the database stayed locked by another program")]
+    #[error("the database stayed locked by another program: close that program, or back up later")]
     Locked,
     /// An encrypted database that another program has open. Its pages cannot be read as one state.
     #[error("the database is encrypted and another program has it open")]
@@ -30,10 +30,10 @@ pub enum DatabaseError {
     #[error("the database file is empty but its log is not")]
     EmptyWithLog,
     /// The file is no SQLite database, or is encrypted.
-    #[error("the file is not a database that SQLite can read")]
+    #[error("the file is not a database that SQLite can read: its own app must mend it")]
     NotADatabase,
     /// SQLite, or the header, says that the database is damaged.
-    #[error("the database is damaged")]
+    #[error("the database is damaged: its own app must mend it; the last good backup of it stays")]
     Corrupt,
     /// Other programs came in the way of every attempt.
     #[error("the database changed during every attempt to read it")]

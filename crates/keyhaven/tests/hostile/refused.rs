@@ -1,0 +1,247 @@
+//! What goes wrong in daily use, through the library: each case has an error or an outcome of its own
+//! that says what to do. `docs/cli.md` has the table; the command's side is in `cli/tests/cli`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keyhaven::store::StoreError;
+use keyhaven::{
+    BackupError, BackupOptions, HistoryError, Keyhaven, Notice, Observer, OpenError, Outcome,
+    Place, ProtectorError, Recovery, RestoreError, RestoreOptions, Setup, SetupError,
+};
+use keyhaven_secrets::Remedy;
+use tempfile::TempDir;
+
+use crate::world::{World, backup, copy_folder, furnish, place, restore, restored, scratch};
+
+/// A world whose store is a folder.
+struct OnDisk {
+    folder: TempDir,
+    _app: rusqlite::Connection,
+}
+
+impl OnDisk {
+    fn new() -> Self {
+        let folder = scratch();
+        let store = Place::parse(folder.path().join("store").to_str().unwrap()).unwrap();
+        let (folder, app, _) = furnish(&store, folder);
+        Self { folder, _app: app }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn haven(&self) -> Keyhaven {
+        Keyhaven::open(&self.at("home"), None).unwrap()
+    }
+
+    fn backup(&self) -> Result<keyhaven::BackupReport, BackupError> {
+        self.haven().backup(BackupOptions::default(), &mut ())
+    }
+}
+
+/// Remembers what is told on the way.
+#[derive(Default)]
+struct Told(Vec<(PathBuf, String)>);
+
+impl Observer for Told {
+    fn notice(&mut self, notice: &Notice) {
+        if let Notice::Pending { path, reason } = notice {
+            self.0.push((path.clone(), reason.clone()));
+        }
+    }
+}
+
+/// BACKUP-4: a key that is another one opens nothing, and says that it is another.
+#[test]
+fn a_wrong_key_is_told_as_another_key() {
+    let world = World::new();
+    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    let to = scratch();
+    // Another valid key: more than the one slip that could be corrected.
+    let other = "0123456789abcdef".repeat(4);
+    let refused = Keyhaven::recover(
+        &to.path().join("home"),
+        &to.path().join("back"),
+        place(Arc::new(world.store.clone())),
+        Recovery::RecoveryKey(&other),
+    )
+    .unwrap_err();
+    assert_eq!(refused.remedy(), Remedy::AskUser, "{refused}");
+    assert!(
+        matches!(
+            refused,
+            ProtectorError::Digits(_) | ProtectorError::History(HistoryError::WrongKey { .. })
+        ),
+        "{refused:?}"
+    );
+    assert!(!to.path().join("home").join("config.json").exists());
+}
+
+/// BACKUP-2: a store that is gone is `Missing`; when it is back, all goes on.
+#[test]
+fn a_store_that_is_gone_is_told_by_its_place() {
+    let world = OnDisk::new();
+    world.backup().unwrap();
+    std::fs::rename(world.at("store"), world.at("away")).unwrap();
+    let gone = world.backup().unwrap_err();
+    assert_eq!(gone.remedy(), Remedy::AskUser);
+    assert!(
+        matches!(gone, BackupError::Store(StoreError::Missing { .. })),
+        "{gone:?}"
+    );
+    assert!(gone.to_string().contains("disk is not connected"), "{gone}");
+    let to = scratch();
+    let options = RestoreOptions::default();
+    let gone = world.haven().restore(to.path(), &options, &mut ());
+    assert!(
+        matches!(&gone, Err(RestoreError::Store(StoreError::Missing { .. }))),
+        "{gone:?}"
+    );
+    std::fs::rename(world.at("away"), world.at("store")).unwrap();
+    assert_eq!(world.backup().unwrap().outcome, Outcome::Unchanged);
+}
+
+/// A folder that is no store is `NotAStore` to who restores, and left alone by who sets up.
+#[test]
+fn a_path_that_is_no_store_is_told_and_left_alone() {
+    let world = OnDisk::new();
+    let place = || Place::parse(world.at("chats").to_str().unwrap()).unwrap();
+    let digits = world.haven().backup_key().unwrap().digits().to_string();
+    let refused = Keyhaven::recover(
+        &world.at("new"),
+        &world.at("back"),
+        place(),
+        Recovery::RecoveryKey(&digits),
+    )
+    .unwrap_err();
+    assert!(
+        matches!(refused, ProtectorError::Store(StoreError::NotAStore { .. })),
+        "{refused:?}"
+    );
+    std::fs::create_dir(world.at("other")).unwrap();
+    std::fs::write(world.at("other/mine.txt"), "mine").unwrap();
+    let other = Place::parse(world.at("other").to_str().unwrap()).unwrap();
+    let setup = Setup::begin(&world.at("new"), &world.at("chats"), other).unwrap();
+    let digits = setup.recovery_key().to_string();
+    let refused = setup
+        .prove_recovery_key(&digits)
+        .unwrap()
+        .finish()
+        .unwrap_err();
+    assert!(
+        matches!(refused, SetupError::Store(StoreError::NotEmpty { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(std::fs::read_dir(world.at("other")).unwrap().count(), 1);
+    assert_eq!(refused.remedy(), Remedy::AskUser);
+}
+
+/// BACKUP-1: a pack that is missing costs the files that it holds, each named; the rest comes back.
+#[test]
+fn a_missing_object_costs_the_files_that_it_holds_alone() {
+    let world = World::new();
+    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    let whole = world.state();
+    let packs: Vec<_> = world
+        .store
+        .objects()
+        .into_iter()
+        .map(|(path, _)| path)
+        .filter(|path| path.as_str().starts_with("packs/"))
+        .collect();
+    let mut named = 0;
+    for pack in packs {
+        let store = world.store.copy();
+        keyhaven::store::Store::delete(&store, &pack).unwrap();
+        let (there, result) = restore(&world.home(), Arc::new(store));
+        for (path, bytes) in &there {
+            assert_eq!(whole.get(path), Some(bytes), "{path:?}");
+        }
+        // The index is one of the packs: without it nothing can be named.
+        if let Ok(result) = result {
+            let lost = result.report.lost;
+            assert_eq!(there.len() + lost.len(), whole.len());
+            assert!(!lost.is_empty());
+            assert!(
+                lost.iter().all(|one| one.reason.contains("has no object")),
+                "{lost:?}"
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 0);
+}
+
+/// BACKUP-1: a database that is damaged is pending with its reason; the others and its own last good
+/// state are safe.
+#[test]
+fn a_corrupt_database_is_pending_and_its_last_good_state_stays() {
+    let world = World::new();
+    let path = world.folder.path().join("chats/second.db");
+    let second = rusqlite::Connection::open(&path).unwrap();
+    second
+        .execute_batch("CREATE TABLE note(text TEXT); INSERT INTO note VALUES('kept')")
+        .unwrap();
+    drop(second);
+    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    let good = restored(&world.home(), Arc::new(world.store.clone())).unwrap();
+    // Cut off, as by a disk that was full when it was copied here.
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(4096).unwrap();
+    std::fs::write(world.folder.path().join("chats/new.txt"), "new").unwrap();
+    let mut told = Told::default();
+    let haven = Keyhaven::open_at(&world.home(), place(Arc::new(world.store.clone()))).unwrap();
+    let report = haven.backup(BackupOptions::default(), &mut told).unwrap();
+    assert_eq!(report.outcome, Outcome::Partial { pending_files: 1 });
+    assert_eq!(told.0.len(), 1);
+    assert_eq!(told.0[0].0, Path::new("second.db"));
+    assert!(
+        told.0[0].1.contains("its own app must mend it"),
+        "{:?}",
+        told.0
+    );
+    let there = restored(&world.home(), Arc::new(world.store.clone())).unwrap();
+    assert_eq!(there[Path::new("second.db")], good[Path::new("second.db")]);
+    assert_eq!(there[Path::new("new.txt")], b"new");
+}
+
+/// BACKUP-2: a second backup on the same device is refused while the first is at work.
+#[test]
+fn two_backups_at_once_on_one_device_are_one_and_a_refusal() {
+    struct Second<'a>(&'a OnDisk, usize);
+    impl Observer for Second<'_> {
+        fn progress(&mut self, _: &keyhaven::Progress) {
+            let busy = self.0.backup().unwrap_err();
+            assert_eq!(busy.remedy(), Remedy::RetryLater);
+            assert!(
+                matches!(&busy, BackupError::Home(keyhaven::home::HomeError::Busy(_))),
+                "{busy:?}"
+            );
+            self.1 += 1;
+        }
+    }
+    let world = OnDisk::new();
+    let mut second = Second(&world, 0);
+    let first = world.haven().backup(BackupOptions::default(), &mut second);
+    assert_eq!(first.unwrap().outcome, Outcome::Complete);
+    assert!(second.1 > 0, "it was tried while the first was at work");
+    assert_eq!(world.backup().unwrap().outcome, Outcome::Unchanged);
+}
+
+/// BACKUP-4: another store in the place of the one that was set up is told, and nothing is written.
+#[test]
+fn another_store_in_its_place_is_told() {
+    let (one, other) = (OnDisk::new(), OnDisk::new());
+    one.backup().unwrap();
+    std::fs::remove_dir_all(one.at("store")).unwrap();
+    copy_folder(&other.at("store"), &one.at("store"));
+    let refused = one.backup().unwrap_err();
+    let is_other = matches!(
+        &refused,
+        BackupError::History(HistoryError::OtherStore { .. })
+    ) || matches!(&refused, BackupError::NotOpen(cause)
+            if matches!(**cause, OpenError::History(HistoryError::OtherStore { .. })));
+    assert!(is_other, "{refused:?}");
+}
