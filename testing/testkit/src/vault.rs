@@ -5,8 +5,10 @@
 //!
 //! The helpers build valid worlds and panic when they cannot: a test is where a panic belongs.
 
+mod door;
 mod person;
 mod world;
 
+pub use door::{Door, Line};
 pub use person::{Answered, Attempt, FIRST_CHANGE, Person, Recovered, Registration, cheap, forged};
 pub use world::VaultWorld;

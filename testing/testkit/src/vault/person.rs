@@ -342,6 +342,23 @@ impl Person {
         answered.open(&self.send(world, &answered.step2))
     }
 
+    /// A wrong guess of this person's own device, ended as a client ends it. Nothing is stretched,
+    /// so it costs the test no time.
+    pub fn guess_wrong(&self, world: &mut VaultWorld) -> Reply {
+        let attempt = self.try_with_device(world, "nobody's password");
+        let reply = self.send(world, &attempt.step1);
+        let reply = attempt.conversation.open(&reply).expect("a reply");
+        let Outcome::RecoverStarted { ticket, .. } = reply.outcome else {
+            return reply;
+        };
+        let ke3 = decoy_ke3(world.entropy());
+        let (step2, awaiting) = attempt
+            .conversation
+            .seal_second(&ticket, &Followup::RecoverFinish { ke3 }, world.entropy())
+            .expect("sealing");
+        awaiting.open(&self.send(world, &step2)).expect("a reply")
+    }
+
     /// A change signed by this person's device, with the next change number.
     pub fn change(&self, world: &mut VaultWorld, action: Action) -> Reply {
         let request = self.sign_change(world, action);
