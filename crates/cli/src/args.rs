@@ -53,10 +53,15 @@ pub(crate) enum Command {
     Browse(Browse),
     /// Read the backup back and check it
     Verify(Verify),
-    /// Set, change or remove the password
+    /// Set, check, change or remove the password; guesses, waits and a fresh start
     Password {
         #[command(subcommand)]
         action: PasswordAction,
+    },
+    /// The devices that may change the record at the vault
+    Device {
+        #[command(subcommand)]
+        action: DeviceAction,
     },
     /// Show, check or print the 64-digit key
     Key {
@@ -96,6 +101,10 @@ pub(crate) struct Setup {
     /// Read the password from a file instead of asking ("-" is standard input)
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+    /// Replace the account's record at the vault, once the wait that `password start-afresh` began
+    /// is over; the old key is given up
+    #[arg(long)]
+    pub(crate) start_afresh: bool,
     /// Use the 64-digit key (alone, or beside a password)
     #[arg(long)]
     pub(crate) recovery_key: bool,
@@ -151,9 +160,8 @@ pub(crate) struct Restore {
     pub(crate) store: Option<String>,
     #[command(flatten)]
     pub(crate) vault: VaultArgs,
-    /// Read the password from a file instead of asking ("-" is standard input)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) guess: GuessArgs,
     /// On a new device: use the 64-digit key instead of a password
     #[arg(long)]
     pub(crate) recovery_key: bool,
@@ -206,24 +214,82 @@ pub(crate) struct Verify {
     pub(crate) snapshot: Option<String>,
 }
 
+/// A password that is proven, and so may cost a guess.
+#[derive(Debug, Args)]
+pub(crate) struct GuessArgs {
+    /// Read the password from a file instead of asking ("-" is standard input)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Use the last guess too, without asking: if it is wrong, the vault destroys the backup key
+    /// for good
+    #[arg(long)]
+    pub(crate) use_last_guess: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PasswordAction {
+    /// How many guesses are left, the last attempts, and waits; spends no guess
+    Status {
+        #[command(flatten)]
+        vault: VaultArgs,
+    },
+    /// Check that you still know the password; a wrong one costs a guess
+    Check {
+        #[command(flatten)]
+        guess: GuessArgs,
+    },
     /// Add a password, kept by a vault
     Set {
         #[command(flatten)]
         vault: VaultArgs,
-        /// Read the password from a file instead of asking ("-" is standard input)
-        #[arg(long, value_name = "FILE")]
-        password_file: Option<PathBuf>,
+        #[command(flatten)]
+        guess: GuessArgs,
+        /// Use the password that the account has already, set by another of your devices
+        #[arg(long)]
+        existing: bool,
     },
     /// Change the password
     Change {
-        /// Read the new password from a file instead of asking ("-" is standard input)
-        #[arg(long, value_name = "FILE")]
-        password_file: Option<PathBuf>,
+        #[command(flatten)]
+        guess: GuessArgs,
     },
+    /// Ask for the last guesses without one of your devices; they open after a wait
+    Wait {
+        #[command(flatten)]
+        vault: VaultArgs,
+        /// Cancel the wait that somebody began, from one of your devices (twice at most)
+        #[arg(long)]
+        cancel: bool,
+    },
+    /// Give up password and key of the account after a wait; `setup --start-afresh` then begins anew
+    StartAfresh {
+        #[command(flatten)]
+        vault: VaultArgs,
+        /// Cancel the wait that somebody began, from one of your devices (twice at most)
+        #[arg(long)]
+        cancel: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Lift the lifetime cap on wrong guesses, from one of your devices
+    AllowMoreGuesses,
     /// Remove the password and destroy the vault's record; needs a proven 64-digit key
     Remove {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceAction {
+    /// List the devices that may change the record at the vault
+    List,
+    /// Strike a device off the list; what it has of the backup it keeps
+    Remove {
+        /// Its key as `device list` shows it, or the start of it
+        key: String,
         /// Do not ask
         #[arg(long)]
         yes: bool,

@@ -238,6 +238,7 @@ fn come_back(
             Recovery::Password {
                 login,
                 password: &password,
+                last: keyhaven::LastGuess::Keep,
             },
         ))
     };

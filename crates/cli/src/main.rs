@@ -5,6 +5,7 @@ mod backup;
 mod browse;
 mod demo;
 mod failure;
+mod password;
 mod protect;
 mod restore;
 mod setup;
@@ -60,7 +61,8 @@ fn run(cli: Cli, voice: Voice) -> Outcome {
         Command::Restore(args) => restore::run(&world()?, &args),
         Command::Browse(args) => browse::run(&world()?, &args),
         Command::Verify(args) => browse::verify(&world()?, &args),
-        Command::Password { action } => protect::password(&world()?, &action),
+        Command::Password { action } => password::run(&world()?, &action),
+        Command::Device { action } => password::device(&world()?, &action),
         Command::Key { action } => protect::key(&world()?, &action),
         Command::Status => status::run(&world()?),
     }

@@ -1,4 +1,4 @@
-//! `keyhaven password` and `keyhaven key`.
+//! `keyhaven key`.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -8,47 +8,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use keyhaven::recovery::{RecoveryCard, RecoverySheet};
 
-use crate::args::{KeyAction, PasswordAction};
-use crate::failure::{Failure, Outcome};
-use crate::ui;
+use crate::args::KeyAction;
+use crate::failure::Outcome;
 use crate::world::World;
-
-pub(crate) fn password(world: &World, action: &PasswordAction) -> Outcome {
-    let haven = world.open()?;
-    match action {
-        PasswordAction::Set {
-            vault,
-            password_file,
-        } => {
-            let login = world
-                .login(vault)?
-                .ok_or_else(|| Failure::ask("say which vault keeps it, with --vault"))?;
-            let file = password_file.as_deref();
-            let password = world.password(file, "Choose a password for your backup", true)?;
-            haven.set_password(&login, &password)?;
-            world.voice.say("The password is set, and was proven once.");
-        }
-        PasswordAction::Change { password_file } => {
-            let file = password_file.as_deref();
-            let password = world.password(file, "Choose a new password", true)?;
-            haven.change_password(&password)?;
-            world
-                .voice
-                .say("The password is changed, and the new one was proven once.");
-        }
-        PasswordAction::Remove { yes } => {
-            if !yes && ui::ask("Destroy the record at the vault? Type yes")? != "yes" {
-                return Err(Failure::ask("nothing was changed"));
-            }
-            haven.remove_password()?;
-            world
-                .voice
-                .say("The vault's record is destroyed. The 64-digit key opens your backup.");
-        }
-    }
-    world.voice.answer(&serde_json::json!({ "ok": true }));
-    Ok(ExitCode::SUCCESS)
-}
 
 pub(crate) fn key(world: &World, action: &KeyAction) -> Outcome {
     let haven = world.open()?;

@@ -8,6 +8,7 @@ use keyhaven_vault_client::Standing;
 
 use crate::args;
 use crate::failure::{Failure, Outcome};
+use crate::password::last_guess;
 use crate::ui::{self, Voice};
 use crate::world::World;
 
@@ -72,13 +73,17 @@ fn recover(world: &World, args: &args::Restore) -> Result<Keyhaven, Failure> {
             Keyhaven::recover(&world.home, &args.to, place, Recovery::RecoveryKey(&typed))?
         }
         Some(login) => {
-            let file = args.password_file.as_deref();
+            let guess = &args.guess;
+            let file = guess.password_file.as_deref();
             let password = world.password(file, "The password of your backup", false)?;
-            let by = Recovery::Password {
-                login,
-                password: &password,
-            };
-            Keyhaven::recover(&world.home, &args.to, place, by)?
+            last_guess(guess.use_last_guess, |last| {
+                let by = Recovery::Password {
+                    login: login.clone(),
+                    password: &password,
+                    last,
+                };
+                Keyhaven::recover(&world.home, &args.to, place.clone(), by)
+            })?
         }
     };
     if let Some(slip) = &returned.corrected {

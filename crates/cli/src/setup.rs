@@ -38,13 +38,21 @@ pub(crate) fn run(world: &World, args: &args::Setup) -> Outcome {
     let mut proven: Option<ProvenSetup> = None;
     let mut setup = Some(setup);
     if let Some(login) = login {
+        // Said before a password is thought out and typed twice.
+        if !args.start_afresh {
+            setup
+                .as_ref()
+                .map_or(Ok(()), |setup| setup.check_account(&login))?;
+        }
         let question = "Choose a password for your backup";
         let password = world.password(args.password_file.as_deref(), question, true)?;
         voice.remark("Registering the password at the vault, and proving it once…");
         if let Some(begun) = setup.take() {
-            let done = begun
-                .set_password(login, &password)
-                .map_err(|(_, error)| error)?;
+            let done = match args.start_afresh {
+                true => begun.start_afresh(login, &password),
+                false => begun.set_password(login, &password),
+            }
+            .map_err(|(_, error)| error)?;
             if done.needs_recovery_key() && !wants_key {
                 voice.say(
                     "The vault and your chats stand on the same machine: if it is lost, the \

@@ -19,6 +19,9 @@ pub enum Item {
     DeviceKey,
     /// The account's login at the vault (a bearer token).
     Login,
+    /// What is remembered of the password that this device registered or proved, bound to that
+    /// registration: with it the device can say that a new one is different (VAULT-7).
+    PasswordVerifier,
 }
 
 impl Item {
@@ -29,6 +32,7 @@ impl Item {
             Self::BackupKey => "backup-key",
             Self::DeviceKey => "device-key",
             Self::Login => "login",
+            Self::PasswordVerifier => "password-verifier",
         }
     }
 }

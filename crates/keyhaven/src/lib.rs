@@ -56,6 +56,7 @@ mod files;
 mod haven;
 pub mod home;
 pub mod keystore;
+mod password;
 mod place;
 pub mod progress;
 mod protect;
@@ -78,6 +79,7 @@ pub use keyhaven_source::{
     ConnectionPages, DatabaseError, Detection, Image, ImageShape, Opening, PageSink, PageSize,
     PageSource, Profile,
 };
+pub use password::{Account, GuessError, LastGuess, RegisterError};
 pub use place::{Place, PlaceError};
 pub use progress::{Budget, Cancel, Notice, Observer, Phase, Progress};
 pub use protect::{Checked, ProtectorError, Recovery, Returned};

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use keyhaven_repo::names::WriterId;
 use keyhaven_secrets::typos::{self, RepairError};
-use keyhaven_secrets::{BackupKey, Password, PasswordError, Remedy, Typo, WeakPassword};
-use keyhaven_vault_client::{Alarm, By, DeviceSecret, RegisterBy, Standing, VaultError};
+use keyhaven_secrets::{BackupKey, Password, PasswordError, Remedy, Typo};
+use keyhaven_vault_client::{By, DeviceSecret, Session, Standing, VaultError};
 
 use crate::engine::entropy::OsEntropy;
 use crate::engine::history::{Access, HistoryError, identify, samples};
 use crate::haven::{Keyhaven, OpenError};
 use crate::home::{CONFIG_FORMAT, Config, Home, HomeError, VaultConfig};
 use crate::keystore::{FileKeystore, Item, Keystore, KeystoreError};
+use crate::password::{GuessError, LastGuess, RegisterError, remember};
 use crate::place::Place;
 use crate::setup::settled;
 use crate::store::patience::CalledOff;
@@ -44,15 +45,21 @@ pub enum ProtectorError {
     /// What was typed is not the key of this backup, nor one slip away from it.
     #[error(transparent)]
     Digits(#[from] RepairError),
-    /// It opens the store, and is not the key of this device's backup.
-    #[error("this key opens the store, but it is not the key of this device's backup")]
+    /// A key that is not the one of this device's backup.
+    #[error("this is the key of another backup than this device's")]
     OtherKey,
     /// What was typed is not a password.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// The password is too easy to guess.
+    /// The password cannot be registered and proven.
     #[error(transparent)]
-    Weak(#[from] WeakPassword),
+    Register(#[from] RegisterError),
+    /// It would be the last guess, and nobody has said that it may be spent.
+    #[error(
+        "only the last guess is left: if it is wrong, the vault destroys the backup key for good. \
+         Nothing was sent"
+    )]
+    LastGuess,
     /// A password is set up already.
     #[error("a password is set up already; `keyhaven password change` changes it")]
     HasPassword,
@@ -67,9 +74,15 @@ pub enum ProtectorError {
          (`keyhaven key check`)"
     )]
     LastProtector,
-    /// The vault returned another key than the one that was registered.
-    #[error("the vault returned another key than the one that it was given; do not use it")]
-    WrongKeyBack,
+}
+
+impl From<GuessError> for ProtectorError {
+    fn from(error: GuessError) -> Self {
+        match error {
+            GuessError::LastGuess => Self::LastGuess,
+            GuessError::Vault(cause) => Self::Vault(cause),
+        }
+    }
 }
 
 impl ProtectorError {
@@ -82,13 +95,13 @@ impl ProtectorError {
             Self::Store(cause) => cause.remedy(),
             Self::History(cause) => cause.remedy(),
             Self::Vault(cause) => cause.remedy(),
-            Self::WrongKeyBack => Remedy::Stop,
+            Self::Register(cause) => cause.remedy(),
             Self::Keystore(_)
             | Self::Digits(_)
             | Self::OtherKey
             | Self::Password(_)
-            | Self::Weak(_)
             | Self::HasPassword
+            | Self::LastGuess
             | Self::HomeNested(_)
             | Self::LastProtector => Remedy::AskUser,
         }
@@ -155,93 +168,6 @@ impl Keyhaven {
         }
         Ok(checked)
     }
-
-    /// Adds a password to a device that has none, and proves it.
-    ///
-    /// # Errors
-    /// [`ProtectorError`].
-    pub fn set_password(&self, login: &Login, password: &Password) -> Result<(), ProtectorError> {
-        let _lock = self.home.lock()?;
-        let config = self.home.config()?;
-        if config.vault.is_some() {
-            return Err(ProtectorError::HasPassword);
-        }
-        self.register(login, password, Why::First)?;
-        self.keystore.save(Item::Login, login.token().as_bytes())?;
-        let vault = Some(VaultConfig::of(login));
-        Ok(self.home.save_config(&Config { vault, ..config })?)
-    }
-
-    /// Changes the password. The device signs for it; the guesses that were spent stay spent.
-    ///
-    /// # Errors
-    /// [`ProtectorError`]; the old password still stands unless the vault acknowledged the new one.
-    pub fn change_password(&self, password: &Password) -> Result<(), ProtectorError> {
-        let _lock = self.home.lock()?;
-        let login = self.login()?.ok_or(OpenError::NoPassword)?;
-        self.register(&login, password, Why::Device)
-    }
-
-    /// Destroys the vault's record. The 64-digit key still opens the backup, so it must have been
-    /// proven.
-    ///
-    /// # Errors
-    /// [`ProtectorError::LastProtector`] and others.
-    pub fn remove_password(&self) -> Result<(), ProtectorError> {
-        let _lock = self.home.lock()?;
-        let config = self.home.config()?;
-        if !config.recovery_key_proven {
-            return Err(ProtectorError::LastProtector);
-        }
-        let mut link = self.link()?.ok_or(OpenError::NoPassword)?;
-        match link.delete(&self.device()?) {
-            // Deleted before, and this device did not live to write it down.
-            Ok(_) | Err(VaultError::NoRecord { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.home.save_config(&Config {
-            vault: None,
-            ..config
-        })?;
-        Ok(self.keystore.remove(Item::Login)?)
-    }
-
-    /// How the account stands at the vault, and what the owner must be told at once. Free.
-    ///
-    /// # Errors
-    /// [`ProtectorError`].
-    pub fn standing(&self) -> Result<Option<(Standing, Option<Alarm>)>, ProtectorError> {
-        let Some(mut link) = self.link()? else {
-            return Ok(None);
-        };
-        Ok(Some(link.standing(&self.device()?)?))
-    }
-
-    fn register(&self, login: &Login, password: &Password, why: Why) -> Result<(), ProtectorError> {
-        password.judge(&[])?;
-        let (key, device) = (self.backup_key()?, self.device()?);
-        let mut link = Link::open(login, &self.home.vault())?;
-        let by = match why {
-            Why::First => RegisterBy::First,
-            Why::Device => RegisterBy::Device {
-                secret: &device,
-                different: None,
-            },
-        };
-        link.register(password, &key, &device, by)?;
-        let back = link.recover(password, Some(&device))?;
-        if back.key == key {
-            Ok(())
-        } else {
-            Err(ProtectorError::WrongKeyBack)
-        }
-    }
-}
-
-/// Why the vault should take a registration.
-enum Why {
-    First,
-    Device,
 }
 
 /// How a new device gets the backup key.
@@ -254,6 +180,8 @@ pub enum Recovery<'a> {
         login: Login,
         /// The password.
         password: &'a Password,
+        /// Whether it may be the last guess.
+        last: LastGuess,
     },
 }
 
@@ -311,21 +239,26 @@ impl Keyhaven {
         let store = place.open(CalledOff::never())?;
         let id = identify(store.as_ref())?;
         let keystore = Arc::new(FileKeystore::new(&home.device()));
-        // A device key that an earlier attempt listed is used again.
-        let device = device_key(keystore.as_ref())?;
-        let (key, corrected, standing, login) = match by {
+        let (key, corrected, proven) = match &by {
             Recovery::RecoveryKey(typed) => {
                 let checked = check(&store, typed)?;
-                (checked.key, checked.corrected, None, None)
+                (checked.key, checked.corrected, None)
             }
-            Recovery::Password { login, password } => {
-                let mut link = Link::open(&login, &home.vault())?;
-                let back = link.recover(password, None)?;
-                let mut standing = back.standing;
-                if let Some(session) = &back.session {
-                    standing = link.enrol(&device, By::Session(session))?;
-                }
-                (back.key, None, Some(standing), Some(login))
+            Recovery::Password {
+                login,
+                password,
+                last,
+            } => {
+                let mut link = Link::open(login, &home.vault())?;
+                let back = link.recover(password, None, *last)?;
+                let proven = Proven {
+                    link,
+                    login,
+                    password,
+                    session: back.session,
+                    standing: back.standing,
+                };
+                (back.key, None, Some(proven))
             }
         };
         let access = Access {
@@ -334,6 +267,7 @@ impl Keyhaven {
             key: Arc::new(BackupKey::from_bytes(*key.expose())),
             cache: None,
         };
+        // Looked at before anything is kept: what opens no backup here leaves nothing behind.
         let loaded = access.load()?;
         let newest = loaded.history.newest_first();
         let profile = newest
@@ -341,24 +275,21 @@ impl Keyhaven {
             .and_then(|link| loaded.open.get(&link.digest))
             .map(|open| open.snapshot.profile.clone())
             .unwrap_or_default();
-        keystore.save(Item::BackupKey, key.expose())?;
-        if let Some(login) = &login {
-            keystore.save(Item::Login, login.token().as_bytes())?;
-        }
         let source = std::path::absolute(source).map_err(|cause| HomeError::Io {
             path: source.to_path_buf(),
             cause,
         })?;
-        home.save_config(&Config {
+        let config = Config {
             format: CONFIG_FORMAT,
             source,
             store: place.address(),
             store_id: id.to_string(),
             writer: WriterId::generate(&mut OsEntropy).to_string(),
             profile,
-            recovery_key_proven: login.is_none(),
-            vault: login.as_ref().map(VaultConfig::of),
-        })?;
+            recovery_key_proven: proven.is_none(),
+            vault: proven.as_ref().map(|proven| VaultConfig::of(proven.login)),
+        };
+        let standing = settle_in(&home, keystore.as_ref(), &key, &config, proven)?;
         let haven = Self::assemble(home, place, keystore);
         Ok(Returned {
             haven,
@@ -368,15 +299,77 @@ impl Keyhaven {
     }
 }
 
-fn device_key(keystore: &dyn Keystore) -> Result<DeviceSecret, KeystoreError> {
+/// A password that was proven, and what it allows.
+struct Proven<'a> {
+    link: Link,
+    login: &'a Login,
+    password: &'a Password,
+    session: Option<Session>,
+    standing: Standing,
+}
+
+/// Keeps what makes the device one: its key, its secrets, its configuration last. Where that fails,
+/// no secret is left behind but the key of a device that the record lists, or may list: the next
+/// attempt uses it again.
+fn settle_in(
+    home: &Home,
+    keystore: &dyn Keystore,
+    key: &BackupKey,
+    config: &Config,
+    proven: Option<Proven<'_>>,
+) -> Result<Option<Standing>, ProtectorError> {
     let kept = keystore.load(Item::DeviceKey)?;
-    if let Some(bytes) = kept
-        .as_ref()
-        .and_then(|bytes| <&[u8; 32]>::try_from(bytes.as_slice()).ok())
-    {
-        return Ok(DeviceSecret::new(*bytes));
-    }
-    let device = DeviceSecret::generate(&mut OsEntropy);
+    let known = kept.is_some();
+    let device = kept
+        .and_then(|bytes| Some(DeviceSecret::new(bytes.as_slice().try_into().ok()?)))
+        .unwrap_or_else(|| DeviceSecret::generate(&mut OsEntropy));
+    // Before the vault hears of it, so that a device that is listed has its key.
     keystore.save(Item::DeviceKey, device.expose())?;
-    Ok(device)
+    let mut listed = known;
+    let done = keep(home, keystore, key, config, proven, &device, &mut listed);
+    if done.is_err() {
+        for item in [Item::BackupKey, Item::Login, Item::PasswordVerifier] {
+            keystore.remove(item)?;
+        }
+        if !listed {
+            keystore.remove(Item::DeviceKey)?;
+        }
+    }
+    done
+}
+
+fn keep(
+    home: &Home,
+    keystore: &dyn Keystore,
+    key: &BackupKey,
+    config: &Config,
+    proven: Option<Proven<'_>>,
+    device: &DeviceSecret,
+    listed: &mut bool,
+) -> Result<Option<Standing>, ProtectorError> {
+    let mut standing = None;
+    if let Some(proven) = proven {
+        let Proven {
+            mut link,
+            login,
+            password,
+            session,
+            standing: before,
+        } = proven;
+        remember(&link, keystore, password, before.generation)?;
+        standing = Some(before);
+        if let Some(session) = &session {
+            let enrolled = link.enrol(device, By::Session(session));
+            // An answer that was lost says nothing about what the vault did.
+            *listed |= match &enrolled {
+                Ok(_) | Err(VaultError::Transport(_) | VaultError::Channel(_)) => true,
+                Err(_) => false,
+            };
+            standing = Some(enrolled?);
+        }
+        keystore.save(Item::Login, login.token().as_bytes())?;
+    }
+    keystore.save(Item::BackupKey, key.expose())?;
+    home.save_config(config)?;
+    Ok(standing)
 }

@@ -13,15 +13,16 @@ mod store;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyhaven_secrets::{BackupKey, Digits, DigitsError, Password, Remedy, WeakPassword};
+use keyhaven_secrets::{BackupKey, Digits, DigitsError, Password, Remedy};
 use keyhaven_source::{Detection, Profile};
-use keyhaven_vault_client::{DeviceSecret, RegisterBy, VaultError};
+use keyhaven_vault_client::{DeviceSecret, RecordState, VaultError};
 
 use crate::engine::entropy::OsEntropy;
 use crate::engine::history::HistoryError;
 use crate::haven::Keyhaven;
 use crate::home::{Config, Home, HomeError, VaultConfig};
 use crate::keystore::{FileKeystore, Item, Keystore, KeystoreError};
+use crate::password::{LastGuess, RegisterError, Registering, Why};
 use crate::place::{Place, PlaceError};
 use crate::setup::store::Made;
 use crate::store::StoreError;
@@ -67,12 +68,9 @@ pub enum SetupError {
     /// What was typed is another key.
     #[error("that is not the key that was shown; compare it digit by digit and type it again")]
     WrongDigits,
-    /// The password is too easy to guess.
+    /// The password cannot be registered and proven.
     #[error(transparent)]
-    Weak(#[from] WeakPassword),
-    /// The vault returned another key than the one that was registered.
-    #[error("the vault returned another key than the one that it was given; do not use it")]
-    WrongKeyBack,
+    Register(#[from] RegisterError),
     /// A password alone would protect nothing against the loss of this machine.
     #[error(
         "the vault and your chats stand on the same machine: if it is lost, the password can bring \
@@ -91,14 +89,13 @@ impl SetupError {
             Self::Store(cause) => cause.remedy(),
             Self::History(cause) => cause.remedy(),
             Self::Vault(cause) => cause.remedy(),
-            Self::WrongKeyBack => Remedy::Stop,
+            Self::Register(cause) => cause.remedy(),
             Self::Keystore(_)
             | Self::Source(_)
             | Self::Nested
             | Self::HomeNested(_)
             | Self::Digits(_)
             | Self::WrongDigits
-            | Self::Weak(_)
             | Self::PasswordAlone => Remedy::AskUser,
         }
     }
@@ -224,7 +221,47 @@ impl Setup {
         login: Login,
         password: &Password,
     ) -> Result<ProvenSetup, (Box<Self>, SetupError)> {
-        match self.register(&login, password) {
+        self.take_password(login, password, Why::First)
+    }
+
+    /// As [`Setup::set_password`], once the wait for a fresh start is over: the account's record is
+    /// replaced, with whatever key it held.
+    ///
+    /// # Errors
+    /// [`SetupError`], with the setup to try again.
+    pub fn start_afresh(
+        self,
+        login: Login,
+        password: &Password,
+    ) -> Result<ProvenSetup, (Box<Self>, SetupError)> {
+        self.take_password(login, password, Why::FreshStart)
+    }
+
+    /// Asks, before a password is chosen, whether the account would take one: it has none, or an
+    /// earlier attempt of this very setup set it. Free.
+    ///
+    /// # Errors
+    /// [`VaultError::AlreadyRegistered`] and [`VaultError::Exhausted`], and others of the vault.
+    pub fn check_account(&self, login: &Login) -> Result<(), SetupError> {
+        let lock = self.home.lock()?;
+        let link = Link::open(login, &self.home.vault())?;
+        drop(lock);
+        match link.public_standing()?.state {
+            RecordState::Destroyed => Err(VaultError::Exhausted.into()),
+            RecordState::Live if !link.is_unsettled() && !link.lists(&self.device)? => {
+                Err(VaultError::AlreadyRegistered.into())
+            }
+            RecordState::Live | RecordState::Vacant | RecordState::Deleted => Ok(()),
+        }
+    }
+
+    fn take_password(
+        self,
+        login: Login,
+        password: &Password,
+        why: Why,
+    ) -> Result<ProvenSetup, (Box<Self>, SetupError)> {
+        match self.register(&login, password, why) {
             Ok(()) => Ok(ProvenSetup {
                 setup: self,
                 recovery_key: false,
@@ -242,34 +279,18 @@ impl Setup {
         }
     }
 
-    fn register(&self, login: &Login, password: &Password) -> Result<(), SetupError> {
-        password.judge(&[])?;
-        let lock = self.home.lock()?;
+    fn register(&self, login: &Login, password: &Password, why: Why) -> Result<(), SetupError> {
+        let _lock = self.home.lock()?;
         // Kept before the vault is asked: after a crash the same key is registered, not another.
         self.keystore.save(Item::BackupKey, self.key.expose())?;
         self.keystore.save(Item::DeviceKey, self.device.expose())?;
-        let mut link = Link::open(login, &self.home.vault())?;
-        match link.register(password, &self.key, &self.device, RegisterBy::First) {
-            // An earlier attempt came this far, and was not finished. Its device key was kept: if
-            // the record lists it, this device may say what the password is (VAULT-7).
-            Err(VaultError::AlreadyRegistered) => {
-                let by = RegisterBy::Device {
-                    secret: &self.device,
-                    different: None,
-                };
-                // Of a record that is another device's, what was said first stands.
-                link.register(password, &self.key, &self.device, by)
-                    .map_err(|_| VaultError::AlreadyRegistered)?;
-            }
-            done => done?,
-        }
-        let back = link.recover(password, Some(&self.device))?;
-        drop(lock);
-        if back.key == *self.key {
-            Ok(())
-        } else {
-            Err(SetupError::WrongKeyBack)
-        }
+        let registering = Registering {
+            link: &mut Link::open(login, &self.home.vault())?,
+            keystore: self.keystore.as_ref(),
+            key: &self.key,
+            device: &self.device,
+        };
+        Ok(registering.run(password, why, LastGuess::Keep)?)
     }
 }
 
@@ -295,7 +316,7 @@ impl ProvenSetup {
     /// # Errors
     /// [`SetupError`]; what was proven before stays.
     pub fn set_password(&mut self, login: Login, password: &Password) -> Result<(), SetupError> {
-        self.setup.register(&login, password)?;
+        self.setup.register(&login, password, Why::First)?;
         self.login = Some(login);
         Ok(())
     }

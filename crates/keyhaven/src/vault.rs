@@ -5,17 +5,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use keyhaven_secrets::{BackupKey, Password};
 use keyhaven_vault_client::{
-    AccountError, AccountName, AddressError, Alarm, BundleMemory, By, DeviceSecret, DigestBytes,
-    FleetId, Freshness, HttpTransport, Journal, JournalError, Known, MemoryError, Pin, Policy,
-    Recovered, RegisterBy, Seen, Slot, Standing, Token, TokenError, TransportError, UnixSeconds,
-    Vault, VaultAddress, VaultError,
+    AccountError, AccountName, AddressError, Alarm, BundleMemory, By, DeviceKey, DeviceSecret,
+    DigestBytes, FleetId, Freshness, Generation, HostTime, HttpTransport, Journal, JournalError,
+    Known, MemoryError, Pin, Policy, RecordState, Recovered, RegisterBy, RememberedPassword, Seen,
+    Slot, Standing, Token, TokenError, TransportError, UnixSeconds, Vault, VaultAddress,
+    VaultError, VerifierError, Wait,
 };
 use zeroize::Zeroizing;
 
 use crate::engine::entropy::OsEntropy;
 use crate::files::{self, Mode};
+use crate::password::{GuessError, LastGuess};
 
 /// Where a person's vault record is, and the login to its account.
+#[derive(Clone)]
 pub struct Login {
     address: VaultAddress,
     account: AccountName,
@@ -120,34 +123,65 @@ impl Link {
         })
     }
 
-    /// Registers a password for a key, to be proven afterwards. A registration that was cut off is
-    /// gone on with instead of begun again: a host that swallows acknowledgements gains no guesses
-    /// (VAULT-7).
+    /// Settles a registration that was cut off, by sending the same bytes again: a host that
+    /// swallows acknowledgements gains no guesses (VAULT-7). Whether there was one that counts now;
+    /// what was typed for it is not known here.
+    pub(crate) fn settle(&mut self) -> Result<bool, VaultError> {
+        match self
+            .vault
+            .finish_registration(&mut self.journal, &mut OsEntropy)
+        {
+            Ok(Some(settled)) => {
+                self.note_standing(&settled.standing);
+                Ok(true)
+            }
+            Ok(None) | Err(VaultError::RegistrationLost) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a registration was cut off and waits to be settled.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.journal
+            .load(Slot::Registration)
+            .is_ok_and(|entry| entry.is_some())
+    }
+
+    /// Registers a password for a key, to be proven afterwards.
     pub(crate) fn register(
         &mut self,
         password: &Password,
         key: &BackupKey,
         device: &DeviceSecret,
         by: RegisterBy<'_>,
-    ) -> Result<(), VaultError> {
-        match self
-            .vault
-            .finish_registration(&mut self.journal, &mut OsEntropy)
-        {
-            Ok(Some(settled)) => {
-                self.remember(&settled.standing);
-                return Ok(());
-            }
-            Ok(None) | Err(VaultError::RegistrationLost) => {}
-            Err(error) => return Err(error),
-        }
+    ) -> Result<Generation, VaultError> {
         let device = Some(device.public());
         let entropy = &mut OsEntropy;
         let done = self
             .vault
             .register(&mut self.journal, password, key, device, by, entropy)?;
-        self.remember(&done.standing);
-        Ok(())
+        self.note_standing(&done.standing);
+        Ok(done.generation)
+    }
+
+    /// What to remember of a password that the vault has acknowledged or that was just proven.
+    pub(crate) fn remember(
+        &self,
+        password: &Password,
+        generation: Generation,
+    ) -> Result<RememberedPassword, VerifierError> {
+        self.vault.remember(password, generation, &mut OsEntropy)
+    }
+
+    /// Refuses where a guess would be the last one and nobody has said that it may be: after it a
+    /// wrong one has destroyed the backup key for good. Free.
+    pub(crate) fn spare(&self, last: LastGuess) -> Result<(), GuessError> {
+        let standing = self.vault.standing(None, &mut OsEntropy)?;
+        let is_last = standing.state == RecordState::Live && standing.guesses_left <= 1;
+        match last {
+            LastGuess::Keep if is_last => Err(GuessError::LastGuess),
+            LastGuess::Keep | LastGuess::Use => Ok(()),
+        }
     }
 
     /// Gets the key back by the password. Spends a guess, which the right password gives back.
@@ -155,12 +189,73 @@ impl Link {
         &mut self,
         password: &Password,
         device: Option<&DeviceSecret>,
-    ) -> Result<Recovered, VaultError> {
+        last: LastGuess,
+    ) -> Result<Recovered, GuessError> {
+        self.spare(last)?;
         let recovered = self
             .vault
             .recover(&mut self.journal, password, device, &mut OsEntropy)?;
-        self.remember(&recovered.standing);
+        self.note_standing(&recovered.standing);
         Ok(recovered)
+    }
+
+    /// How the account stands for anybody with its login. Free.
+    pub(crate) fn public_standing(&self) -> Result<Standing, VaultError> {
+        self.vault.standing(None, &mut OsEntropy)
+    }
+
+    /// Whether the record lists this device.
+    pub(crate) fn lists(&self, device: &DeviceSecret) -> Result<bool, VaultError> {
+        match self.vault.standing(Some(device), &mut OsEntropy) {
+            Ok(_) => Ok(true),
+            Err(VaultError::DeviceNotListed) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins a wait: the login is enough, and the owner's devices can cancel it.
+    pub(crate) fn begin_wait(&self, wait: Wait) -> Result<HostTime, VaultError> {
+        match wait {
+            Wait::LastGuesses => self.vault.begin_last_guesses(&mut OsEntropy),
+            Wait::FreshStart => self.vault.begin_fresh_start(&mut OsEntropy),
+        }
+    }
+
+    /// Cancels a wait.
+    pub(crate) fn cancel_wait(
+        &mut self,
+        wait: Wait,
+        device: &DeviceSecret,
+    ) -> Result<Standing, VaultError> {
+        let entropy = &mut OsEntropy;
+        let standing = self
+            .vault
+            .cancel_wait(&mut self.journal, wait, device, entropy)?;
+        self.note_standing(&standing);
+        Ok(standing)
+    }
+
+    /// Lifts the lifetime cap on wrong guesses.
+    pub(crate) fn lift_cap(&mut self, device: &DeviceSecret) -> Result<Standing, VaultError> {
+        let standing = self
+            .vault
+            .lift_cap(&mut self.journal, device, &mut OsEntropy)?;
+        self.note_standing(&standing);
+        Ok(standing)
+    }
+
+    /// Strikes a device off the list.
+    pub(crate) fn strike(
+        &mut self,
+        struck: DeviceKey,
+        device: &DeviceSecret,
+    ) -> Result<Standing, VaultError> {
+        let by = By::Device(device);
+        let standing = self
+            .vault
+            .remove_device(&mut self.journal, struck, by, &mut OsEntropy)?;
+        self.note_standing(&standing);
+        Ok(standing)
     }
 
     /// Lists this device's key, after the password was proven.
@@ -172,7 +267,7 @@ impl Link {
         let standing =
             self.vault
                 .add_device(&mut self.journal, device.public(), by, &mut OsEntropy)?;
-        self.remember(&standing);
+        self.note_standing(&standing);
         Ok(standing)
     }
 
@@ -191,7 +286,7 @@ impl Link {
         let standing = self
             .vault
             .note_freshness(&mut self.journal, newest, by, &mut OsEntropy)?;
-        self.remember(&standing);
+        self.note_standing(&standing);
         Ok(standing)
     }
 
@@ -199,7 +294,7 @@ impl Link {
     pub(crate) fn delete(&mut self, device: &DeviceSecret) -> Result<Standing, VaultError> {
         let by = By::Device(device);
         let standing = self.vault.delete(&mut self.journal, by, &mut OsEntropy)?;
-        self.remember(&standing);
+        self.note_standing(&standing);
         Ok(standing)
     }
 
@@ -210,13 +305,13 @@ impl Link {
     ) -> Result<(Standing, Option<Alarm>), VaultError> {
         let Some(known) = self.known() else {
             let standing = self.vault.standing(Some(device), &mut OsEntropy)?;
-            self.remember(&standing);
+            self.note_standing(&standing);
             return Ok((standing, None));
         };
         let (standing, alarm) = self.vault.watch(device, &known, &mut OsEntropy)?;
         // What alarmed is not remembered: the owner is told again until it is settled.
         if alarm.is_none() {
-            self.remember(&standing);
+            self.note_standing(&standing);
         }
         Ok((standing, alarm))
     }
@@ -225,7 +320,7 @@ impl Link {
         Known::decode(&files::read_small(&self.known, STATE_BYTES_MAX).ok()?)
     }
 
-    fn remember(&self, standing: &Standing) {
+    fn note_standing(&self, standing: &Standing) {
         let known = Known::of(standing, self.known().as_ref());
         // What cannot be remembered is told again next time: an alarm too many, never one too few.
         let _ = files::replace(&self.known, &known.encode(), Mode::Private);

@@ -16,6 +16,7 @@ mod demo;
 mod full;
 mod journey;
 mod killed;
+mod password;
 mod secrets;
 #[path = "../../../../testing/hostile-store/tests/common/servers.rs"]
 mod servers;

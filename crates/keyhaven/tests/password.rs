@@ -1,0 +1,438 @@
+//! The password's whole path, through the real client, to a real core behind real HTTP.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "a test program: a failure is a panic"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keyhaven::{
+    Account, GuessError, Keyhaven, LastGuess, Login, OpenError, Place, ProtectorError, Recovery,
+    RegisterError, Returned, Setup, SetupError,
+};
+use keyhaven_secrets::Password;
+use keyhaven_testkit::vault::{Door, Line};
+use keyhaven_vault_client::{RecordState, Standing, VaultError, Wait};
+use keyhaven_vault_core::Policy;
+use zeroize::Zeroizing;
+
+const PASSWORD: &str = "walnut trapeze 4 lagoon";
+const OTHER: &str = "orchid tumble 7 gravel";
+const WAIT: Duration = Duration::from_secs(3 * 24 * 60 * 60 + 1);
+
+struct World {
+    folder: tempfile::TempDir,
+    door: Door,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::at(Door::open(1))
+    }
+
+    fn at(door: Door) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("chats")).unwrap();
+        fs::write(folder.path().join("chats/notes.txt"), "the heron waits").unwrap();
+        Self { folder, door }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn login(&self) -> Login {
+        let token = Zeroizing::new(Door::token("amara"));
+        Login::new(&self.door.address().to_string(), "amara", token).unwrap()
+    }
+
+    fn place(&self) -> Place {
+        Place::parse(self.path("store").to_str().unwrap()).unwrap()
+    }
+
+    fn begin(&self, home: &str) -> Setup {
+        Setup::begin(&self.path(home), &self.path("chats"), self.place()).unwrap()
+    }
+
+    /// A device with both protectors.
+    fn set_up(&self) -> Keyhaven {
+        let mut proven = self
+            .begin("home")
+            .set_password(self.login(), &password(PASSWORD))
+            .map_err(|(_, error)| error)
+            .unwrap();
+        let digits = proven.recovery_key().to_string();
+        proven.prove_recovery_key(&digits).unwrap();
+        proven.finish().unwrap()
+    }
+
+    fn recover(
+        &self,
+        home: &str,
+        typed: &str,
+        last: LastGuess,
+    ) -> Result<Returned, ProtectorError> {
+        let by = Recovery::Password {
+            login: self.login(),
+            password: &password(typed),
+            last,
+        };
+        Keyhaven::recover(&self.path(home), &self.path("back"), self.place(), by)
+    }
+
+    fn account(&self) -> Account {
+        Account::open(&self.login(), &self.path("anywhere")).unwrap()
+    }
+
+    fn standing(&self) -> Standing {
+        self.account().standing().unwrap()
+    }
+
+    #[track_caller]
+    fn has_left(&self, guesses: u8) {
+        assert_eq!(self.standing().guesses_left, guesses);
+    }
+
+    /// Wrong guesses from the device in `home`, until so many are left.
+    fn waste(&self, left: u8) {
+        let device = fs::read(self.path("home/device/device-key")).unwrap();
+        self.door.waste("amara", device.try_into().unwrap(), left);
+    }
+}
+
+fn password(typed: &str) -> Password {
+    Password::parse(typed).unwrap()
+}
+
+/// The secrets of a home, by their names.
+fn secrets(home: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(home.join("device")) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// VAULT-7: what a change leaves of the budget shows before the new password is proven, because a
+/// right one gives back what was spent. So the line is cut there.
+fn change_cut_before_proof(world: &World, haven: &Keyhaven, typed: &str, asked_before: u32) -> u8 {
+    world.door.set_line(Line::CutAfter(asked_before + 2));
+    let cut = haven.change_password(&password(typed), LastGuess::Keep);
+    assert!(cut.is_err(), "{cut:?}");
+    world.door.set_line(Line::Whole);
+    world.standing().guesses_left
+}
+
+/// VAULT-7: a password that the device has checked to be different begins with a full budget.
+#[test]
+fn a_really_different_password_starts_full_and_the_same_one_inherits() {
+    let world = World::new();
+    let haven = world.set_up();
+    world.waste(6);
+    // Without evidence the gate before the last guess looks at the standing first: one question.
+    assert_eq!(change_cut_before_proof(&world, &haven, PASSWORD, 1), 6);
+    assert_eq!(change_cut_before_proof(&world, &haven, OTHER, 0), 10);
+    haven
+        .check_password(&password(OTHER), LastGuess::Keep)
+        .unwrap();
+}
+
+/// VAULT-7: what was remembered of a password that another device has changed since is no evidence.
+#[test]
+fn a_password_that_another_device_changed_back_is_not_called_different() {
+    let world = World::new();
+    let haven = world.set_up();
+    let second = world
+        .recover("new", PASSWORD, LastGuess::Keep)
+        .unwrap()
+        .haven;
+    second
+        .change_password(&password(OTHER), LastGuess::Keep)
+        .unwrap();
+    world.waste(5);
+    // The first device remembers PASSWORD of an older registration: OTHER would seem different.
+    assert_eq!(change_cut_before_proof(&world, &haven, OTHER, 0), 5);
+    // And one that lost what it remembered, or holds rubbish, inherits.
+    fs::write(world.path("home/device/password-verifier"), "rubbish").unwrap();
+    assert_eq!(change_cut_before_proof(&world, &haven, PASSWORD, 1), 5);
+}
+
+/// VAULT-7: a registration whose answer was lost is settled, and what is typed next is not counted
+/// as a guess at it.
+#[test]
+fn an_earlier_password_is_settled_and_another_one_typed_spends_no_guess() {
+    let world = World::new();
+    world.door.set_line(Line::DeafAfter(1));
+    let Err((setup, error)) = world
+        .begin("home")
+        .set_password(world.login(), &password(PASSWORD))
+    else {
+        panic!("nobody heard the vault")
+    };
+    assert!(
+        matches!(error.remedy(), keyhaven_secrets::Remedy::RetryLater),
+        "{error}"
+    );
+    drop(setup);
+    world.door.set_line(Line::Whole);
+    assert_eq!(world.standing().state, RecordState::Live);
+
+    let setup = world.begin("home");
+    setup.check_account(&world.login()).unwrap();
+    let Err((setup, error)) = setup.set_password(world.login(), &password(OTHER)) else {
+        panic!("an earlier password was proven by another one")
+    };
+    assert!(
+        matches!(error, SetupError::Register(RegisterError::EarlierPassword)),
+        "{error}"
+    );
+    let standing = world.standing();
+    assert_eq!((standing.guesses_left, standing.totals.answered), (10, 0));
+    // What is typed now counts, and nothing else was guessed.
+    setup
+        .set_password(world.login(), &password(OTHER))
+        .map_err(|(_, error)| error)
+        .unwrap();
+    assert_eq!(world.standing().totals.wrong, 0);
+}
+
+/// A password change that was cut off is settled in the same way.
+#[test]
+fn a_change_that_was_cut_off_asks_again_and_spends_no_guess() {
+    let world = World::new();
+    let haven = world.set_up();
+    world.door.set_line(Line::DeafAfter(1));
+    assert!(
+        haven
+            .change_password(&password(OTHER), LastGuess::Keep)
+            .is_err()
+    );
+    world.door.set_line(Line::Whole);
+    let asked = haven.change_password(&password("cobalt harbour 7 lemon"), LastGuess::Keep);
+    assert!(
+        matches!(
+            asked,
+            Err(ProtectorError::Register(RegisterError::EarlierPassword))
+        ),
+        "{asked:?}"
+    );
+    haven
+        .check_password(&password(OTHER), LastGuess::Keep)
+        .unwrap();
+    assert_eq!(world.standing().totals.wrong, 0);
+}
+
+/// BACKUP-3: a recovery that failed leaves no secret behind, and lists no device.
+#[test]
+fn a_failed_recovery_leaves_no_key_behind() {
+    let world = World::new();
+    let haven = world.set_up();
+    assert!(world.recover("new", "wrong", LastGuess::Keep).is_err());
+    assert_eq!(secrets(&world.path("new")), Vec::<String>::new());
+
+    // The password is right, and the store holds nothing that it opens.
+    fs::rename(world.path("store/snapshots"), world.path("gone")).unwrap();
+    assert!(world.recover("new", PASSWORD, LastGuess::Keep).is_err());
+    assert_eq!(secrets(&world.path("new")), Vec::<String>::new());
+    fs::rename(world.path("gone"), world.path("store/snapshots")).unwrap();
+
+    // Listed, and the answer lost: the device key is kept, because the record may list it.
+    world.door.set_line(Line::DeafAfter(4));
+    assert!(world.recover("new", PASSWORD, LastGuess::Keep).is_err());
+    assert_eq!(secrets(&world.path("new")), ["device-key"]);
+    world.door.set_line(Line::Whole);
+    world.recover("new", PASSWORD, LastGuess::Keep).unwrap();
+    let (standing, _) = haven.standing().unwrap().unwrap();
+    assert_eq!(standing.owner.unwrap().devices.len(), 2);
+}
+
+/// VAULT-4: the last guess is not spent without being told; the tenth wrong one destroys.
+#[test]
+fn the_last_guess_is_kept_until_the_person_says_so() {
+    let world = World::new();
+    let haven = world.set_up();
+    world.waste(1);
+    let asked = world.door.exchanges();
+    let kept = haven.check_password(&password(PASSWORD), LastGuess::Keep);
+    assert!(matches!(kept, Err(ProtectorError::LastGuess)), "{kept:?}");
+    assert_eq!(world.door.exchanges(), asked + 1, "one free question");
+    let kept = haven.change_password(&password(PASSWORD), LastGuess::Keep);
+    assert!(
+        matches!(
+            kept,
+            Err(ProtectorError::Register(RegisterError::Guess(
+                GuessError::LastGuess
+            )))
+        ),
+        "{kept:?}"
+    );
+    world.has_left(1);
+    haven
+        .check_password(&password(PASSWORD), LastGuess::Use)
+        .unwrap();
+    world.has_left(10);
+
+    world.waste(1);
+    let gone = haven.check_password(&password("the tenth"), LastGuess::Use);
+    assert!(
+        matches!(gone, Err(ProtectorError::Vault(VaultError::Exhausted))),
+        "{gone:?}"
+    );
+    assert_eq!(world.standing().state, RecordState::Destroyed);
+}
+
+/// VAULT-3: the last three guesses are the owner's, or of who waits; his devices see and cancel it.
+#[test]
+fn a_wait_opens_the_last_guesses_unless_a_device_cancels_it() {
+    let world = World::new();
+    let haven = world.set_up();
+    world.waste(3);
+    let held = world.recover("new", PASSWORD, LastGuess::Keep).unwrap_err();
+    assert!(
+        matches!(
+            held,
+            ProtectorError::Vault(VaultError::LastGuessesHeld { until: None })
+        ),
+        "{held}"
+    );
+    world.account().begin_wait(Wait::LastGuesses).unwrap();
+    let (seen, _) = haven.standing().unwrap().unwrap();
+    assert!(seen.last_guesses_at.is_some());
+    haven.cancel_wait(Wait::LastGuesses).unwrap();
+    world.door.pass(WAIT);
+    assert!(world.recover("new", PASSWORD, LastGuess::Keep).is_err());
+
+    world.account().begin_wait(Wait::LastGuesses).unwrap();
+    world.door.pass(WAIT);
+    world.recover("new", PASSWORD, LastGuess::Keep).unwrap();
+    world.has_left(10);
+    let none = haven.cancel_wait(Wait::LastGuesses).unwrap_err();
+    assert!(
+        matches!(none, ProtectorError::Vault(VaultError::NoWait)),
+        "{none}"
+    );
+}
+
+/// A fresh start begins a new line after its wait, with another key.
+#[test]
+fn a_fresh_start_replaces_the_record_after_its_wait() {
+    let world = World::new();
+    let haven = world.set_up();
+    fs::create_dir(world.path("elsewhere")).unwrap();
+    let place = Place::parse(world.path("elsewhere/store").to_str().unwrap()).unwrap();
+    let begin =
+        || Setup::begin(&world.path("second"), &world.path("chats"), place.clone()).unwrap();
+    let refused = begin().check_account(&world.login()).unwrap_err();
+    assert!(
+        matches!(refused, SetupError::Vault(VaultError::AlreadyRegistered)),
+        "{refused}"
+    );
+    assert!(
+        begin()
+            .start_afresh(world.login(), &password(OTHER))
+            .is_err()
+    );
+    world.account().begin_wait(Wait::FreshStart).unwrap();
+    assert!(
+        begin()
+            .start_afresh(world.login(), &password(OTHER))
+            .is_err()
+    );
+    world.door.pass(WAIT);
+    begin()
+        .start_afresh(world.login(), &password(OTHER))
+        .map_err(|(_, error)| error)
+        .unwrap();
+    let (standing, alarm) = haven.standing().unwrap().unwrap();
+    assert!(alarm.is_some(), "the old device is told: {standing:?}");
+}
+
+/// VAULT-1: the lifetime cap binds everybody, and a listed device lifts it.
+#[test]
+fn a_listed_device_allows_more_guesses_when_the_cap_is_reached() {
+    let policy = Policy {
+        lifetime_guesses: 12,
+        ..Policy::DEFAULT
+    };
+    let world = World::at(Door::with_policy(2, policy));
+    let haven = world.set_up();
+    world.waste(3);
+    haven
+        .check_password(&password(PASSWORD), LastGuess::Keep)
+        .unwrap();
+    world.waste(5);
+    let capped = haven
+        .check_password(&password(PASSWORD), LastGuess::Keep)
+        .unwrap_err();
+    assert!(
+        matches!(capped, ProtectorError::Vault(VaultError::CapReached)),
+        "{capped}"
+    );
+    haven.allow_more_guesses().unwrap();
+    haven
+        .check_password(&password(PASSWORD), LastGuess::Keep)
+        .unwrap();
+}
+
+#[test]
+fn a_device_that_was_removed_changes_nothing_any_more() {
+    let world = World::new();
+    let haven = world.set_up();
+    let second = world
+        .recover("new", PASSWORD, LastGuess::Keep)
+        .unwrap()
+        .haven;
+    haven.remove_device(second.device_key().unwrap()).unwrap();
+    let refused = second
+        .change_password(&password(OTHER), LastGuess::Keep)
+        .unwrap_err();
+    assert!(
+        refused.to_string().contains("not on the account's list"),
+        "{refused}"
+    );
+    haven
+        .check_password(&password(PASSWORD), LastGuess::Keep)
+        .unwrap();
+}
+
+/// A device that was set up by the 64 digits takes the password that is there.
+#[test]
+fn an_existing_password_is_taken_only_if_it_returns_this_devices_key() {
+    let world = World::new();
+    let digits = world.set_up().backup_key().unwrap().digits().to_string();
+    let by = Recovery::RecoveryKey(&digits);
+    let second = Keyhaven::recover(&world.path("new"), &world.path("back"), world.place(), by)
+        .unwrap()
+        .haven;
+    let none = second.check_password(&password(PASSWORD), LastGuess::Keep);
+    assert!(matches!(
+        none,
+        Err(ProtectorError::Open(OpenError::NoPassword))
+    ));
+    second
+        .use_existing_password(&world.login(), &password(PASSWORD), LastGuess::Keep)
+        .unwrap();
+    second
+        .change_password(&password(OTHER), LastGuess::Keep)
+        .unwrap();
+
+    let place = Place::parse(world.path("third-store").to_str().unwrap()).unwrap();
+    let setup = Setup::begin(&world.path("third"), &world.path("chats"), place).unwrap();
+    let digits = setup.recovery_key().to_string();
+    let third = setup
+        .prove_recovery_key(&digits)
+        .map_err(|(_, error)| error)
+        .unwrap()
+        .finish()
+        .unwrap();
+    let other = third.use_existing_password(&world.login(), &password(OTHER), LastGuess::Keep);
+    assert!(matches!(other, Err(ProtectorError::OtherKey)), "{other:?}");
+    assert!(third.login().unwrap().is_none());
+}
