@@ -458,3 +458,38 @@ fn an_old_entry_of_its_own_is_no_fork_to_a_leader() {
     assert!(matches!(world.core().role(), Role::Leader { .. }));
     assert_eq!(person.standing(&mut world).guesses_left, 10);
 }
+
+/// VAULT-8: a leader builds on nothing in the store that does not stand on what it was elected with.
+#[test]
+fn a_leader_does_not_build_on_an_entry_that_does_not_follow() {
+    let (mut world, person) = registered(20, Quorum::THREE);
+    let make = |world: &mut VaultWorld| {
+        let bytes = status(world, &person);
+        let executed = world.execute(&[(person.account.clone(), bytes)]);
+        executed.unwrap()
+    };
+    // One of the cores 0 and 1 is away at a time; core 2 captures nothing, and elects both in turn.
+    let elect = |world: &mut VaultWorld, at: usize| {
+        world.away(1 - at, true);
+        world.away(at, false);
+        let elected = (0..3).any(|_| world.leader_by_hand(at).is_ok());
+        assert!(elected, "core {at}");
+        world.core().base().unwrap().mac()
+    };
+    let first = make(&mut world);
+    world.capture_at(0, &first.entry).unwrap();
+    elect(&mut world, 1);
+    let second = make(&mut world);
+    world.capture_at(1, &second.entry).unwrap();
+    assert_eq!(elect(&mut world, 0), first.entry.mac());
+    world.append(&first);
+    let on_first = make(&mut world);
+    assert_eq!(elect(&mut world, 1), second.entry.mac());
+    let next = second.entry.index().number() + 1;
+    assert_eq!(on_first.entry.index().number(), next);
+    let refused = world.core_mut().adopt(&on_first.entry);
+    assert!(
+        matches!(refused, Err(CoreError::Log(LogError::NotNext { .. }))),
+        "{refused:?}"
+    );
+}

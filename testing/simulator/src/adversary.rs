@@ -419,19 +419,26 @@ impl World {
             return Ok(());
         };
         let base = self.base(at);
-        let newest: Vec<Entry> = self
+        let index = base.and_then(|base| {
+            let index = self.chronicle.page(base).entry.index().number();
+            index.checked_add(1)
+        });
+        // Those of the next index, most of which stand on the leader's base; or any other.
+        let next: Vec<(usize, Entry)> = self
             .chronicle
             .pages()
             .iter()
             .enumerate()
             .rev()
-            .take(64)
-            .filter(|(page, _)| self.chronicle.lineage().parent(*page) == base)
-            .map(|(_, page)| page.entry)
+            .take(256)
+            .filter(|(_, page)| Some(page.entry.index().number()) == index)
+            .map(|(page, entry)| (page, entry.entry))
             .collect();
-        let entry = match chance.percent(85) {
-            true => chance.one(&newest).copied(),
-            false => chance.recent(self.chronicle.pages()).map(|page| page.entry),
+        let follows = |(page, _): &&(usize, Entry)| self.chronicle.lineage().parent(*page) == base;
+        let entry = match chance.below(20) {
+            0 => chance.recent(self.chronicle.pages()).map(|page| page.entry),
+            1..5 => chance.one(&next).map(|(_, entry)| *entry),
+            _ => next.iter().find(follows).map(|(_, entry)| *entry),
         };
         let Some(entry) = entry else { return Ok(()) };
         self.tell(|_| {

@@ -133,7 +133,7 @@ fn live(
     (seed, steps): (u64, u64),
     mut takes: impl FnMut(u64) -> bool,
 ) -> Result<(), (u64, Broken)> {
-    for step in (0..steps).filter(|step| takes(*step)) {
+    for step in (0..world.swarm.steps_of(steps)).filter(|step| takes(*step)) {
         world.tell(|_| format!("step {step}"));
         let mut chance = Chance::of_step(seed, step);
         world.step(&mut chance).map_err(|broken| (step, broken))?;

@@ -245,7 +245,10 @@ impl World {
             ),
             mac: memory.head().map(|head| *head.mac().as_bytes()),
         };
-        self.trace(&memory.encode());
+        self.trace(&promised.number().to_be_bytes());
+        if let Some(head) = memory.head() {
+            self.trace(head.mac().as_bytes());
+        }
         self.note(&event)
     }
 
@@ -293,13 +296,15 @@ impl World {
                 return Ok(None);
             }
             Err(CoreError::Proof(error)) => {
-                return Err(Broken(format!("the right store was refused: {error}")));
+                return Err(Broken(format!(
+                    "VAULT-4: the right store was refused: {error}"
+                )));
             }
             Err(error) => return self.refused(&error).map(|()| None),
         };
         let base = base.ok_or_else(|| Broken("a core builds on nothing known".to_owned()))?;
         let (models, asked) = self.expect(base, &sent, now);
-        self.trace(&executed.entry.encode());
+        self.trace(executed.entry.mac().as_bytes());
         let page = self.chronicle.write(base, executed, models, asked);
         self.places[at].pending = Some(page);
         self.tell(|world| {

@@ -128,12 +128,6 @@ pub(super) const SWITCHES: &[Switch] = &[
         broken: "",
     },
     Switch {
-        name: "a leader builds on an entry that does not follow",
-        file: SEAT,
-        sound: "&& entry.previous() == base.mac()",
-        broken: "",
-    },
-    Switch {
         name: "a change of members needs no quorum of the old group",
         file: MEMBERSHIP,
         sound: "enough(&self.now) && self.before.as_ref().is_none_or(enough)",

@@ -11,7 +11,7 @@ pub(super) struct Elections {
 }
 
 /// Elections and releases that are remembered. Older ones were compared when they were new.
-const REMEMBERED: usize = 32;
+const REMEMBERED: usize = 12;
 
 impl Invariant for Elections {
     fn observe(&mut self, event: &Event, lineage: &Lineage) -> Result<(), String> {
