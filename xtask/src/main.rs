@@ -45,6 +45,8 @@ enum Task {
     Sim(sim::Options),
     /// Runs the long forms of tests that are short in `cargo test`.
     Long(long::Options),
+    /// Explores every way to drive a small group of vault cores.
+    Exhaustive(sim::Options),
     /// Plants known bugs in the vault's core, and sees the simulation find each.
     Sabotage(sabotage::Options),
     /// Measures, beside the programs that people use today.
@@ -66,7 +68,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Tidy(options) => tidy::run(&options),
         Task::Corpus(options) => corpus::run(&options),
-        Task::Sim(options) => sim::run(&options),
+        Task::Sim(options) => sim::simulate(&options),
+        Task::Exhaustive(options) => sim::exhaust(&options),
         Task::Long(options) => long::run(&options),
         Task::Sabotage(options) => sabotage::run(&options),
         Task::Bench {

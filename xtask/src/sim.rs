@@ -1,34 +1,37 @@
-//! The long simulation of vault cores among hostile hosts.
+//! The long simulation of vault cores among hostile hosts, and the exhaustive search of small groups.
 
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-/// `cargo xtask sim`: everything after it goes to the simulator, which has its own `--help`.
+/// Everything after the command's name goes to the program, which has its own `--help`.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
-    /// For the simulator, for example `--seeds 100000` or `--help`.
+    /// For the program, for example `--seeds 100000` or `--help`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+/// `cargo xtask sim`.
+pub(crate) fn simulate(options: &Options) -> anyhow::Result<()> {
+    run("keyhaven-simulator", options)
+}
+
+/// `cargo xtask exhaustive`.
+pub(crate) fn exhaust(options: &Options) -> anyhow::Result<()> {
+    run("keyhaven-exhaustive", options)
+}
+
+fn run(package: &str, options: &Options) -> anyhow::Result<()> {
     let status = Command::new(env!("CARGO"))
-        .args([
-            "run",
-            "--quiet",
-            "--release",
-            "--package",
-            "keyhaven-simulator",
-            "--",
-        ])
+        .args(["run", "--quiet", "--release", "--package", package, "--"])
         .args(&options.arguments)
         .current_dir(crate::root())
         .status()
-        .context("cannot run the simulator")?;
+        .context("cannot run it")?;
     if !status.success() {
-        bail!("the simulation found something");
+        bail!("a promise was broken");
     }
     Ok(())
 }

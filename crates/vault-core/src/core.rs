@@ -1,6 +1,7 @@
 //! The core as a host drives it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use keyhaven_secrets::Entropy;
 use keyhaven_wire::channel::{self, ChannelPublicKey, Opened, Sealed};
@@ -157,7 +158,8 @@ impl Newcomer {
     /// Takes the fleet's secrets. The core counts for nothing before it has captured an entry that
     /// lists it.
     #[must_use]
-    pub fn join(self, secrets: FleetSecrets) -> Core {
+    pub fn join(self, secrets: impl Into<Arc<FleetSecrets>>) -> Core {
+        let secrets = secrets.into();
         let memory = Memory::blank(secrets.log(), self.member);
         Core {
             secrets,
@@ -168,7 +170,7 @@ impl Newcomer {
 
 /// The trusted core.
 pub struct Core {
-    secrets: FleetSecrets,
+    secrets: Arc<FleetSecrets>,
     seat: Seat,
 }
 
@@ -199,6 +201,7 @@ impl Core {
         others: &[Member],
         entropy: &mut dyn Entropy,
     ) -> Result<(Self, Genesis), CoreError> {
+        policy.check().map_err(SecretsError::from)?;
         Self::genesis_for(&Standard, policy, others, entropy)
     }
 
@@ -229,8 +232,11 @@ impl Core {
             puts: vec![(NodeKey::root(), empty.encode())],
             memory,
         };
-        let seat = Seat::found(memory, &entry);
-        Ok((Self { secrets, seat }, genesis))
+        let core = Self {
+            secrets: Arc::new(secrets),
+            seat: Seat::found(memory, &entry),
+        };
+        Ok((core, genesis))
     }
 
     /// Goes on from a memory. The core leads nothing until it is elected again, whatever it led
@@ -238,7 +244,11 @@ impl Core {
     ///
     /// # Errors
     /// [`CoreError::Log`] for a memory of another fleet, or one that is damaged.
-    pub fn resume(secrets: FleetSecrets, memory: Memory) -> Result<Self, CoreError> {
+    pub fn resume(
+        secrets: impl Into<Arc<FleetSecrets>>,
+        memory: Memory,
+    ) -> Result<Self, CoreError> {
+        let secrets = secrets.into();
         memory.verify(secrets.log())?;
         Ok(Self {
             secrets,
@@ -248,19 +258,19 @@ impl Core {
 
     /// The fleet's name.
     #[must_use]
-    pub const fn fleet(&self) -> FleetId {
+    pub fn fleet(&self) -> FleetId {
         self.secrets.fleet()
     }
 
     /// The rules.
     #[must_use]
-    pub const fn policy(&self) -> &Policy {
+    pub fn policy(&self) -> &Policy {
         self.secrets.policy()
     }
 
     /// The channel's public key, for the validation bundle.
     #[must_use]
-    pub const fn channel_key(&self) -> &ChannelPublicKey {
+    pub fn channel_key(&self) -> &ChannelPublicKey {
         self.secrets.channel_key()
     }
 
@@ -402,6 +412,18 @@ impl Core {
         let index = LeafIndex::of(&self.secrets.fleet(), account);
         self.record(&mut PartialTree::new(base.root(), proof), &index)
             .map(drop)
+    }
+
+    /// See [`dangerous::copy`](crate::dangerous::copy).
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            secrets: Arc::clone(&self.secrets),
+            seat: self.seat.copy(),
+        }
+    }
+
+    pub(crate) const fn seat(&self) -> &Seat {
+        &self.seat
     }
 
     fn record(&self, tree: &mut PartialTree<'_>, index: &LeafIndex) -> Result<Record, CoreError> {

@@ -104,10 +104,18 @@ impl Policy {
     /// # Errors
     /// See [`PolicyError`].
     pub fn check(&self) -> Result<(), PolicyError> {
+        if !Quorum::SHIPPED.contains(&self.quorum) {
+            return Err(PolicyError::Quorum);
+        }
+        self.check_sound()
+    }
+
+    /// The same for any sound quorum, also of a size that does not ship: models want small ones.
+    pub(crate) fn check_sound(&self) -> Result<(), PolicyError> {
         if !(1..=GUESSES_MAX).contains(&self.guesses) || self.reserved > self.guesses {
             return Err(PolicyError::Guesses);
         }
-        if !Quorum::SHIPPED.contains(&self.quorum) {
+        if !self.quorum.is_sound() || usize::from(self.quorum.members) > MEMBERS_MAX {
             return Err(PolicyError::Quorum);
         }
         if !(u32::from(self.guesses)..=1_000_000).contains(&self.lifetime_guesses) {

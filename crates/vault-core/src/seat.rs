@@ -89,6 +89,47 @@ impl Seat {
         }
     }
 
+    /// See [`dangerous::copy`](crate::dangerous::copy).
+    pub(crate) fn copy(&self) -> Self {
+        let part = match &self.part {
+            Part::Witness => Part::Witness,
+            Part::Candidate(call) => Part::Candidate(*call),
+            Part::Leader(leader) => Part::Leader(Box::new(Leader {
+                tip: leader.tip.as_ref().map(|tip| Proposal {
+                    entry: tip.entry,
+                    answers: tip.answers.iter().map(Withheld::copy).collect(),
+                }),
+                ..**leader
+            })),
+        };
+        Self {
+            memory: self.memory,
+            part,
+        }
+    }
+
+    /// All that tells this seat from another: its memory, its part, and what it makes of it.
+    pub(crate) fn describe(&self) -> Vec<u8> {
+        let mut bytes = self.memory.encode().to_vec();
+        match &self.part {
+            Part::Witness => bytes.push(0),
+            Part::Candidate(call) => {
+                bytes.push(1);
+                bytes.extend(call.encode());
+            }
+            Part::Leader(leader) => {
+                bytes.push(2);
+                bytes.extend(leader.term.number().to_be_bytes());
+                bytes.extend(leader.base.mac().as_bytes());
+                bytes.push(u8::from(leader.membership.is_changing()));
+                if let Some(tip) = &leader.tip {
+                    bytes.extend(tip.entry.mac().as_bytes());
+                }
+            }
+        }
+        bytes
+    }
+
     pub(crate) const fn memory(&self) -> &Memory {
         &self.memory
     }

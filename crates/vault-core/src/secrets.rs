@@ -125,7 +125,7 @@ impl FleetSecrets {
         policy: Policy,
         entropy: &mut dyn Entropy,
     ) -> Result<Self, SecretsError> {
-        policy.check()?;
+        policy.check_sound()?;
         let body = Body {
             fleet: FleetId::new(keyhaven_secrets::random(entropy)),
             group: keyhaven_secrets::random(entropy),
@@ -173,7 +173,9 @@ impl FleetSecrets {
     /// # Errors
     /// See [`SecretsError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, SecretsError> {
-        Self::decode_for(&Standard, bytes)
+        let secrets = Self::decode_for(&Standard, bytes)?;
+        secrets.body.policy.check()?;
+        Ok(secrets)
     }
 
     pub(crate) fn decode_for(
@@ -188,7 +190,7 @@ impl FleetSecrets {
             return Err(SecretsError::Damaged);
         }
         let body: Body = codec::decode(body).map_err(|_| SecretsError::Damaged)?;
-        body.policy.check()?;
+        body.policy.check_sound()?;
         Self::from_body(suite, body)
     }
 

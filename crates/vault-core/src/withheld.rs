@@ -23,6 +23,14 @@ impl<T> Withheld<T> {
         Self(answer)
     }
 
+    /// The same once more, still closed: see [`dangerous::copy`](crate::dangerous::copy).
+    pub(crate) fn copy(&self) -> Self
+    where
+        T: Clone,
+    {
+        Self(self.0.clone())
+    }
+
     /// VAULT-2: spend before reveal. If an answer left first, a host that cuts power between the
     /// two would learn one guess for free, and could do it again.
     pub(crate) fn release(self, _spent: Committed) -> T {

@@ -135,9 +135,10 @@ impl World {
     /// [`Broken`] when a promise is.
     pub fn step(&mut self, chance: &mut Chance) -> Step {
         let act = Act::ALL[chance.weighted(&self.swarm.weights)];
+        let taken = self.taken;
         self.meet(act.name());
         self.tell(|_| act.name().to_owned());
-        match act {
+        let done = match act {
             Act::Ask => self.ask(chance),
             Act::FollowUp => self.follow_up(chance),
             Act::Commit => self.commit(chance),
@@ -163,7 +164,10 @@ impl World {
                 Ok(())
             }
             Act::Forge => self.forge(chance),
-        }
+        };
+        // Whatever called no core is a step as well.
+        self.taken = self.taken.max(taken + 1);
+        done
     }
 
     fn any(&self, chance: &mut Chance) -> usize {
@@ -345,6 +349,7 @@ impl World {
     }
 
     fn promise(&mut self, at: usize, call: &Call) -> Step {
+        self.taken += 1;
         self.tell(|_| format!("  core {at} is called to term {}", call.term().number()));
         match self.places[at].core.promise(call) {
             Ok(report) => {

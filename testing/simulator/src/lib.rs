@@ -70,11 +70,11 @@ pub struct Report {
 
 /// A run that broke one.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("seed {seed}, step {step} of {steps}: {broken}")]
+#[error("seed {seed}, act {step}, of {steps} steps: {broken}")]
 pub struct Failure {
     /// The seed.
     pub seed: u64,
-    /// After how many steps.
+    /// At which act of the enemy.
     pub step: u64,
     /// Of how many.
     pub steps: u64,
@@ -82,7 +82,8 @@ pub struct Failure {
     pub broken: Broken,
 }
 
-/// Runs a seed for so many steps, and then lets the group go on in peace.
+/// Runs a seed for so many steps, which are calls of cores and messages of people, and then lets the
+/// group go on in peace.
 ///
 /// # Errors
 /// [`Failure`] with the first promise that was broken.
@@ -90,7 +91,7 @@ pub fn run(seed: u64, steps: u64) -> Result<Report, Failure> {
     run_some(seed, steps, |_| true)
 }
 
-/// As [`run`], leaving out the steps that `takes` does not want.
+/// As [`run`], leaving out the acts that `takes` does not want.
 ///
 /// # Errors
 /// As [`run`].
@@ -133,10 +134,19 @@ fn live(
     (seed, steps): (u64, u64),
     mut takes: impl FnMut(u64) -> bool,
 ) -> Result<(), (u64, Broken)> {
-    for step in (0..world.swarm.steps_of(steps)).filter(|step| takes(*step)) {
-        world.tell(|_| format!("step {step}"));
-        let mut chance = Chance::of_step(seed, step);
-        world.step(&mut chance).map_err(|broken| (step, broken))?;
+    let steps = world.swarm.steps_of(steps);
+    for act in 0.. {
+        if world.taken >= steps {
+            break;
+        }
+        if takes(act) {
+            world.tell(|_| format!("act {act}"));
+            let mut chance = Chance::of_step(seed, act);
+            world.step(&mut chance).map_err(|broken| (act, broken))?;
+        } else {
+            // What is left out takes its time all the same.
+            world.taken += 1;
+        }
     }
     world.tell(|_| "the faults stop".to_owned());
     let mut chance = Chance::of_step(seed, u64::MAX - 2);

@@ -63,6 +63,8 @@ pub struct World {
     pub now: u64,
     /// How often each fault and each rare state was met.
     pub met: BTreeMap<&'static str, u64>,
+    /// How many steps were taken: calls of a core, and messages that people made.
+    pub taken: u64,
     /// What happened, in words, if somebody wants to read it.
     pub story: Option<Vec<String>>,
     authorised: BTreeSet<(usize, u64, u64)>,
@@ -133,6 +135,7 @@ impl World {
             captures: Vec::new(),
             now: 1_000,
             met: BTreeMap::new(),
+            taken: 0,
             story: None,
             authorised: BTreeSet::new(),
             watch: Watch {
@@ -286,6 +289,7 @@ impl World {
             Ok::<_, ()>(store.get(key).cloned())
         })
         .map_err(|error| Broken(format!("a store that is whole proves nothing: {error:?}")))?;
+        self.taken += 1;
         let base = self.base(at);
         let Batch { touches, sent, now } = batch;
         let done = self.places[at].core.execute(touches, &proof, now, chance);
@@ -365,6 +369,7 @@ impl World {
     /// # Errors
     /// [`Broken`].
     pub fn capture(&mut self, at: usize, page: usize) -> Step {
+        self.taken += 1;
         self.tell(|world| format!("  core {at} is shown {}", world.named(page)));
         let entry = self.chronicle.page(page).entry;
         let place = &mut self.places[at];
@@ -398,6 +403,7 @@ impl World {
         captures: &[Capture],
         chance: &mut Chance,
     ) -> Result<bool, Broken> {
+        self.taken += 1;
         self.tell(|world| {
             format!(
                 "  core {at} is to release entry {:?}",

@@ -146,6 +146,7 @@ const FOR_TESTS: &[&str] = &[
     "keyhaven-testkit",
     "keyhaven-hostile-store",
     "keyhaven-simulator",
+    "keyhaven-exhaustive",
 ];
 
 pub(super) fn check(root: &Path) -> anyhow::Result<Vec<Fault>> {

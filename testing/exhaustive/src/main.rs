@@ -1,0 +1,52 @@
+//! Explores all states within bounds, and says how many there were.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "a command for the terminal prints what it found"
+)]
+
+use std::time::Instant;
+
+use anyhow::bail;
+use clap::Parser;
+use keyhaven_exhaustive::{Bounds, explore};
+
+/// Explores every way in which hostile hosts can drive a small group of vault cores.
+#[derive(Parser)]
+struct Args {
+    /// Cores of the group: 3 (none put back) or 4 (one may be).
+    #[arg(long, default_value_t = 3)]
+    cores: u8,
+    /// The newest term.
+    #[arg(long)]
+    terms: Option<u64>,
+    /// Entries on one line.
+    #[arg(long)]
+    entries: Option<u64>,
+    /// Crashes, puttings-back of a memory included.
+    #[arg(long)]
+    crashes: Option<u8>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let usual = match args.cores {
+        3 => Bounds::THREE,
+        4 => Bounds::FOUR,
+        cores => bail!("a group of {cores} cores is not modelled: 3 or 4"),
+    };
+    let bounds = Bounds {
+        term_max: args.terms.unwrap_or(usual.term_max),
+        entries_max: args.entries.unwrap_or(usual.entries_max),
+        crashes_max: args.crashes.unwrap_or(usual.crashes_max),
+        ..usual
+    };
+    let began = Instant::now();
+    let explored = explore(bounds);
+    println!("{bounds:?}");
+    println!("{explored:?} in {:.1} s", began.elapsed().as_secs_f64());
+    if !explored.broken.is_empty() {
+        bail!("broken: {:?}", explored.broken);
+    }
+    Ok(())
+}
