@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use keyhaven_simulator::{coverage, run};
 
 const SEEDS: u64 = 300;
-const STEPS: u64 = 800;
+const STEPS: u64 = 3_000;
 
 /// VAULT-1, VAULT-2, VAULT-3, VAULT-4, VAULT-5, VAULT-6, VAULT-7, VAULT-8, VAULT-9, VAULT-11.
 #[test]
