@@ -166,6 +166,16 @@ impl Observer for Show {
                 "another device has backed up to this store ({count} newest snapshots besides this \
                  device's); all are kept, `keyhaven browse` lists them"
             ),
+            Notice::DamagedSnapshots { names } => format!(
+                "{} of the store's backups cannot be opened and may be newer than the one used: {}; \
+                 `keyhaven verify` checks the rest",
+                names.len(),
+                names
+                    .iter()
+                    .map(|name| name.chars().take(12).collect())
+                    .collect::<Vec<String>>()
+                    .join(", ")
+            ),
             Notice::NotNoted { reason } => format!(
                 "the vault could not be told of this backup ({reason}); the next backup tells it"
             ),

@@ -98,7 +98,13 @@ impl Keyhaven {
         let limits = Limits::new(&options.cancel, options.budget);
         let mut loaded = access.load()?;
         let mut contents = self.open_contents(meter)?;
-        let start = self.start(access, &mut loaded, &mut contents, meter)?;
+        let start = match self.start(access, &mut loaded, &mut contents, meter) {
+            Err(gone_back @ BackupError::RolledBack { .. }) => {
+                loaded = self.look_again(access)?.ok_or(gone_back)?;
+                self.start(access, &mut loaded, &mut contents, meter)?
+            }
+            start => start?,
+        };
         let keyring = Arc::clone(&start.keyring);
 
         let source = self.source()?;
@@ -118,6 +124,7 @@ impl Keyhaven {
         .map_err(NodeError::from)?;
         meter.begin(Phase::Survey, 0, 0);
         let found = survey(&source, &rules, start.root, &mut nodes, meter)?;
+        let damage = loaded.damage();
         let before = loaded.census(&start);
         let verdict = guard::judge(before.as_ref(), Some(&found.census));
         if verdict != Verdict::Fine && !options.accept_shrunk {
@@ -167,6 +174,9 @@ impl Keyhaven {
         );
         if verdict != Verdict::Fine {
             run.pin(totals)?;
+        }
+        if let Some(damage) = &damage {
+            meter.notice(damage);
         }
         let Survey {
             databases,

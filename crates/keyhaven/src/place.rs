@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyhaven_secrets::Remedy;
 
@@ -10,6 +11,9 @@ use crate::store::patience::{CalledOff, Patience};
 use crate::store::{
     AddressError, Credentials, FolderStore, ObjectPath, Store, StoreAddress, StoreError,
 };
+
+/// How long a cloud's list is given to show what was put.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
 
 /// Where a backup is kept, and how to get in.
 #[derive(Clone)]
@@ -131,6 +135,16 @@ impl Place {
         match &self.kind {
             Kind::Address(address) => address.is_remote(),
             Kind::Given { remote, .. } => *remote,
+        }
+    }
+
+    /// How long a store that seems to have gone back is given before it is looked at once more. The
+    /// list of a cloud may lag behind what was put; a folder's never does.
+    pub(crate) fn second_look(&self) -> Option<Duration> {
+        match &self.kind {
+            Kind::Address(address) => address.is_remote().then_some(SECOND_LOOK),
+            // An app's own store knows best how long to wait, and has its own patience.
+            Kind::Given { remote, .. } => remote.then_some(Duration::ZERO),
         }
     }
 

@@ -65,6 +65,12 @@ pub enum Notice {
         /// How many other newest snapshots there are.
         count: usize,
     },
+    /// Snapshots of the store do not open. What they held is lost, unless another one holds it; one of
+    /// them may be newer than the one that is used.
+    DamagedSnapshots {
+        /// The names of those that do not open.
+        names: Vec<String>,
+    },
     /// The vault could not be told of the newest snapshot; the next backup tells it.
     NotNoted {
         /// Why.

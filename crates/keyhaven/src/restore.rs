@@ -19,7 +19,7 @@ use crate::engine::pages::{FrameReader, ReadBackError};
 use crate::engine::restore::{Plan, RestoreReport, restore, visit};
 use crate::engine::target::{Target, relative};
 use crate::haven::{Fresh, Keyhaven, OpenError, SnapshotInfo, fresh, note};
-use crate::progress::{Cancel, Meter, Observer};
+use crate::progress::{Cancel, Meter, Notice, Observer};
 use crate::store::patience::CalledOff;
 
 /// What is restored, and how.
@@ -79,6 +79,8 @@ pub(crate) struct Chosen {
     pub(crate) open: OpenSnapshot,
     pub(crate) info: SnapshotInfo,
     pub(crate) fresh: Fresh,
+    /// What is to be told of snapshots that do not open.
+    pub(crate) damage: Option<Notice>,
 }
 
 impl Keyhaven {
@@ -109,6 +111,9 @@ impl Keyhaven {
             cancel: &options.cancel,
         };
         let mut meter = Meter::new(observer);
+        if let Some(damage) = &chosen.damage {
+            meter.notice(damage);
+        }
         let report = restore(&access, &keyring, &mut nodes, &plan, &target, &mut meter)?;
         Ok(Restored {
             report,
@@ -266,7 +271,14 @@ impl Keyhaven {
         note: Option<Note>,
     ) -> Result<Chosen, RestoreError> {
         let mut loaded = access.load()?;
-        let judged = loaded.history.judge(note.as_ref());
+        let mut judged = loaded.history.judge(note.as_ref());
+        if start.is_none()
+            && fresh(judged.freshness).is_err()
+            && let Some(again) = self.look_again(access)?
+        {
+            loaded = again;
+            judged = loaded.history.judge(note.as_ref());
+        }
         let (digest, fresh) = match start {
             None => {
                 let fresh = fresh(judged.freshness)
@@ -293,7 +305,23 @@ impl Keyhaven {
         let digest = digest.ok_or(HistoryError::Empty)?;
         let info = self.info(&loaded, &digest).ok_or(HistoryError::Empty)?;
         let open = loaded.open.remove(&digest).ok_or(HistoryError::Empty)?;
-        Ok(Chosen { open, info, fresh })
+        let damage = loaded.damage();
+        Ok(Chosen {
+            open,
+            info,
+            fresh,
+            damage,
+        })
+    }
+
+    /// Looks at a store once more that seems to have gone back: the list of a cloud may lag. None for
+    /// one whose list never does. BACKUP-4: what has truly gone back has gone back at the second look.
+    pub(crate) fn look_again(&self, access: &Access) -> Result<Option<Loaded>, HistoryError> {
+        let Some(pause) = self.place.second_look() else {
+            return Ok(None);
+        };
+        std::thread::sleep(pause);
+        access.load().map(Some)
     }
 
     pub(crate) fn info(

@@ -15,6 +15,7 @@ use keyhaven_secrets::{BackupKey, Remedy};
 use super::entropy::OsEntropy;
 use super::outbox::path_of;
 use crate::files::{self, Mode};
+use crate::progress::Notice;
 use crate::store::{Body, ObjectFolder, Store, StoreError};
 
 /// The backup's history cannot be read or continued.
@@ -90,6 +91,18 @@ pub(crate) struct Loaded {
     pub(crate) open: BTreeMap<SnapshotDigest, OpenSnapshot>,
     /// Snapshots that are there and do not open.
     pub(crate) damaged: Vec<(SnapshotName, SnapshotError)>,
+}
+
+impl Loaded {
+    /// What a person is told of snapshots that do not open, if there are any.
+    pub(crate) fn damage(&self) -> Option<Notice> {
+        let names: Vec<String> = self
+            .damaged
+            .iter()
+            .map(|(name, _)| name.to_string())
+            .collect();
+        (!names.is_empty()).then_some(Notice::DamagedSnapshots { names })
+    }
 }
 
 /// A snapshot that is in the store, durably, and was read back.

@@ -15,6 +15,7 @@
 mod crash;
 mod flaky;
 mod killed;
+mod lagging;
 mod malicious;
 mod refused;
 mod set_up;

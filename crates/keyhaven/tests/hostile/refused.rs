@@ -245,3 +245,51 @@ fn another_store_in_its_place_is_told() {
             if matches!(**cause, OpenError::History(HistoryError::OtherStore { .. })));
     assert!(is_other, "{refused:?}");
 }
+
+/// BACKUP-4: a newest backup that does not open is told, and the one before it comes back.
+#[test]
+fn a_damaged_newest_backup_is_told_by_name_and_the_one_before_comes_back() {
+    struct Notices(Vec<String>);
+    impl Observer for Notices {
+        fn notice(&mut self, notice: &Notice) {
+            if let Notice::DamagedSnapshots { names } = notice {
+                self.0.extend(names.iter().cloned());
+            }
+        }
+    }
+    let world = World::new();
+    let store = |world: &World| Arc::new(world.store.clone());
+    backup(&world.home(), store(&world)).unwrap();
+    let one = world.state();
+    let snapshots = |world: &World| {
+        let objects = world.store.objects().into_iter();
+        objects
+            .filter(|(path, _)| path.as_str().starts_with("snapshots/"))
+            .collect::<Vec<_>>()
+    };
+    let before = snapshots(&world);
+    world.a_day_passes();
+    backup(&world.home(), store(&world)).unwrap();
+    let (path, bytes) = snapshots(&world)
+        .into_iter()
+        .find(|one| !before.contains(one))
+        .unwrap();
+    let mut damaged = bytes.to_vec();
+    damaged[bytes.len() / 2] ^= 1;
+    world.store.plant(path.clone(), damaged.into());
+
+    let (new, to, mut notices) = (scratch(), scratch(), Notices(Vec::new()));
+    let recovered = Keyhaven::recover(
+        &new.path().join("home"),
+        &new.path().join("to"),
+        place(store(&world)),
+        Recovery::RecoveryKey(&world.digits),
+    )
+    .unwrap();
+    let options = RestoreOptions::default();
+    let restored = recovered.haven.restore(to.path(), &options, &mut notices);
+    assert_eq!(restored.unwrap().report.lost, []);
+    assert!(crate::world::read_folder(to.path()) == one);
+    assert_eq!(notices.0.len(), 1);
+    assert!(path.as_str().ends_with(&notices.0[0]));
+}

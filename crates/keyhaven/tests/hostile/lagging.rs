@@ -1,0 +1,120 @@
+//! A cloud whose list lags: what was put last is not shown yet.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use keyhaven::store::{Body, Listed, ObjectFolder, ObjectPath, Store, StoreError};
+use keyhaven::{BackupError, Outcome, RestoreError};
+use keyhaven_hostile_store::MemoryStore;
+
+use crate::world::{Reach, World, backup};
+
+/// Hides the newest snapshot from so many lists.
+#[derive(Debug)]
+struct Lagging {
+    store: MemoryStore,
+    hidden: ObjectPath,
+    lists: AtomicU32,
+}
+
+impl Store for Lagging {
+    fn visit(
+        &self,
+        folder: &ObjectFolder,
+        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let left = self.lists.load(Ordering::SeqCst);
+        let hides = folder.holds(&self.hidden) && left > 0;
+        if hides {
+            self.lists.store(left - 1, Ordering::SeqCst);
+        }
+        self.store.visit(folder, &mut |listed| {
+            if hides && listed.path == self.hidden {
+                ControlFlow::Continue(())
+            } else {
+                each(listed)
+            }
+        })
+    }
+
+    fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
+        self.store.put(path, body)
+    }
+
+    fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
+        self.store.get(path, range)
+    }
+
+    fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
+        self.store.get_into(path, offset, out)
+    }
+
+    fn free_space(&self) -> Result<Option<u64>, StoreError> {
+        self.store.free_space()
+    }
+
+    fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {
+        self.store.length(path)
+    }
+
+    fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.store.delete(path)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.store.flush()
+    }
+
+    fn describe(&self) -> String {
+        self.store.describe()
+    }
+}
+
+/// BACKUP-4: a list that lags once is no store that went back; one that hides the newest backup
+/// for good is, and nothing is written to it.
+#[test]
+fn a_list_that_lags_is_looked_at_again_and_one_that_went_back_is_told() {
+    let world = World::new();
+    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    let before: Vec<ObjectPath> = snapshots(&world.store);
+    world.a_day_passes();
+    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    let state = world.state();
+    let newest = snapshots(&world.store)
+        .into_iter()
+        .find(|path| !before.contains(path))
+        .unwrap();
+    let lagging = |lists| {
+        Arc::new(Lagging {
+            store: world.store.copy(),
+            hidden: newest.clone(),
+            lists: AtomicU32::new(lists),
+        })
+    };
+
+    let report = Reach::Far.backup(&world.home(), lagging(1)).unwrap();
+    assert_eq!(report.outcome, Outcome::Unchanged);
+    assert!(Reach::Far.restored(&world.home(), lagging(1)).unwrap() == state);
+
+    let gone_back = lagging(u32::MAX);
+    let objects = gone_back.store.objects();
+    let error = Reach::Far
+        .backup(&world.home(), gone_back.clone())
+        .unwrap_err();
+    assert!(matches!(error, BackupError::RolledBack { .. }), "{error}");
+    assert_eq!(gone_back.store.objects(), objects);
+    let (there, result) = Reach::Far.restore(&world.home(), gone_back);
+    assert!(there.is_empty());
+    assert!(matches!(result, Err(RestoreError::NotFresh { .. })));
+
+    // A folder's list does not lag: one look is enough.
+    let error = Reach::Near.backup(&world.home(), lagging(1)).unwrap_err();
+    assert!(matches!(error, BackupError::RolledBack { .. }), "{error}");
+}
+
+fn snapshots(store: &MemoryStore) -> Vec<ObjectPath> {
+    let folder = ObjectFolder::parse("snapshots").unwrap();
+    let listed = store.list(&folder).unwrap();
+    listed.into_iter().map(|listed| listed.path).collect()
+}
