@@ -177,43 +177,35 @@ fn a_restore_killed_at_any_moment_goes_on_when_it_is_run_again() {
     assert!(resumed > 0, "no kill left anything to go on from");
 }
 
-/// BACKUP-2: a killed `keyhaven setup` leaves a device that is set up, or one that can be set up; a
-/// store that it may have begun is told and left alone.
+/// BACKUP-2: a killed `keyhaven setup` leaves a device that is set up, or one that can be set up, with
+/// the same store.
 #[test]
 fn a_setup_killed_at_any_moment_can_be_done_again() {
     let kills = times(8, 50);
     let mut random = Random(1_442_695_040_888_963_407);
-    let line = |store: &str, key: &str| {
+    let line = |key: &str| {
         format!(
-            "setup --home home --source chats --store {store} --recovery-key --recovery-key-file {key}"
+            "setup --home home --source chats --store store --recovery-key --recovery-key-file {key}"
         )
     };
-    let long = timed(&World::new(), &line("store", "key"));
-    let (mut killed_in_time, mut done, mut other_store) = (0, 0, 0);
+    let long = timed(&World::new(), &line("key"));
+    let (mut killed_in_time, mut done) = (0, 0);
     while killed_in_time < kills {
         let world = World::new();
-        if killed(&world, &line("store", "key"), random.moment(long)) {
+        if killed(&world, &line("key"), random.moment(long)) {
             continue;
         }
         killed_in_time += 1;
         if world.run("status --home home").code == 0 {
             done += 1;
         } else {
-            let mut again = world.run(&line("store", "key-again"));
-            if again.code == 4 {
-                again = world.run(&line("store-2", "key-again"));
-                other_store += 1;
-            }
-            again.is(0);
+            world.run(&line("key-again")).is(0);
         }
         world.run("backup --home home").is(0);
         world.run("restore --home home --to back").is(0);
         world.same("back");
     }
-    println!(
-        "{killed_in_time} kills within {long:.0?}; {done} were set up already, {other_store} needed \
-         another store"
-    );
+    println!("{killed_in_time} kills within {long:.0?}; {done} were set up already");
 }
 
 /// Copies a folder with its modes.
@@ -278,15 +270,15 @@ fn a_backup_killed_before_any_change_of_a_file_leaves_a_home_that_works() {
 /// BACKUP-2: the same for `keyhaven setup`: configuration, keystore, marker, first snapshot.
 #[test]
 fn a_setup_killed_before_any_change_of_a_file_can_be_done_again() {
-    let line = |store: &str, key: &str| {
+    let line = |key: &str| {
         format!(
-            "setup --home home --source chats --store {store} --recovery-key --recovery-key-file {key}"
+            "setup --home home --source chats --store store --recovery-key --recovery-key-file {key}"
         )
     };
     let world = World::new();
-    let (mut calls, mut done, mut other_store) = (BTreeMap::new(), 0, 0);
+    let (mut calls, mut done) = (BTreeMap::new(), 0);
     for at in 0.. {
-        let setup = world.command(&line("store", "key"));
+        let setup = world.command(&line("key"));
         let change = match traced::run(&setup, world.folder.path(), at) {
             Fate::Killed(change) => change,
             Fate::Ended(_) => break,
@@ -296,27 +288,20 @@ fn a_setup_killed_before_any_change_of_a_file_can_be_done_again() {
         if world.run("status --home home").code == 0 {
             done += 1;
         } else {
-            let mut again = world.run(&line("store", "key-again"));
-            if again.code == 4 {
-                again = world.run(&line("store-2", "key-again"));
-                other_store += 1;
-            }
+            let again = world.run(&line("key-again"));
             assert_eq!(again.code, 0, "{what}: {again:?}");
         }
         let backup = world.run("backup --home home");
         assert_eq!(backup.code, 0, "{what}: {backup:?}");
         world.run("restore --home home --to back").is(0);
         world.same("back");
-        for folder in ["home", "store", "store-2", "back"] {
+        for folder in ["home", "store", "back"] {
             let _ = fs::remove_dir_all(world.at(folder));
         }
         for key in ["key", "key-again"] {
             let _ = fs::remove_file(world.at(key));
         }
     }
-    println!(
-        "killed before each of {calls:?}; {done} times it was set up already, {other_store} times it \
-         needed another store"
-    );
+    println!("killed before each of {calls:?}; {done} times it was set up already");
     assert!(calls.len() > 3 && done > 0, "{calls:?}");
 }
