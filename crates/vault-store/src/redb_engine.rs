@@ -36,6 +36,9 @@ impl RedbStore {
     /// The file is checked from end to end as it is opened, so that one altered behind the
     /// engine's back is refused here and cannot surprise it later.
     ///
+    /// A process that is killed while it makes one may leave a file that is no store yet: make it in a
+    /// folder that is delivered whole.
+    ///
     /// # Errors
     /// [`StoreError`] when it is in use, is not a store, is damaged, or cannot be read or written.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
