@@ -1,4 +1,4 @@
-//! What the code of a core crate may not name, its tests apart.
+//! What the code of a crate may not name, its tests apart.
 
 use std::path::Path;
 
@@ -36,9 +36,26 @@ const NEVER: &[(&str, &str)] = &[
     ),
 ];
 
+/// What no crate that ships may name, in any place but where it is made.
+const DANGEROUS: &[(&str, &str)] = &[
+    (
+        "vault_core::dangerous",
+        "a core without security is for simulations only",
+    ),
+    ("seal_first_with", "another suite is for simulations only"),
+];
+
 pub(super) fn check(pages: &[Page]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for page in pages.iter().filter(|page| page.is("rs")) {
+        let ships = page.path.starts_with("crates") && !page.path.starts_with("crates/wire");
+        for (number, line) in code(page).filter(|_| ships) {
+            for (word, why) in DANGEROUS {
+                if line.contains(word) {
+                    faults.push(Fault::at_line(&page.path, number, format!("{word}: {why}")));
+                }
+            }
+        }
         if !CORE.iter().any(|folder| page.path.starts_with(folder)) {
             continue;
         }
@@ -107,6 +124,19 @@ mod tests {
             path: path.into(),
             content: content.to_owned(),
         }
+    }
+
+    #[test]
+    fn a_shipping_crate_that_names_what_is_for_simulations_is_a_fault() {
+        let line = "use keyhaven_vault_core::dangerous;\n";
+        let place = "crates/vault-node/src/machine.rs";
+        let what = "vault_core::dangerous: a core without security is for simulations only";
+        assert_eq!(
+            check(&[page(place, line)]),
+            [Fault::at_line(Path::new(place), 1, what)]
+        );
+        let simulator = page("testing/simulator/src/world.rs", line);
+        assert_eq!(check(&[simulator]), []);
     }
 
     #[test]
