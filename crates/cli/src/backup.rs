@@ -40,24 +40,23 @@ pub(crate) fn describe(report: &BackupReport, took: Duration) -> String {
     let source = report.source;
     match report.outcome {
         Became::Unchanged => format!(
-            "Nothing has changed since backup number {}: it is complete ({} files, {} databases, {}; \
+            "Nothing has changed since backup number {}: it is complete ({}, {}, {}; \
              looked at in {}).",
             report.sequence,
-            source.files,
-            source.databases,
+            ui::counted(source.files, "file"),
+            ui::counted(source.databases, "database"),
             ui::bytes(source.bytes),
             ui::seconds(took)
         ),
         Became::Complete => format!(
-            "Backup number {} is complete: {} files, {} databases, {}. {} changed, {} sent in {} \
-             objects, {}.",
+            "Backup number {} is complete: {}, {}, {}. {} changed, {} sent in {}, {}.",
             report.sequence,
-            source.files,
-            source.databases,
+            ui::counted(source.files, "file"),
+            ui::counted(source.databases, "database"),
             ui::bytes(source.bytes),
             report.changed,
             ui::bytes(report.sent_bytes),
-            report.sent_objects,
+            ui::counted(report.sent_objects, "object"),
             ui::seconds(took)
         ),
         Became::Partial { pending_files } => format!(

@@ -121,9 +121,9 @@ pub(crate) fn verify(world: &World, args: &args::Verify) -> Outcome {
     drop(show);
     let good = report.lost.is_empty() && report.damaged_snapshots == 0;
     world.voice.say(format!(
-        "Backup number {}: {} files, {} checked{}.",
+        "Backup number {}: {}, {} checked{}.",
         report.snapshot.sequence,
-        report.files,
+        ui::counted(report.files, "file"),
         ui::bytes(report.bytes),
         if good { "; all is well" } else { "" }
     ));

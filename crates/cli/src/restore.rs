@@ -112,9 +112,9 @@ pub(crate) fn guesses(standing: &Standing) -> String {
 fn tell(voice: Voice, restored: &Restored, took: Duration) {
     let report = &restored.report;
     voice.say(format!(
-        "Restored backup number {}: {} files, {}, in {}{}.",
+        "Restored backup number {}: {}, {}, in {}{}.",
         restored.snapshot.sequence,
-        report.files,
+        ui::counted(report.files, "file"),
         ui::bytes(report.bytes),
         ui::seconds(took),
         match report.already_there {

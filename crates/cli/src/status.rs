@@ -34,11 +34,11 @@ pub(crate) fn run(world: &World) -> Outcome {
     let newest = snapshots.first();
     if let Some(newest) = newest {
         voice.say(format!(
-            "newest      number {} of {} UTC: {} files, {} databases, {}{}",
+            "newest      number {} of {} UTC: {}, {}, {}{}",
             newest.sequence,
             ui::time(newest.device_time_s),
-            newest.files,
-            newest.databases,
+            ui::counted(newest.files, "file"),
+            ui::counted(newest.databases, "database"),
             ui::bytes(newest.bytes),
             if newest.complete {
                 ""

@@ -62,7 +62,7 @@ pub enum RepairError {
     /// More than one digit is missing, too many or no digit at all: what was typed is too far from
     /// any key to try.
     #[error(
-        "the key has 64 digits of 0-9 and a-f; {found} were given, {unreadable} of them not of these"
+        "the key has 64 digits of 0-9 and a-f; {found} characters were given, {unreadable} of them others"
     )]
     TooFar {
         /// How many digits were given.
