@@ -107,6 +107,9 @@ impl Keyhaven {
         };
         let keyring = Arc::clone(&start.keyring);
 
+        if let Some(damage) = loaded.damage() {
+            meter.notice(&damage);
+        }
         let source = self.source()?;
         let mut supplied = Supplied::new();
         let mut rules = Rules::default();
@@ -124,7 +127,6 @@ impl Keyhaven {
         .map_err(NodeError::from)?;
         meter.begin(Phase::Survey, 0, 0);
         let found = survey(&source, &rules, start.root, &mut nodes, meter)?;
-        let damage = loaded.damage();
         let before = loaded.census(&start);
         let verdict = guard::judge(before.as_ref(), Some(&found.census));
         if verdict != Verdict::Fine && !options.accept_shrunk {
@@ -174,9 +176,6 @@ impl Keyhaven {
         );
         if verdict != Verdict::Fine {
             run.pin(totals)?;
-        }
-        if let Some(damage) = &damage {
-            meter.notice(damage);
         }
         let Survey {
             databases,

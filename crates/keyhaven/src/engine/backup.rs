@@ -38,7 +38,8 @@ const REMEMBER_BYTES: u64 = 256 << 20;
 /// Before a remote store: after so many sealed bytes, what is on its way is written down. Whoever
 /// is killed then sends again what was not yet in the spool.
 const NOTE_BYTES: u64 = 8 << 20;
-/// What was sent is remembered after so many contents too, however small: until they are remembered they are in memory.
+/// What was sent is remembered after so many contents too, however small: until they are remembered
+/// they are in memory.
 const REMEMBER_CONTENTS: usize = 8192;
 /// After so many sealed bytes, or so much time, a checkpoint is committed.
 const CHECKPOINT_BYTES: u64 = 1 << 30;

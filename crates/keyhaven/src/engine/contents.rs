@@ -151,15 +151,12 @@ impl Contents {
     /// Remembers a content for this run.
     pub(crate) fn add(&mut self, id: ContentId, bytes: u64, extents: Vec<Extent>) {
         self.fresh_sizes.insert(bytes);
-        let noted = false;
-        self.fresh.insert(
-            id,
-            Fresh {
-                bytes,
-                extents,
-                noted,
-            },
-        );
+        let content = Fresh {
+            bytes,
+            extents,
+            noted: false,
+        };
+        self.fresh.insert(id, content);
     }
 
     /// Writes down the added contents as on their way, all but those with bytes in the pack `open`.
