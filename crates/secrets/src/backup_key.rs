@@ -1,6 +1,7 @@
 //! The backup key: the 32 random bytes that open a backup.
 
-use std::fmt;
+use alloc::boxed::Box;
+use core::fmt;
 
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};

@@ -1,6 +1,7 @@
 //! Keys derived for one purpose each.
 
-use std::fmt;
+use alloc::boxed::Box;
+use core::fmt;
 
 use hkdf::Hkdf;
 use sha2::Sha256;

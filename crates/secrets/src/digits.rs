@@ -1,6 +1,8 @@
 //! The 64-digit form of a backup key.
 
-use std::fmt;
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -31,7 +33,7 @@ impl Digits {
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         self.0
             .chunks(4)
-            .map(|group| std::str::from_utf8(group).unwrap_or_default())
+            .map(|group| core::str::from_utf8(group).unwrap_or_default())
     }
 
     /// Four lines of four groups, as a sheet of paper shows them.
@@ -42,7 +44,7 @@ impl Digits {
                 if index > 0 {
                     text.push(' ');
                 }
-                text.push_str(std::str::from_utf8(group).unwrap_or_default());
+                text.push_str(core::str::from_utf8(group).unwrap_or_default());
             }
             text
         })

@@ -1,5 +1,7 @@
 //! Where random bytes come from.
 
+use alloc::boxed::Box;
+
 /// A source of random bytes.
 ///
 /// Core crates take it as `&mut dyn Entropy`; they have no source of their own, so a run can be

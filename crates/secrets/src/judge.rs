@@ -9,6 +9,8 @@
 //! The estimator keeps copies of the password in memory that it does not wipe. It runs once, on
 //! the owner's device, when a password is chosen.
 
+use alloc::vec::Vec;
+
 use zxcvbn::Score;
 use zxcvbn::feedback::Warning;
 use zxcvbn::matching::patterns::MatchPattern;

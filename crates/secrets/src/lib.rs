@@ -51,12 +51,17 @@
 //! # }
 //! ```
 
+#![no_std]
+
+extern crate alloc;
+
 mod backup_key;
 mod derived;
 mod digits;
 mod entropy;
 #[cfg(feature = "judge")]
 mod judge;
+#[cfg(feature = "password")]
 mod password;
 mod remedy;
 pub mod typos;
@@ -67,6 +72,7 @@ pub use digits::{Digits, DigitsError};
 pub use entropy::{Entropy, random};
 #[cfg(feature = "judge")]
 pub use judge::{SCORE_FLOOR, Strength, WeakPassword, WeakReason};
+#[cfg(feature = "password")]
 pub use password::{PASSWORD_BYTES_MAX, Password, PasswordError};
 pub use remedy::Remedy;
 pub use typos::{Neighbour, Typo};

@@ -1,7 +1,9 @@
 //! A password, normalised once at the edge.
 
-use std::borrow::Cow;
-use std::fmt;
+use alloc::borrow::Cow;
+use alloc::borrow::ToOwned as _;
+use alloc::string::String;
+use core::fmt;
 
 use precis_profiles::OpaqueString;
 use precis_profiles::precis_core::profile::Profile;

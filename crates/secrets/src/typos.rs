@@ -5,6 +5,8 @@
 //! *authenticates*: when it opens something that was sealed under the right key. With 256 random
 //! bits no wrong candidate ever does.
 
+use alloc::vec::Vec;
+
 use zeroize::Zeroizing;
 
 use crate::backup_key::BackupKey;
@@ -151,7 +153,7 @@ pub(crate) fn neighbours(key: &BackupKey) -> impl Iterator<Item = Neighbour> + u
         if left == right {
             return None;
         }
-        std::mem::swap(left, right);
+        core::mem::swap(left, right);
         Some(Neighbour {
             key: key_of(&digits),
             typo: Typo::Swapped { position },

@@ -1,5 +1,4 @@
 //! Which passwords are refused, and with which words.
-#![cfg(feature = "judge")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use keyhaven_secrets::{Password, Remedy, SCORE_FLOOR, WeakReason};

@@ -1,7 +1,9 @@
 //! The core as a host drives it.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use keyhaven_secrets::Entropy;
 use keyhaven_wire::channel::{self, ChannelPublicKey, Opened, Sealed};
@@ -174,8 +176,8 @@ pub struct Core {
     seat: Seat,
 }
 
-impl std::fmt::Debug for Core {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Debug for Core {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Core")
             .field("secrets", &self.secrets)
             .field("memory", self.seat.memory())

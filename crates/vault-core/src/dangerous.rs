@@ -4,6 +4,8 @@
 //! has a vault without security. A group of a size that does not ship. And a copy of a core at work,
 //! withheld answers and all: exactly what a core's memory is guarded against.
 
+use alloc::vec::Vec;
+
 use keyhaven_secrets::Entropy;
 use keyhaven_wire::suite::Suite;
 

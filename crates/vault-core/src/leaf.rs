@@ -4,6 +4,8 @@
 //! touch, bound to fleet and account; the generation stands inside. Bytes: version 1, nonce 24,
 //! ciphertext, tag 16: together 1,664.
 
+use alloc::vec::Vec;
+
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use keyhaven_secrets::Entropy;

@@ -76,6 +76,12 @@
 //! # }
 //! ```
 
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
 mod apply;
 mod core;
 pub mod dangerous;

@@ -1,6 +1,7 @@
 //! Which cores keep a group's log, and what a quorum of them is.
 
-use std::collections::BTreeSet;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use keyhaven_secrets::Entropy;
 

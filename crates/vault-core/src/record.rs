@@ -9,6 +9,9 @@ mod history;
 mod tests;
 mod waits;
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use keyhaven_wire::message::{
     AttemptNumber, ChangeNumber, ChangedBy, DEVICES_MAX, DeviceKey, DigestBytes, Freshness,
     Generation, Line, Owner, RecordState, RegistrationId, Standing, WrappedKey,

@@ -12,6 +12,9 @@
 //! of one term and index could each be captured by somebody, and a later leader could not tell
 //! which of them was committed. Who must give an entry up steps down, and stands again.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use keyhaven_secrets::Entropy;
 
 use crate::core::{Answer, CoreError};

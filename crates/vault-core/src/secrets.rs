@@ -1,5 +1,8 @@
 //! A fleet's secrets: made once, by its first core.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use keyhaven_secrets::Entropy;
 use keyhaven_wire::channel::{ChannelKey, ChannelPublicKey, OpeningKey};
 use keyhaven_wire::codec;
@@ -243,8 +246,8 @@ impl FleetSecrets {
     }
 }
 
-impl std::fmt::Debug for FleetSecrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Debug for FleetSecrets {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("FleetSecrets")
             .field("fleet", &self.body.fleet)
             .field("policy", &self.body.policy)

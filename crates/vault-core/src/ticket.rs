@@ -1,5 +1,7 @@
 //! What a core hands out sealed and must get back: it remembers nothing between two requests.
 
+use alloc::vec::Vec;
+
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use keyhaven_secrets::Entropy;

@@ -48,8 +48,8 @@ impl Digest {
     }
 }
 
-impl std::fmt::Debug for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("Digest(")?;
         for byte in self.0.iter().take(8) {
             write!(f, "{byte:02x}")?;
@@ -117,8 +117,8 @@ impl NodeKey {
     }
 }
 
-impl std::fmt::Debug for NodeKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("NodeKey(")?;
         for byte in self.0.iter().take(10) {
             write!(f, "{byte:02x}")?;

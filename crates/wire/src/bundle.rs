@@ -47,6 +47,8 @@ mod address;
 mod note;
 mod text;
 
+use alloc::string::String;
+
 pub use address::{AddressError, Pin, VaultAddress};
 pub use note::{OperatorKey, OperatorSecret};
 

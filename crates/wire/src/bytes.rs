@@ -45,7 +45,7 @@ macro_rules! secret_bytes {
     ($(#[$meta:meta])* $name:ident, $len:expr) => {
         $(#[$meta])*
         #[derive(Clone)]
-        pub struct $name(Box<zeroize::Zeroizing<[u8; $len]>>);
+        pub struct $name(::alloc::boxed::Box<zeroize::Zeroizing<[u8; $len]>>);
 
         impl $name {
             /// How many bytes it has.
@@ -54,7 +54,7 @@ macro_rules! secret_bytes {
             /// Takes the bytes as they are.
             #[must_use]
             pub fn new(bytes: [u8; $len]) -> Self {
-                Self(Box::new(zeroize::Zeroizing::new(bytes)))
+                Self(::alloc::boxed::Box::new(zeroize::Zeroizing::new(bytes)))
             }
 
             /// Draws one.

@@ -27,6 +27,8 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
+use alloc::vec::Vec;
+
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use keyhaven_secrets::Entropy;

@@ -4,6 +4,8 @@
 //! end. Bytes that decode but would be encoded otherwise are refused: a digest or a signature over
 //! a message then stands for one meaning only.
 
+use alloc::vec::Vec;
+
 use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;
 

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod tests;
 
+use alloc::vec::Vec;
+
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use keyhaven_secrets::Entropy;
 

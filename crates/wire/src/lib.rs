@@ -64,6 +64,12 @@
 //! # }
 //! ```
 
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
 pub mod bundle;
 mod bytes;
 pub mod channel;

@@ -7,6 +7,8 @@
 //! security, in a crate that nothing in production may depend on. What is symmetric (leaves,
 //! tickets, replies, the log) is not behind it, and runs in the simulator as it ships.
 
+use alloc::vec::Vec;
+
 use keyhaven_secrets::Entropy;
 use zeroize::Zeroizing;
 

@@ -2,6 +2,8 @@
 
 pub(crate) mod samples;
 
+use alloc::vec::Vec;
+
 use keyhaven_secrets::Entropy;
 
 /// A stream that a seed determines.

@@ -1,5 +1,7 @@
 //! Registering: step 1 stores nothing, step 2 arms a generation.
 
+use alloc::boxed::Box;
+
 use keyhaven_wire::channel::FollowKeys;
 use keyhaven_wire::device::Statement;
 use keyhaven_wire::message::{
@@ -81,7 +83,7 @@ pub(super) fn finish(
         return Err(Denial::NoGuessesLeft);
     }
     let mut devices = match grant {
-        Grant::Line(_) => std::mem::take(&mut record.devices),
+        Grant::Line(_) => core::mem::take(&mut record.devices),
         Grant::FreshStart(_) => Devices::default(),
     };
     if let Some(key) = finish.device

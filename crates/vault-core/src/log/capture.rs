@@ -1,6 +1,7 @@
 //! Captures, and when they make a commit.
 
-use std::collections::BTreeSet;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use super::{Entry, GroupId, Index, LogError, Mac, Term, VERSION, fixed};
 use crate::membership::Member;

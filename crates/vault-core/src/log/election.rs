@@ -13,7 +13,8 @@
 //! term, for afterwards it would have refused; so its report has the entry, or one that was made on
 //! top of it. The furthest head among the reports is therefore on top of everything committed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use super::{GroupId, Head, LogError, Mac, Term, VERSION, fixed};
 use crate::membership::Member;

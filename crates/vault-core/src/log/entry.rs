@@ -1,5 +1,8 @@
 //! Entries: the steps of the log.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use super::{GroupId, Index, LogError, Mac, Term, VERSION, fixed};
 use crate::membership::Membership;
 use crate::secrets::LogKey;

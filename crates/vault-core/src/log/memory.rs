@@ -1,5 +1,7 @@
 //! What a core remembers.
 
+use alloc::vec::Vec;
+
 use super::{Entry, GroupId, Head, LogError, Mac, Term, VERSION, fixed};
 use crate::membership::Member;
 use crate::secrets::LogKey;

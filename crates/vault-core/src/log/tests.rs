@@ -1,6 +1,7 @@
 //! The log's bytes, what a memory takes, and the counting of captures and reports.
 
-use std::collections::BTreeSet;
+use alloc::borrow::ToOwned as _;
+use alloc::collections::BTreeSet;
 
 use keyhaven_testkit::entropy::SeededEntropy;
 

@@ -4,6 +4,8 @@
 //! with a [`Refill`], and a [`Refill`] only from evidence: a KE3 that verified, or an authority that
 //! the client gave over a new generation.
 
+use alloc::vec::Vec;
+
 use keyhaven_wire::device::Verified;
 use keyhaven_wire::message::{AttemptNumber, DigestBytes, PasswordClaim};
 use keyhaven_wire::opaque::server::Proven;
@@ -129,7 +131,7 @@ impl Guesses {
         ke1: DigestBytes,
     ) -> Result<(), Exhausted> {
         // An exhausted budget stays at the zero that is left in its place.
-        self.budget = std::mem::replace(&mut self.budget, Budget(0)).spend()?;
+        self.budget = core::mem::replace(&mut self.budget, Budget(0)).spend()?;
         self.outstanding.push(Outstanding {
             number,
             ke1,

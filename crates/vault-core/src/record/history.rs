@@ -1,5 +1,7 @@
 //! What a person can be shown of the guesses on their account.
 
+use alloc::vec::Vec;
+
 use keyhaven_wire::message::{AttemptNumber, AttemptSeen, HostTime, RING_MAX, Totals, Verdict};
 use minicbor::{Decode, Encode};
 

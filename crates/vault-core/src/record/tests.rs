@@ -1,5 +1,9 @@
 //! A record's bounds and bytes.
 
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+
 use keyhaven_testkit::entropy::SeededEntropy;
 use keyhaven_wire::channel::FollowKeys;
 use keyhaven_wire::codec;

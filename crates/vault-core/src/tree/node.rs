@@ -1,5 +1,7 @@
 //! One node: sixteen slots, and its bytes.
 
+use alloc::vec::Vec;
+
 use keyhaven_wire::message::LeafIndex;
 
 use super::{Digest, nibble};

@@ -1,6 +1,7 @@
 //! The part of the tree that a batch touches, inside the core.
 
-use std::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use keyhaven_wire::message::LeafIndex;
 
@@ -103,7 +104,7 @@ impl<'a> PartialTree<'a> {
     }
 
     fn checked(&mut self, key: NodeKey, expected: Digest) -> Result<&Node, ProofError> {
-        use std::collections::btree_map::Entry;
+        use alloc::collections::btree_map::Entry;
         match self.nodes.entry(key) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(vacant) => {

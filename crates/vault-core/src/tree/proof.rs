@@ -1,6 +1,7 @@
 //! What a host shows a core: the nodes and leaves that a batch touches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use keyhaven_wire::message::{AccountName, FleetId, LeafIndex};
 

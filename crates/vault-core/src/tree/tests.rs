@@ -5,7 +5,9 @@
     reason = "tests count with small numbers"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
 
 use keyhaven_wire::message::LeafIndex;
 use proptest::prelude::*;

@@ -1,7 +1,10 @@
 //! A vault's address: where it listens and whose it is, in one line that a person can copy.
 
-use std::fmt;
-use std::str::FromStr;
+use alloc::borrow::ToOwned as _;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
 
 use keyhaven_secrets::Remedy;
 

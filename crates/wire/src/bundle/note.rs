@@ -1,5 +1,10 @@
 //! Signed notes: a text, a blank line, and signatures by name (C2SP `signed-note.md`).
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -86,8 +91,8 @@ impl OperatorSecret {
     }
 }
 
-impl std::fmt::Debug for OperatorSecret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Debug for OperatorSecret {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("OperatorSecret")
             .field("public", &self.public())
             .finish_non_exhaustive()

@@ -1,5 +1,10 @@
 //! A bundle opens exactly when the pinned operator signed it, now, for this fleet, above the floor.
 
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
 use super::*;
 use crate::channel::ChannelKey;
 

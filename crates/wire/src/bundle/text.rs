@@ -1,7 +1,9 @@
 //! A bundle's text: one fact a line, in one order, so that one bundle has one text.
 
-use std::fmt::Write as _;
-use std::str::FromStr;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use core::fmt::Write as _;
+use core::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -112,7 +114,7 @@ pub(super) fn decode(text: &str) -> Result<Bundle, BundleError> {
     }
 }
 
-struct Lines<'a>(std::str::Split<'a, char>);
+struct Lines<'a>(core::str::Split<'a, char>);
 
 impl<'a> Lines<'a> {
     fn of(text: &'a str) -> Result<Self, BundleError> {
@@ -187,7 +189,7 @@ fn unhex<const N: usize>(text: &str, line: &'static str) -> Result<[u8; N], Bund
         return Err(malformed(line));
     }
     for (place, pair) in out.iter_mut().zip(pairs) {
-        let pair = std::str::from_utf8(pair).map_err(|_| malformed(line))?;
+        let pair = core::str::from_utf8(pair).map_err(|_| malformed(line))?;
         *place = u8::from_str_radix(pair, 16).map_err(|_| malformed(line))?;
     }
     Ok(out)

@@ -1,5 +1,7 @@
 //! The client's half of the channel.
 
+use alloc::vec::Vec;
+
 use keyhaven_secrets::Entropy;
 use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;

@@ -1,5 +1,7 @@
 //! The core's half of the channel.
 
+use alloc::vec::Vec;
+
 use keyhaven_secrets::Entropy;
 use zeroize::Zeroizing;
 

@@ -1,5 +1,7 @@
 //! HPKE in base mode: one sealed message and two exported secrets a context.
 
+use alloc::vec::Vec;
+
 use hpke::{Deserializable as _, OpModeR, OpModeS, Serializable as _};
 use keyhaven_secrets::Entropy;
 use zeroize::Zeroizing;

@@ -1,5 +1,9 @@
 //! The channel: known answers, what it binds, and what it refuses.
 
+use alloc::string::ToString as _;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use hpke::kem::XWing;
 use hpke::{Deserializable as _, Kem as _, Serializable as _};
 use keyhaven_secrets::Entropy;

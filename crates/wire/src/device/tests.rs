@@ -1,5 +1,7 @@
 //! What a signature is good for, and what not.
 
+use alloc::format;
+
 use super::{DeviceSecret, Statement, verify};
 use crate::message::{
     Action, Change, ChangeNumber, DeviceKey, DeviceSigned, LeafIndex, PasswordClaim,

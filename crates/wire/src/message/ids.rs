@@ -1,5 +1,7 @@
 //! Names, numbers and fixed byte strings of the protocol.
 
+use alloc::boxed::Box;
+
 use minicbor::{Decode, Encode};
 
 use crate::bytes::public_bytes;

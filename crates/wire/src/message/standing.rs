@@ -1,5 +1,7 @@
 //! How an account stands: what a person is told with every reply.
 
+use alloc::vec::Vec;
+
 use minicbor::{Decode, Encode};
 
 use super::ids::{AttemptNumber, ChangeNumber, DEVICES_MAX, DeviceKey, Generation, HostTime, Line};

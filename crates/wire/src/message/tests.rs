@@ -1,6 +1,10 @@
 //! One encoding of each message: golden bytes, and what is refused.
 
-use std::collections::BTreeMap;
+use alloc::borrow::ToOwned as _;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
@@ -65,7 +69,7 @@ fn the_bytes_of_every_message_are_fixed() {
     if differs {
         for (name, bytes) in &now {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            println!("{name} {hex}");
+            std::println!("{name} {hex}");
         }
         panic!("the golden messages differ; the file that would match is printed above");
     }

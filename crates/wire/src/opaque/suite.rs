@@ -1,5 +1,7 @@
 //! The suite, in the engine's own terms. Nothing of this leaves [`opaque`](super).
 
+use alloc::vec::Vec;
+
 use opaque_ke::errors::{InternalError, ProtocolError};
 use opaque_ke::generic_array::{ArrayLength, GenericArray};
 use opaque_ke::ksf::Ksf;

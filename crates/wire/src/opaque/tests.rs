@@ -1,5 +1,7 @@
 //! What this suite refuses, and that both halves meet.
 
+use alloc::format;
+
 use keyhaven_secrets::Entropy;
 use proptest::prelude::*;
 

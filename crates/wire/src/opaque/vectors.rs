@@ -3,7 +3,11 @@
 //! The text in `testdata` is the RFC's own. Every message is made by the functions that ship; only
 //! the randomness and, as in the RFC, the missing key stretching are the test's.
 
-use std::collections::{BTreeMap, VecDeque};
+use alloc::borrow::ToOwned as _;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use keyhaven_secrets::Entropy;
 use opaque_ke::ServerSetup;

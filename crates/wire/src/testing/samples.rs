@@ -1,5 +1,11 @@
 //! One message of every kind, with every value in sight.
 
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use crate::device::Statement;
 use crate::message::{
     Action, AttemptNumber, AttemptSeen, Authority, Change, ChangeNumber, ChangedBy, Denial,
