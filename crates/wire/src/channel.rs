@@ -20,6 +20,7 @@
 //! What it does not give: protection from replay. A host can send any request again; generations,
 //! change numbers and ids make that harmless, not the channel.
 
+#[cfg(feature = "client")]
 mod client;
 pub mod core;
 mod hpke;
@@ -34,6 +35,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use keyhaven_secrets::Entropy;
 use zeroize::Zeroizing;
 
+#[cfg(feature = "client")]
 pub use self::client::{Awaiting, Conversation, seal_first, seal_first_with};
 pub use self::core::{Answering, FirstSealed, Opened, Sealed, SecondSealed, parse};
 pub(crate) use self::hpke::{hpke_open, hpke_seal};
@@ -126,17 +128,6 @@ impl ChannelError {
 
 fn info(fleet: &FleetId) -> Vec<u8> {
     [b"keyhaven v1 vault channel\0".as_slice(), fleet.as_bytes()].concat()
-}
-
-fn header(kind: u8, key_id: &KeyId) -> [u8; HEADER_BYTES] {
-    let mut header = [0; HEADER_BYTES];
-    for (slot, byte) in header
-        .iter_mut()
-        .zip([VERSION, kind].into_iter().chain(*key_id.as_bytes()))
-    {
-        *slot = byte;
-    }
-    header
 }
 
 fn second_aad(

@@ -3,15 +3,18 @@
 //! A statement names its kind, the account's leaf (and so the fleet), and all that it asks for. A
 //! signature over one kind is therefore never one over another, nor one for another account.
 
+#[cfg(feature = "client")]
+mod secret;
 #[cfg(test)]
 mod tests;
 
 use alloc::vec::Vec;
 
-use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
-use keyhaven_secrets::Entropy;
+use ed25519_dalek::VerifyingKey;
 
-use crate::bytes::secret_bytes;
+#[cfg(feature = "client")]
+pub use self::secret::DeviceSecret;
+
 use crate::codec::{self, EncodeError};
 use crate::message::{
     Change, DeviceKey, DeviceSigned, LeafIndex, PasswordClaim, RegisterFinish, RegistrationId,
@@ -21,12 +24,6 @@ use crate::opaque::Ke1;
 use crate::suite::Suite;
 
 const DOMAIN: &[u8] = b"keyhaven v1 device statement\0";
-
-secret_bytes!(
-    /// A device's signing key: the 32-byte seed of an Ed25519 key.
-    DeviceSecret,
-    32
-);
 
 /// What a device can sign.
 #[derive(Clone, Copy, Debug)]
@@ -84,60 +81,6 @@ impl Statement<'_> {
         bytes.extend_from_slice(leaf.as_bytes());
         bytes.extend_from_slice(&content);
         Ok(bytes)
-    }
-}
-
-impl DeviceSecret {
-    /// The public half, as a record lists it.
-    #[must_use]
-    pub fn public(&self) -> DeviceKey {
-        DeviceKey::new(
-            SigningKey::from_bytes(self.expose())
-                .verifying_key()
-                .to_bytes(),
-        )
-    }
-
-    /// Signs a statement for an account.
-    ///
-    /// # Errors
-    /// None in practice: see [`codec::encode`].
-    pub fn sign(
-        &self,
-        leaf: &LeafIndex,
-        statement: &Statement<'_>,
-    ) -> Result<DeviceSigned<()>, EncodeError> {
-        Ok(DeviceSigned {
-            key: self.public(),
-            signature: self.sign_bytes(&statement.encode(leaf)?),
-            extra: (),
-        })
-    }
-
-    /// Signs the bytes of a [`Statement`].
-    #[must_use]
-    pub fn sign_bytes(&self, bytes: &[u8]) -> Signature {
-        let signature = SigningKey::from_bytes(self.expose()).sign(bytes);
-        Signature::new(signature.to_bytes())
-    }
-
-    /// Signs a question for the account's standing.
-    ///
-    /// # Errors
-    /// None in practice: see [`codec::encode`].
-    pub fn sign_status(
-        &self,
-        leaf: &LeafIndex,
-        entropy: &mut dyn Entropy,
-    ) -> Result<DeviceSigned<StatusNonce>, EncodeError> {
-        let nonce = StatusNonce::new(keyhaven_secrets::random(entropy));
-        let DeviceSigned { key, signature, .. } =
-            self.sign(leaf, &Statement::Status { nonce: &nonce })?;
-        Ok(DeviceSigned {
-            key,
-            signature,
-            extra: nonce,
-        })
     }
 }
 

@@ -7,7 +7,8 @@
 //! suite they share ([`opaque`], both halves, behind an API of bytes), how a device signs
 //! ([`device`]), and what a client must know of a fleet beforehand ([`bundle`]). The public-key
 //! cryptography of all this is one [`suite`]. The core and the client depend on it; the host only
-//! carries its bytes.
+//! carries its bytes. The device's halves stand behind the feature `client`, the bundle behind `bundle`:
+//! the core builds without either, and without the standard library.
 //!
 //! ```text
 //!   client                              host                         core
@@ -70,6 +71,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "bundle")]
 pub mod bundle;
 mod bytes;
 pub mod channel;

@@ -21,6 +21,7 @@
 //! Group elements are validated where they are read: the identity and encodings that are not
 //! canonical are refused on both sides, and the client refuses its own element reflected.
 
+#[cfg(feature = "client")]
 pub mod client;
 mod cost;
 mod rng;

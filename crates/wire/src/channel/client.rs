@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 
 use super::keys::{ChannelPublicKey, FollowKeys, KeyId, ReplyKey};
 use super::{
-    ChannelError, FIRST_BODY_BYTES, KIND_FIRST, KIND_SECOND, REPLY_BODY_BYTES, SEALED_REPLY_BYTES,
-    SECOND_BODY_BYTES, VERSION, header, info, open_under, reply_aad, request_digest, seal_under,
-    second_aad,
+    ChannelError, FIRST_BODY_BYTES, HEADER_BYTES, KIND_FIRST, KIND_SECOND, REPLY_BODY_BYTES,
+    SEALED_REPLY_BYTES, SECOND_BODY_BYTES, VERSION, info, open_under, reply_aad, request_digest,
+    seal_under, second_aad,
 };
 use crate::codec;
 use crate::message::{DigestBytes, FleetId, Followup, LeafIndex, Reply, Request, Ticket};
@@ -177,4 +177,15 @@ impl Conversation {
     pub fn decode(bytes: &[u8]) -> Result<Self, ChannelError> {
         Ok(codec::decode(bytes)?)
     }
+}
+
+fn header(kind: u8, key_id: &KeyId) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    for (slot, byte) in header
+        .iter_mut()
+        .zip([VERSION, kind].into_iter().chain(*key_id.as_bytes()))
+    {
+        *slot = byte;
+    }
+    header
 }

@@ -1,7 +1,8 @@
 //! The client's half. It runs on the device and is the only place that sees a password.
 
 use keyhaven_secrets::Entropy;
-use opaque_ke::generic_array::GenericArray;
+use opaque_ke::errors::InternalError;
+use opaque_ke::generic_array::{ArrayLength, GenericArray};
 use opaque_ke::{
     ClientLogin, ClientLoginFinishParameters, ClientRegistration,
     ClientRegistrationFinishParameters, CredentialResponse, RegistrationResponse as EngineResponse,
@@ -190,8 +191,30 @@ pub fn decoy_ke3(entropy: &mut dyn Entropy) -> Ke3 {
     Ke3::new(keyhaven_secrets::random(entropy))
 }
 
+/// RFC 9807 fixes the Argon2id salt to 16 zero bytes: the OPRF's output is the salt in effect.
+const SALT: [u8; 16] = [0; 16];
+
+/// Stretches the OPRF's output (RFC 9106).
+pub(super) fn argon2id<L: ArrayLength<u8>>(
+    cost: &Cost,
+    input: &GenericArray<u8, L>,
+) -> Result<GenericArray<u8, L>, InternalError> {
+    let mut output = GenericArray::default();
+    let params = argon2::Params::new(
+        cost.memory_kib(),
+        cost.passes(),
+        cost.lanes(),
+        Some(output.len()),
+    )
+    .map_err(|_| InternalError::KsfError)?;
+    argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
+        .hash_password_into(input, &SALT, &mut output)
+        .map_err(|_| InternalError::KsfError)?;
+    Ok(output)
+}
+
 /// The engine's arrays have the suite's lengths, which the types here repeat.
-fn fixed<const N: usize, L: opaque_ke::generic_array::ArrayLength<u8>>(
+fn fixed<const N: usize, L: ArrayLength<u8>>(
     bytes: &GenericArray<u8, L>,
 ) -> Result<[u8; N], OpaqueError> {
     <[u8; N]>::try_from(bytes.as_slice()).map_err(|_| OpaqueError::DamagedState)

@@ -11,9 +11,6 @@ use super::{Cost, OpaqueError, Parties};
 
 const CONTEXT_LABEL: &[u8] = b"keyhaven v1 opaque";
 
-/// RFC 9807 fixes the Argon2id salt to 16 zero bytes: the OPRF's output is the salt in effect.
-const SALT: [u8; 16] = [0; 16];
-
 /// ristretto255-SHA512 with 3DH.
 pub(super) struct Suite;
 
@@ -29,6 +26,7 @@ impl CipherSuite for Suite {
 pub(super) enum Stretch {
     #[default]
     Forgotten,
+    #[cfg(feature = "client")]
     Argon2id(Cost),
     /// The RFC's vectors are without stretching.
     #[cfg(test)]
@@ -40,24 +38,17 @@ impl Ksf for Stretch {
         &self,
         input: GenericArray<u8, L>,
     ) -> Result<GenericArray<u8, L>, InternalError> {
-        let cost = match self {
-            Self::Forgotten => return Err(InternalError::KsfError),
-            Self::Argon2id(cost) => cost,
+        match self {
+            // Only the device stretches. A core that came here would be wrong.
+            Self::Forgotten => {
+                drop(input);
+                Err(InternalError::KsfError)
+            }
+            #[cfg(feature = "client")]
+            Self::Argon2id(cost) => super::client::argon2id(cost, &input),
             #[cfg(test)]
-            Self::Identity => return Ok(input),
-        };
-        let mut output = GenericArray::default();
-        let params = argon2::Params::new(
-            cost.memory_kib(),
-            cost.passes(),
-            cost.lanes(),
-            Some(output.len()),
-        )
-        .map_err(|_| InternalError::KsfError)?;
-        argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
-            .hash_password_into(&input, &SALT, &mut output)
-            .map_err(|_| InternalError::KsfError)?;
-        Ok(output)
+            Self::Identity => Ok(input),
+        }
     }
 }
 
