@@ -55,8 +55,11 @@
 
 extern crate alloc;
 
+#[cfg(feature = "keys")]
 mod backup_key;
+#[cfg(feature = "keys")]
 mod derived;
+#[cfg(feature = "keys")]
 mod digits;
 mod entropy;
 #[cfg(feature = "judge")]
@@ -64,10 +67,14 @@ mod judge;
 #[cfg(feature = "password")]
 mod password;
 mod remedy;
+#[cfg(feature = "keys")]
 pub mod typos;
 
+#[cfg(feature = "keys")]
 pub use backup_key::{BackupKey, KeyFingerprint};
+#[cfg(feature = "keys")]
 pub use derived::{DerivedKey, Label};
+#[cfg(feature = "keys")]
 pub use digits::{Digits, DigitsError};
 pub use entropy::{Entropy, random};
 #[cfg(feature = "judge")]
@@ -75,4 +82,5 @@ pub use judge::{SCORE_FLOOR, Strength, WeakPassword, WeakReason};
 #[cfg(feature = "password")]
 pub use password::{PASSWORD_BYTES_MAX, Password, PasswordError};
 pub use remedy::Remedy;
+#[cfg(feature = "keys")]
 pub use typos::{Neighbour, Typo};
