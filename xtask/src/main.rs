@@ -3,7 +3,8 @@
 //! `cargo xtask tidy` holds what the architecture means: what a core crate may stand on, which
 //! way arrows point, and that every promise is named by code and by a test. `cargo xtask corpus` makes a chat
 //! store to play with, `cargo xtask bench engine` compares the backup engine with its peers.
-//! `cargo xtask sim` lets a hostile world loose on the vault's cores. `cargo xtask long` runs the long
+//! `cargo xtask sim` lets a hostile world loose on the vault's cores, and `cargo xtask enclave` takes the
+//! operating system from under one. `cargo xtask long` runs the long
 //! forms of tests that `cargo test` has in short.
 
 #![expect(
@@ -14,6 +15,7 @@
 
 mod bench;
 mod corpus;
+mod enclave;
 mod long;
 mod sabotage;
 mod sim;
@@ -47,6 +49,8 @@ enum Task {
     Long(long::Options),
     /// Explores every way to drive a small group of vault cores.
     Exhaustive(sim::Options),
+    /// Builds the vault's core without an operating system, and counts the lines that are trusted.
+    Enclave(enclave::Options),
     /// Plants known bugs in the vault's core, and sees the simulation find each.
     Sabotage(sabotage::Options),
     /// Measures, beside the programs that people use today.
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
         Task::Sim(options) => sim::simulate(&options),
         Task::Exhaustive(options) => sim::exhaust(&options),
         Task::Long(options) => long::run(&options),
+        Task::Enclave(options) => enclave::run(&options),
         Task::Sabotage(options) => sabotage::run(&options),
         Task::Bench {
             what: Bench::Engine(options),

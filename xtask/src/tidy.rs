@@ -6,6 +6,8 @@ mod promises;
 mod source;
 mod text;
 
+pub(crate) use source::tests_begin;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -147,6 +147,7 @@ const FOR_TESTS: &[&str] = &[
     "keyhaven-hostile-store",
     "keyhaven-simulator",
     "keyhaven-exhaustive",
+    "keyhaven-enclave",
 ];
 
 pub(super) fn check(root: &Path) -> anyhow::Result<Vec<Fault>> {

@@ -101,7 +101,7 @@ pub(super) fn is_test_file(path: &Path) -> bool {
 }
 
 /// The number of lines before the unit tests of a file, which stand at its end.
-pub(super) fn tests_begin(content: &str) -> usize {
+pub(crate) fn tests_begin(content: &str) -> usize {
     let marks = content.lines().zip(content.lines().skip(1));
     marks
         .take_while(|(line, next)| {
