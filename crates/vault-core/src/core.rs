@@ -404,6 +404,15 @@ impl Core {
         self.seat.step_down();
     }
 
+    /// Says whether a core of this fleet made the entry. A host asks before it goes by one that
+    /// another host, a tail or the store shows it.
+    ///
+    /// # Errors
+    /// [`LogError::BadMac`] for one that nobody made.
+    pub fn vouch(&self, entry: &Entry) -> Result<(), CoreError> {
+        Ok(entry.verify(self.secrets.log())?)
+    }
+
     /// Opens an account's record and changes nothing: whether the store holds what the base's root
     /// says.
     ///

@@ -106,5 +106,5 @@ pub use crate::policy::{Policy, PolicyError, Quorum};
 pub use crate::seat::Role;
 pub use crate::secrets::{FleetSecrets, SecretsError};
 pub use crate::tree::{
-    Digest, MultiProof, NODE_BYTES_MAX, NodeKey, ProofError, ProveError, Prover, prove,
+    Digest, MultiProof, NODE_BYTES_MAX, NodeKey, ProofError, ProveError, Prover, fits, prove,
 };

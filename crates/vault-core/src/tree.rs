@@ -19,6 +19,7 @@
 //! leaves stale nodes to be pruned, which here would be old records lying about (VAULT-4). Binary
 //! compact trees cost four times the rows on a path.
 
+mod fits;
 mod node;
 mod partial;
 mod proof;
@@ -27,6 +28,7 @@ mod tests;
 
 use keyhaven_wire::message::LeafIndex;
 
+pub use self::fits::fits;
 pub use self::node::NODE_BYTES_MAX;
 pub(crate) use self::node::Node;
 pub(crate) use self::partial::PartialTree;
@@ -102,6 +104,22 @@ impl NodeKey {
         head.copy_from_slice(&[Self::LEAF, 0]);
         tail.copy_from_slice(index.as_bytes());
         Self(key)
+    }
+
+    /// The key of the node in a slot of this node; none for a leaf's key, or below the last nibble.
+    fn below(&self, slot: u8) -> Option<Self> {
+        let [kind, depth, path @ ..] = self.0;
+        if kind != Self::NODE || depth >= DEPTH_MAX {
+            return None;
+        }
+        let mut index = path;
+        let byte = index.get_mut(usize::from(depth / 2))?;
+        *byte |= if depth.is_multiple_of(2) {
+            slot << 4
+        } else {
+            slot
+        };
+        Some(Self::node(&LeafIndex::new(index), depth.checked_add(1)?))
     }
 
     /// Takes a key's bytes as the store kept them.

@@ -20,10 +20,10 @@ use keyhaven_wire::channel::SEALED_REQUEST_BYTES;
 use keyhaven_wire::message::AccountName;
 
 use crate::accounts::Directory;
-use crate::machine::Answered;
 use crate::metrics::Metrics;
 use crate::queue::{Phase, Queue, Unanswered};
 use crate::rate::RateLimiter;
+use keyhaven_vault_host::Answered;
 
 /// A token is 68 letters; a header that is longer than this holds none.
 const TOKEN_BYTES_MAX: usize = 512;
@@ -100,7 +100,7 @@ async fn answer(door: &Door, request: Request) -> Result<Vec<u8>, Refusal> {
         Ok(Answered::Unreadable) => Err(Refusal::Unreadable),
         Ok(Answered::Damaged) => Err(Refusal::Damaged),
         Err(Unanswered::Full) => Err(Refusal::Busy),
-        Err(Unanswered::Stopped) => Err(Refusal::Stopped),
+        Ok(Answered::Lost) | Err(Unanswered::Stopped) => Err(Refusal::Stopped),
     }
 }
 

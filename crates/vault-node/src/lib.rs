@@ -33,6 +33,7 @@ mod accounts;
 mod cli;
 mod config;
 mod connections;
+pub mod desk;
 mod doctor;
 mod driver;
 mod folder;

@@ -1,6 +1,8 @@
-//! The core together with what the host keeps for it: the store, and the file that is its memory.
+//! One machine's vault: a host that is alone in its group, its store and the file that is the core's
+//! memory.
 //!
-//! The order of every batch is the whole of VAULT-2's host side:
+//! What is done, and in which order, the [`Host`] says: the same one that groups of cores have. Here
+//! its effects are done, one after the other, by files and a store that block:
 //!
 //! ```text
 //!   prove ─► execute ─► append (durable) ─► capture ─► memory file (durable) ─► release ─► answers
@@ -10,20 +12,20 @@
 //! ```
 //!
 //! At each start the core is elected anew, by itself. The store is never behind the memory unless
-//! somebody put an older one in its place: then the vault is *gone* and says so (VAULT-4). It may be
-//! one entry ahead, by a crash, or more, when an older memory was put back; then the core adopts the
-//! log's entries, each authenticated and chained to the one before.
+//! somebody put an older one in its place: then the vault is *gone* and says so (VAULT-4). There is no
+//! tail to lead it forward: on one machine it would stand on the same disk as the store.
 
 mod error;
 
+use std::collections::VecDeque;
+
 use keyhaven_secrets::Entropy;
-use keyhaven_vault_core::{
-    Answer, Core, CoreError, Entry, Executed, FleetSecrets, Head, MultiProof, NodeKey, Policy,
-    ProveError, Term, Touch, prove,
-};
-use keyhaven_vault_store::{Index, LogEntry, RedbStore, Settled, Step, Store, append_or_read_back};
+use keyhaven_vault_core::{Core, CoreError, FleetSecrets, Policy, Touch};
+use keyhaven_vault_host::{Answered, Ask, Effect, Host, Input, Notice, Said, Standing};
+use keyhaven_vault_store::{RedbStore, Step, Store};
 use keyhaven_wire::message::{AccountName, HostTime};
 
+use crate::desk;
 use crate::folder::{self, Fleet, Folder};
 use crate::memory_file::{Keeper, Kept, MemoryFile};
 use crate::operator::{self, Facts};
@@ -31,26 +33,11 @@ use crate::os;
 
 pub use error::{CommitError, CreateError, ResumeError};
 
-/// Entries that are read at once while an older memory is led forward.
-const ENTRIES_AT_ONCE: usize = 256;
-
 /// A core that can go on.
 pub(crate) struct Machine {
-    core: Core,
+    host: Host,
     store: Box<dyn Store>,
     memory: Box<dyn Keeper>,
-    head: Index,
-}
-
-/// What becomes of one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answered {
-    /// The sealed reply, released.
-    Sealed(Vec<u8>),
-    /// The core could not open it: not sealed to this fleet or account, or changed on the way.
-    Unreadable,
-    /// What the store holds for this account is not what the core's root says.
-    Damaged,
 }
 
 /// Makes a vault: all of it, or nothing.
@@ -69,12 +56,13 @@ pub(crate) fn create(folder: &Folder, entropy: &mut dyn Entropy) -> Result<Fleet
     operator::current_bundle(&unborn, &operator, &facts(&core), os::now_seconds())?;
     folder::create_private(&unborn.store())?;
     let store = RedbStore::open(&unborn.store())?;
-    let entry = log_entry(&genesis.entry);
-    store.append(&Step {
-        expected: None,
-        entry: &entry,
-        nodes: &stored(genesis.puts),
-    })?;
+    let entry = desk::encode(&genesis.entry);
+    let nodes: Vec<_> = genesis
+        .puts
+        .into_iter()
+        .map(|(key, bytes)| (key.as_bytes().to_vec(), bytes))
+        .collect();
+    store.append(&Step::one(None, &entry, &nodes))?;
     drop(store);
     Ok(folder.deliver(&unborn)?)
 }
@@ -85,28 +73,49 @@ impl Machine {
         let secrets = FleetSecrets::decode(&folder::read_private(&fleet.secrets())?)
             .map_err(|error| damaged("core.secrets", &error))?;
         let (core, kept) = recall(fleet, &secrets)?;
-        let remembered = kept.memory.head().ok_or_else(no_entry)?;
+        let remembered = kept.memory.head().ok_or_else(no_entry)?.index().number();
         if !fleet.store().exists() {
-            return Err(gone("no entry at all", remembered));
+            return Err(ResumeError::gone(None, remembered));
         }
         let store = RedbStore::open(&fleet.store())?;
         let mut machine = Self {
-            core,
+            host: Host::new(core, Vec::new(), None, entropy),
             store: Box::new(store),
             memory: Box::new(MemoryFile::open(&fleet.memory(), &kept)?),
-            head: Index::new(remembered.index().number()),
         };
-        machine.lead(entropy)?;
-        Ok(machine)
+        // Alone, it stands at the first tick and is elected by its own word; at the second, if the
+        // store knows of a newer term than an older memory that was put back.
+        let mut notices = machine.drive(Input::Tick, entropy)?.notices;
+        if matches!(machine.host.standing(), Standing::Following { .. }) {
+            notices = machine.drive(Input::Tick, entropy)?.notices;
+        }
+        match (machine.host.standing(), notices.as_slice()) {
+            (Standing::Leading, _) => {
+                let (before, now) = (remembered, machine.index());
+                if before != now {
+                    tracing::info!(index = now, "caught up with the store");
+                }
+                Ok(machine)
+            }
+            (_, [Notice::Gone { store, cores }, ..]) => Err(ResumeError::gone(
+                store.map(keyhaven_vault_core::Index::number),
+                cores.number(),
+            )),
+            (
+                Standing::Following { .. } | Standing::Calling | Standing::Mending | Standing::Gone,
+                _,
+            ) => Err(CoreError::NotElected.into()),
+        }
     }
 
     /// The newest entry.
     pub(crate) fn index(&self) -> u64 {
-        self.head.number()
+        let base = self.host.core().base();
+        base.map_or(0, |base| base.index().number())
     }
 
     pub(crate) fn facts(&self) -> Facts {
-        facts(&self.core)
+        facts(self.host.core())
     }
 
     /// Executes a batch and says what became of each request, in order, once it may be said.
@@ -116,18 +125,18 @@ impl Machine {
         now: HostTime,
         entropy: &mut dyn Entropy,
     ) -> Result<Vec<Answered>, CommitError> {
-        if let Some(answers) = self.try_commit(batch.clone(), now, entropy)? {
-            return Ok(answers);
+        let batch = Input::Batch {
+            touches: batch,
+            now,
+        };
+        let answers = self.drive(batch, entropy)?.answers;
+        match self.host.standing() {
+            Standing::Leading => Ok(answers),
+            // Alone, nobody else can lead: another process has written to the store.
+            Standing::Following { .. } | Standing::Calling | Standing::Mending | Standing::Gone => {
+                Err(CommitError::Raced)
+            }
         }
-        // Something in the store that this batch touches is damaged. One by one, so that whoever
-        // is not concerned is answered: a single bad sector must not stop everybody.
-        let mut answers = Vec::with_capacity(batch.len());
-        for touch in batch {
-            let answer = self.try_commit(vec![touch], now, entropy)?;
-            let answer = answer.and_then(|mut answers| answers.pop());
-            answers.push(answer.unwrap_or(Answered::Damaged));
-        }
-        Ok(answers)
     }
 
     /// Opens the record of every account, without changing anything, and returns the accounts whose
@@ -136,135 +145,62 @@ impl Machine {
         &self,
         accounts: &[AccountName],
     ) -> Result<Vec<AccountName>, CommitError> {
+        let core = self.host.core();
         let mut damaged = Vec::new();
         for account in accounts {
-            let whole = match self.prove([account])? {
-                Some(proof) => settle(self.core.examine(account, &proof))?.is_some(),
-                None => false,
+            let ask = Ask::Prove {
+                accounts: vec![account.clone()],
             };
-            if !whole {
-                damaged.push(account.clone());
+            let proof = match desk::answer(&*self.store, &core.fleet(), &ask)? {
+                Said::Proved(proved) => proved.proof,
+                Said::Looked(_) | Said::Appended | Said::Moved | Said::Tail(_) | Said::Trouble => {
+                    None
+                }
+            };
+            let opened = proof.map(|proof| core.examine(account, &proof));
+            match opened {
+                Some(Ok(())) => {}
+                None | Some(Err(CoreError::Proof(_) | CoreError::RecordDamaged)) => {
+                    damaged.push(account.clone());
+                }
+                Some(Err(error)) => return Err(error.into()),
             }
         }
         Ok(damaged)
     }
 
-    /// `None` when the store does not hold what the core's root says; nothing was done then.
-    fn try_commit(
-        &mut self,
-        batch: Vec<Touch>,
-        now: HostTime,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Option<Vec<Answered>>, CommitError> {
-        let Some(executed) = self.execute(batch, now, entropy)? else {
-            return Ok(None);
-        };
-        let entry = log_entry(&executed.entry);
-        let nodes = stored(executed.puts);
-        let step = Step {
-            expected: Some(self.head),
-            entry: &entry,
-            nodes: &nodes,
-        };
-        // VAULT-2: the spend is on the medium before its answer can leave the core.
-        match append_or_read_back(&*self.store, &step)? {
-            Settled::Appended => {}
-            Settled::Lost { .. } => return Err(CommitError::Raced),
-        }
-        let capture = self.core.capture(&executed.entry)?;
-        // VAULT-4: the memory before the answer, or a store put back to before this entry would
-        // be taken for the newest.
-        self.memory.keep(self.core.memory())?;
-        self.head = entry.index;
-        let answers = self.core.release(&[capture])?;
-        Ok(Some(answers.into_iter().map(Answered::from).collect()))
-    }
-
-    fn execute(
-        &mut self,
-        batch: Vec<Touch>,
-        now: HostTime,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Option<Executed>, CommitError> {
-        match self.prove(batch.iter().map(|touch| &touch.account))? {
-            Some(proof) => settle(self.core.execute(batch, &proof, now, entropy)),
-            None => Ok(None),
-        }
-    }
-
-    /// `None` when the store is damaged where these accounts are.
-    fn prove<'a>(
-        &self,
-        accounts: impl IntoIterator<Item = &'a AccountName>,
-    ) -> Result<Option<MultiProof>, CommitError> {
-        let snapshot = self.store.snapshot()?;
-        let read = |key: &NodeKey| snapshot.get(key.as_bytes());
-        match prove(&self.core.fleet(), accounts, read) {
-            Ok(proof) => Ok(Some(proof)),
-            Err(ProveError::Read(error)) => Err(error.into()),
-            Err(error) => {
-                tracing::error!(%error, "the store is damaged");
-                Ok(None)
-            }
-        }
-    }
-
-    /// Elects the core by its own word, and leads it on to the newest entry of the store. Answers
-    /// of the entries on the way are gone: they were never released, and whoever asked sends the
-    /// same bytes again (VAULT-2).
-    fn lead(&mut self, entropy: &mut dyn Entropy) -> Result<(), ResumeError> {
-        let snapshot = self.store.snapshot()?;
-        let newest = snapshot.head()?;
-        let appended = newest.as_ref().map(decode).transpose()?;
-        // Above the term of what the store has, too: a memory that is behind may not know of it.
-        let above = appended.map_or(Term::new(0), |entry| entry.term());
-        let call = self.core.stand(above, entropy)?;
-        let report = self.core.promise(&call)?;
-        self.memory.keep(self.core.memory())?;
-        let base = self.core.lead(&[report])?;
-
-        let Some(newest) = newest else {
-            return Err(gone("no entry at all", &base));
-        };
-        if newest.index < self.head {
-            return Err(gone(&format!("entry {}", newest.index), &base));
-        }
-        // VAULT-4: the entry that the core remembers must be the one that stands in the store. If
-        // the log no longer reaches back to it, the first entry that follows must chain to it.
-        let mut from = Some(self.head);
-        while let Some(first) = from {
-            let entries = snapshot.entries(first, ENTRIES_AT_ONCE)?;
-            from = entries.last().and_then(|last| last.index.next());
-            for stored in &entries {
-                let entry = decode(stored)?;
-                let another = || gone(&format!("another entry {}", stored.index), &base);
-                if stored.index == self.head {
-                    if entry.mac() != base.mac() {
-                        return Err(another());
+    /// Tells the host what has happened, and does what it says, in order, until there is nothing
+    /// left to do.
+    fn drive(&mut self, input: Input, entropy: &mut dyn Entropy) -> Result<Outcome, CommitError> {
+        let mut outcome = Outcome::default();
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for effect in self.host.handle(input, entropy) {
+                match effect {
+                    // VAULT-4: the memory before the answer, or a store put back to before this
+                    // entry would be taken for the newest.
+                    Effect::KeepMemory(memory) => self.memory.keep(&memory)?,
+                    Effect::Ask { id, ask } => {
+                        let fleet = self.host.core().fleet();
+                        let said = desk::answer(&*self.store, &fleet, &ask)?;
+                        inputs.push_back(Input::Said { id, said });
                     }
-                    continue;
+                    Effect::Answer(answers) => outcome.answers = answers,
+                    Effect::Notice(notice) => outcome.notices.push(notice),
+                    // A host that is alone sends nothing, and keeps no tail.
+                    Effect::KeepTail(_) | Effect::Send { .. } | Effect::SendTail { .. } => {}
                 }
-                self.core.adopt(&entry).map_err(|_| another())?;
             }
         }
-        if newest.index > self.head {
-            tracing::info!(index = newest.index.number(), "caught up with the store");
-        }
-        self.head = newest.index;
-        Ok(())
+        Ok(outcome)
     }
 }
 
-/// `None` when the store does not hold what the core's root says; nothing was done then.
-fn settle<T>(done: Result<T, CoreError>) -> Result<Option<T>, CommitError> {
-    match done {
-        Ok(done) => Ok(Some(done)),
-        Err(error @ (CoreError::Proof(_) | CoreError::RecordDamaged)) => {
-            tracing::error!(%error, "the store is damaged");
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    }
+/// What came of an input.
+#[derive(Default)]
+struct Outcome {
+    answers: Vec<Answered>,
+    notices: Vec<Notice>,
 }
 
 /// The core with the newest memory that is its own. A place that was torn while it was written is
@@ -284,41 +220,8 @@ fn recall(fleet: &Fleet, secrets: &FleetSecrets) -> Result<(Core, Kept), ResumeE
     })
 }
 
-impl From<Answer> for Answered {
-    fn from(answer: Answer) -> Self {
-        match answer {
-            Answer::Sealed(reply) => Self::Sealed(reply),
-            Answer::Unreadable => Self::Unreadable,
-        }
-    }
-}
-
 fn facts(core: &Core) -> Facts {
     Facts::new(core.fleet(), *core.channel_key(), core.policy())
-}
-
-fn decode(stored: &LogEntry) -> Result<Entry, ResumeError> {
-    Entry::decode(&stored.bytes).map_err(|error| damaged("store.redb", &error))
-}
-
-fn log_entry(entry: &Entry) -> LogEntry {
-    LogEntry {
-        index: Index::new(entry.index().number()),
-        bytes: entry.encode().to_vec(),
-    }
-}
-
-fn stored(puts: Vec<(NodeKey, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
-    puts.into_iter()
-        .map(|(key, value)| (key.as_bytes().to_vec(), value))
-        .collect()
-}
-
-fn gone(store: &str, remembered: &Head) -> ResumeError {
-    ResumeError::Gone {
-        store: store.to_owned(),
-        memory: remembered.index().number(),
-    }
 }
 
 fn no_entry() -> ResumeError {

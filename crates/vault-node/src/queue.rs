@@ -9,8 +9,8 @@ use std::sync::Arc;
 use keyhaven_wire::message::AccountName;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::machine::Answered;
 use crate::metrics::Metrics;
+use keyhaven_vault_host::Answered;
 
 /// Requests in one batch at most: it bounds what one step holds in memory and how long the next
 /// one waits (VAULT-10).

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use keyhaven_secrets::Remedy;
 
-use crate::Index;
+use crate::{Index, LogEntry, Step};
 
 /// Why a store cannot be opened or read.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,9 @@ impl StoreError {
 #[non_exhaustive]
 pub enum AppendError {
     /// The log's newest entry is another than the caller expected. Nothing was written.
-    #[error("the log has moved: its newest entry is {head:?}, not {expected:?}")]
+    #[error(
+        "the log has moved: its newest entry is {head:?}, and not the {expected:?} that was seen"
+    )]
     Raced {
         /// What the caller expected.
         expected: Option<Index>,
@@ -84,6 +86,13 @@ pub enum AppendError {
 }
 
 impl AppendError {
+    pub(crate) fn raced(step: &Step<'_>, head: Option<LogEntry>) -> Self {
+        Self::Raced {
+            expected: step.expected.map(|entry| entry.index),
+            head: head.map(|entry| entry.index),
+        }
+    }
+
     /// What helps.
     #[must_use]
     pub fn remedy(&self) -> Remedy {

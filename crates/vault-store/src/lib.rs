@@ -4,9 +4,12 @@
 //! what they mean: the core seals and authenticates them, and checks every one that it is shown. So
 //! a store that lies can only stop the vault. What the *honest* host needs of it is small and exact:
 //!
-//! - [`Store::append`] takes one log entry together with all the nodes that it changes, only if the
-//!   newest entry is still the one that the caller has seen (a compare-and-set on the index); all
-//!   of it or nothing; **durable when it returns**.
+//! - [`Store::append`] takes a log entry together with all the nodes that it changes, only if the
+//!   newest entry is still the very one that the caller has seen (a compare-and-set on its bytes:
+//!   two leaders may each have made one of the same index); all of it or nothing; **durable when it
+//!   returns**.
+//! - [`Snapshot::changes`] names the nodes that an entry changed, so that a leader can hand on what
+//!   an earlier one appended and nobody captured.
 //! - [`Store::snapshot`] reads one state: never half of an append, however long the reader takes.
 //! - A result that is not known (the connection broke, the disk failed while it was flushing) is
 //!   said to be unknown, and [`append_or_read_back`] reads it back. It is never assumed.
@@ -28,7 +31,7 @@
 //! let store = MemoryStore::new();
 //! let first = LogEntry { index: Index::new(1), bytes: b"entry".to_vec() };
 //! let nodes = vec![(b"leaf".to_vec(), b"sealed".to_vec())];
-//! store.append(&Step { expected: None, entry: &first, nodes: &nodes })?;
+//! store.append(&Step::one(None, &first, &nodes))?;
 //!
 //! let seen = store.snapshot()?;
 //! assert_eq!(seen.head()?, Some(first));
@@ -47,7 +50,8 @@ use std::ops::ControlFlow;
 
 pub use error::{AppendError, StoreError};
 pub use limits::{
-    ENTRY_BYTES_MAX, KEY_BYTES_MAX, LOG_ENTRIES_KEPT, NODES_PER_STEP_MAX, VALUE_BYTES_MAX,
+    ENTRIES_PER_STEP_MAX, ENTRY_BYTES_MAX, KEY_BYTES_MAX, LOG_ENTRIES_KEPT, NODES_PER_STEP_MAX,
+    VALUE_BYTES_MAX,
 };
 pub use memory::MemoryStore;
 pub use redb_engine::RedbStore;
@@ -96,14 +100,45 @@ pub struct LogEntry {
 }
 
 /// One move of the log: an entry and every node that it changes.
+///
+/// It is one entry, but where a host brings a store that has lost commits back to where it was: then
+/// several entries whose changes are known only together are appended together.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
-    /// The newest index that the caller has seen; `None` for the first entry of all.
-    pub expected: Option<Index>,
-    /// The entry; its index follows `expected`.
-    pub entry: &'a LogEntry,
+    /// The newest entry that the caller has seen; `None` for the first of all.
+    pub expected: Option<&'a LogEntry>,
+    /// The entries, at least one; the first follows `expected`, each other the one before it.
+    pub entries: &'a [LogEntry],
+    /// The oldest entry of which the last one's leader did not know that it is committed.
+    pub first: Index,
     /// Keys and their new bytes. Of two under one key the last stands.
     pub nodes: &'a [(Vec<u8>, Vec<u8>)],
+}
+
+impl<'a> Step<'a> {
+    /// One entry, on top of one that is known to be committed.
+    #[must_use]
+    pub const fn one(
+        expected: Option<&'a LogEntry>,
+        entry: &'a LogEntry,
+        nodes: &'a [(Vec<u8>, Vec<u8>)],
+    ) -> Self {
+        Self {
+            expected,
+            entries: std::slice::from_ref(entry),
+            first: entry.index,
+            nodes,
+        }
+    }
+}
+
+/// What an entry changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// As in its [`Step`].
+    pub first: Index,
+    /// The keys of the nodes, in order. Of entries that were appended together, the last has all.
+    pub keys: Vec<Vec<u8>>,
 }
 
 /// Sealed leaves, tree nodes and log entries of one group.
@@ -148,6 +183,12 @@ pub trait Snapshot {
     /// # Errors
     /// [`StoreError`] when they cannot be read.
     fn entries(&self, from: Index, most: usize) -> Result<Vec<LogEntry>, StoreError>;
+
+    /// What a kept entry changed; `None` for one that is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    fn changes(&self, index: Index) -> Result<Option<Changes>, StoreError>;
 
     /// Shows every node in the order of its key until told to stop. For checks and copies.
     ///

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::limits::{self, LOG_ENTRIES_KEPT};
-use crate::{AppendError, Index, LogEntry, Snapshot, Step, Store, StoreError, Visit};
+use crate::{AppendError, Changes, Index, LogEntry, Snapshot, Step, Store, StoreError, Visit};
 
 /// A store in memory. Clones share one state, as handles to one database would.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct MemoryStore {
 #[derive(Clone, Debug, Default)]
 struct State {
     nodes: BTreeMap<Vec<u8>, Vec<u8>>,
-    log: BTreeMap<Index, Vec<u8>>,
+    log: BTreeMap<Index, (Vec<u8>, Changes)>,
 }
 
 impl MemoryStore {
@@ -28,6 +28,25 @@ impl MemoryStore {
             state: Arc::default(),
             log_kept: LOG_ENTRIES_KEPT,
         }
+    }
+
+    /// A copy that goes its own way: what a backup of the store holds.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            state: Arc::new(Mutex::new(Arc::clone(&state))),
+            log_kept: self.log_kept,
+        }
+    }
+
+    /// Puts the state of another store in place of this one's: what putting back a backup does.
+    pub fn put_back(&self, other: &Self) {
+        let other = {
+            let state = other.state.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&state)
+        };
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = other;
     }
 
     /// Keeps this many of the newest entries instead of [`LOG_ENTRIES_KEPT`].
@@ -44,6 +63,19 @@ impl Default for MemoryStore {
     }
 }
 
+impl State {
+    fn head(&self) -> Option<LogEntry> {
+        self.log.iter().next_back().map(entry)
+    }
+}
+
+fn entry((index, (bytes, _)): (&Index, &(Vec<u8>, Changes))) -> LogEntry {
+    LogEntry {
+        index: *index,
+        bytes: bytes.clone(),
+    }
+}
+
 impl Store for MemoryStore {
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,21 +85,22 @@ impl Store for MemoryStore {
     fn append(&self, step: &Step<'_>) -> Result<(), AppendError> {
         limits::check(step)?;
         let mut shared = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let head = shared.log.keys().next_back().copied();
-        if head != step.expected {
-            return Err(AppendError::Raced {
-                expected: step.expected,
-                head,
-            });
+        let head = State::head(&shared);
+        if head.as_ref() != step.expected {
+            return Err(AppendError::raced(step, head));
         }
         let state = Arc::make_mut(&mut shared);
         for (key, value) in step.nodes {
             state.nodes.insert(key.clone(), value.clone());
         }
-        state.log.insert(step.entry.index, step.entry.bytes.clone());
-        // The entries up to this one are no longer kept, if there are so many at all.
-        if let Some(dropped_to) = step.entry.index.number().checked_sub(self.log_kept.max(1)) {
-            state.log.retain(|index, _| index.number() > dropped_to);
+        for (entry, changes) in step.entries.iter().zip(limits::changes(step)) {
+            state
+                .log
+                .insert(entry.index, (entry.bytes.clone(), changes));
+            // The entries up to this one are no longer kept, if there are so many at all.
+            if let Some(dropped_to) = entry.index.number().checked_sub(self.log_kept.max(1)) {
+                state.log.retain(|index, _| index.number() > dropped_to);
+            }
         }
         Ok(())
     }
@@ -79,21 +112,16 @@ impl Snapshot for Arc<State> {
     }
 
     fn head(&self) -> Result<Option<LogEntry>, StoreError> {
-        let last = self.log.iter().next_back();
-        Ok(last.map(|(index, bytes)| LogEntry {
-            index: *index,
-            bytes: bytes.clone(),
-        }))
+        Ok(State::head(self))
     }
 
     fn entries(&self, from: Index, most: usize) -> Result<Vec<LogEntry>, StoreError> {
         let entries = self.log.range(from..).take(most);
-        Ok(entries
-            .map(|(index, bytes)| LogEntry {
-                index: *index,
-                bytes: bytes.clone(),
-            })
-            .collect())
+        Ok(entries.map(entry).collect())
+    }
+
+    fn changes(&self, index: Index) -> Result<Option<Changes>, StoreError> {
+        Ok(self.log.get(&index).map(|(_, changes)| changes.clone()))
     }
 
     fn for_each_node(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {

@@ -5,16 +5,19 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use redb::{
-    Builder, Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase as _,
-    ReadableTable as _, StorageBackend, StorageError, TableDefinition, TableError,
-    WriteTransaction,
+    AccessGuard, Builder, Database, DatabaseError, Durability, ReadOnlyTable,
+    ReadableDatabase as _, ReadableTable as _, StorageBackend, StorageError, TableDefinition,
+    TableError, WriteTransaction,
 };
 
 use crate::limits::{self, LOG_ENTRIES_KEPT};
-use crate::{AppendError, Index, LogEntry, Snapshot, Step, Store, StoreError, Visit};
+use crate::{AppendError, Changes, Index, LogEntry, Snapshot, Step, Store, StoreError, Visit};
 
 const NODES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("nodes");
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+/// What each entry of the log changed: its `first`, and then each key after a byte that says how long
+/// it is. A store that was made before has none of its older entries here.
+const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes");
 const FORMAT: TableDefinition<'_, &str, u64> = TableDefinition::new("keyhaven vault store");
 const FORMAT_VERSION: u64 = 1;
 /// The engine's cache; its own default of 1 GiB is more than a small machine has (VAULT-10).
@@ -97,6 +100,8 @@ impl RedbStore {
         if empty {
             txn.open_table(NODES).map_err(|error| table(error, path))?;
             txn.open_table(LOG).map_err(|error| table(error, path))?;
+            txn.open_table(CHANGES)
+                .map_err(|error| table(error, path))?;
             txn.commit().map_err(failed)?;
         }
         Ok(store)
@@ -123,30 +128,33 @@ impl RedbStore {
         let mut log = txn
             .open_table(LOG)
             .map_err(|e| AppendError::Refused(failed(e)))?;
-        let head = log
-            .last()
-            .map_err(refused)?
-            .map(|(index, _)| Index::new(index.value()));
-        if head != step.expected {
-            return Err(AppendError::Raced {
-                expected: step.expected,
-                head,
-            });
+        let mut changes = txn
+            .open_table(CHANGES)
+            .map_err(|e| AppendError::Refused(failed(e)))?;
+        let head = log.last().map_err(refused)?.map(newest);
+        if head.as_ref() != step.expected {
+            return Err(AppendError::raced(step, head));
         }
-        log.insert(step.entry.index.number(), step.entry.bytes.as_slice())
-            .map_err(refused)?;
-        // The entries up to this one are no longer kept, if there are so many at all.
-        let dropped_to = step.entry.index.number().checked_sub(self.log_kept.max(1));
-        for _ in 0..DROPPED_PER_APPEND {
-            let oldest = log
-                .first()
-                .map_err(refused)?
-                .map(|(index, _)| index.value());
-            match (oldest, dropped_to) {
-                (Some(oldest), Some(dropped_to)) if oldest <= dropped_to => {
-                    log.remove(oldest).map_err(refused)?;
+        for (entry, changed) in step.entries.iter().zip(limits::changes(step)) {
+            let index = entry.index.number();
+            log.insert(index, entry.bytes.as_slice()).map_err(refused)?;
+            changes
+                .insert(index, encode(&changed).as_slice())
+                .map_err(refused)?;
+            // The entries up to this one are no longer kept, if there are so many at all.
+            let dropped_to = index.checked_sub(self.log_kept.max(1));
+            for _ in 0..DROPPED_PER_APPEND {
+                let oldest = log
+                    .first()
+                    .map_err(refused)?
+                    .map(|(index, _)| index.value());
+                match (oldest, dropped_to) {
+                    (Some(oldest), Some(dropped_to)) if oldest <= dropped_to => {
+                        log.remove(oldest).map_err(refused)?;
+                        changes.remove(oldest).map_err(refused)?;
+                    }
+                    _ => break,
                 }
-                _ => break,
             }
         }
         let mut nodes = txn
@@ -167,6 +175,11 @@ impl Store for RedbStore {
         Ok(Box::new(RedbSnapshot {
             nodes: txn.open_table(NODES).map_err(failed)?,
             log: txn.open_table(LOG).map_err(failed)?,
+            changes: match txn.open_table(CHANGES) {
+                Ok(changes) => Some(changes),
+                Err(TableError::TableDoesNotExist(_)) => None,
+                Err(error) => return Err(failed(error)),
+            },
         }))
     }
 
@@ -189,6 +202,7 @@ impl Store for RedbStore {
 struct RedbSnapshot {
     nodes: ReadOnlyTable<&'static [u8], &'static [u8]>,
     log: ReadOnlyTable<u64, &'static [u8]>,
+    changes: Option<ReadOnlyTable<u64, &'static [u8]>>,
 }
 
 impl Snapshot for RedbSnapshot {
@@ -198,25 +212,37 @@ impl Snapshot for RedbSnapshot {
     }
 
     fn head(&self) -> Result<Option<LogEntry>, StoreError> {
-        let last = self.log.last().map_err(failed)?;
-        Ok(last.map(|(index, bytes)| LogEntry {
-            index: Index::new(index.value()),
-            bytes: bytes.value().to_vec(),
-        }))
+        Ok(self.log.last().map_err(failed)?.map(newest))
     }
 
     fn entries(&self, from: Index, most: usize) -> Result<Vec<LogEntry>, StoreError> {
         let range = self.log.range(from.number()..).map_err(failed)?;
         range
             .take(most)
-            .map(|entry| {
-                let (index, bytes) = entry.map_err(failed)?;
-                Ok(LogEntry {
-                    index: Index::new(index.value()),
-                    bytes: bytes.value().to_vec(),
-                })
-            })
+            .map(|entry| entry.map(newest).map_err(failed))
             .collect()
+    }
+
+    fn changes(&self, index: Index) -> Result<Option<Changes>, StoreError> {
+        if self.log.get(index.number()).map_err(failed)?.is_none() {
+            return Ok(None);
+        }
+        let unknown = Changes {
+            first: index,
+            keys: Vec::new(),
+        };
+        let Some(changes) = &self.changes else {
+            return Ok(Some(unknown));
+        };
+        match changes.get(index.number()).map_err(failed)? {
+            Some(bytes) => match decode(bytes.value()) {
+                Some(changes) => Ok(Some(changes)),
+                None => Err(StoreError::Damaged {
+                    reason: format!("what entry {index} changed cannot be read"),
+                }),
+            },
+            None => Ok(Some(unknown)),
+        }
     }
 
     fn for_each_node(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
@@ -228,6 +254,37 @@ impl Snapshot for RedbSnapshot {
         }
         Ok(())
     }
+}
+
+fn newest((index, bytes): (AccessGuard<'_, u64>, AccessGuard<'_, &[u8]>)) -> LogEntry {
+    LogEntry {
+        index: Index::new(index.value()),
+        bytes: bytes.value().to_vec(),
+    }
+}
+
+fn encode(changes: &Changes) -> Vec<u8> {
+    let mut bytes = changes.first.number().to_be_bytes().to_vec();
+    for key in &changes.keys {
+        // A key has at most 64 bytes: `KEY_BYTES_MAX`.
+        bytes.push(u8::try_from(key.len()).unwrap_or(0));
+        bytes.extend_from_slice(key);
+    }
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Option<Changes> {
+    let (first, mut bytes) = bytes.split_first_chunk()?;
+    let mut keys = Vec::new();
+    while let Some((length, rest)) = bytes.split_first() {
+        let (key, rest) = rest.split_at_checked(usize::from(*length))?;
+        keys.push(key.to_vec());
+        bytes = rest;
+    }
+    Some(Changes {
+        first: Index::new(u64::from_be_bytes(*first)),
+        keys,
+    })
 }
 
 fn builder() -> Builder {

@@ -39,7 +39,7 @@ pub fn append_or_read_back(store: &dyn Store, step: &Step<'_>) -> Result<Settled
 fn read_back(store: &dyn Store, step: &Step<'_>) -> Result<Settled, StoreError> {
     let snapshot = store.snapshot()?;
     let head = snapshot.head()?;
-    if head.as_ref() == Some(step.entry) {
+    if head.is_some() && head.as_ref() == step.entries.last() {
         return Ok(Settled::Appended);
     }
     Ok(Settled::Lost {

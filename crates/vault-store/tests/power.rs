@@ -117,17 +117,13 @@ fn value(index: u64) -> Vec<u8> {
 }
 
 fn append(store: &RedbStore, index: u64) -> Result<(), keyhaven_vault_store::AppendError> {
-    let entry = LogEntry {
+    let entry = |index| LogEntry {
         index: Index::new(index),
         bytes: value(index),
     };
     let nodes: Vec<_> = (0..NODES).map(|key| (vec![key], value(index))).collect();
-    let expected = index.checked_sub(1).map(Index::new);
-    store.append(&Step {
-        expected,
-        entry: &entry,
-        nodes: &nodes,
-    })
+    let expected = index.checked_sub(1).map(entry);
+    store.append(&Step::one(expected.as_ref(), &entry(index), &nodes))
 }
 
 /// The index at which the store stands whole.

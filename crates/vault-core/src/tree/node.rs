@@ -42,6 +42,11 @@ impl Node {
             .unwrap_or_default()
     }
 
+    /// All slots, in order.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (u8, Slot)> {
+        (0_u8..).zip(self.slots)
+    }
+
     /// Puts something in the slot towards an index.
     pub(crate) fn set(&mut self, index: &LeafIndex, depth: u8, slot: Slot) {
         if let Some(place) = self.slots.get_mut(usize::from(nibble(index, depth))) {

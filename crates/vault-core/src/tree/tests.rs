@@ -13,7 +13,7 @@ use keyhaven_wire::message::LeafIndex;
 use proptest::prelude::*;
 
 use super::node::{Node, Slot, leaf_digest};
-use super::{DEPTH_MAX, Digest, MultiProof, NodeKey, PartialTree, ProofError, nibble};
+use super::{DEPTH_MAX, Digest, MultiProof, NodeKey, PartialTree, ProofError, fits, nibble};
 
 /// All leaves, and nothing else.
 #[derive(Default)]
@@ -199,6 +199,52 @@ fn a_full_node_has_sixteen_leaves_and_the_greatest_size() {
     }
     let root = &world.store[&NodeKey::root()];
     assert_eq!(root.len(), super::NODE_BYTES_MAX);
+}
+
+/// What a batch changed hangs under its root; what was left out, altered or added does not.
+#[test]
+fn what_was_changed_fits_under_the_root_and_nothing_else_does() {
+    let mut world = World::new();
+    world.batch(&[write(&[1, 1], 1), write(&[1, 2], 2), write(&[3], 3)]);
+    let before = world.root;
+    let changed = |root, writes: &[(LeafIndex, Vec<u8>)], world: &World| {
+        let indices: Vec<LeafIndex> = writes.iter().map(|(index, _)| *index).collect();
+        let proof = world.proof(&indices);
+        let mut tree = PartialTree::new(root, &proof);
+        for (index, sealed) in writes {
+            tree.write(index, sealed.clone()).unwrap();
+        }
+        (
+            tree.root(),
+            tree.into_puts().into_iter().collect::<BTreeMap<_, _>>(),
+        )
+    };
+    let writes = [write(&[1, 1], 9), write(&[1, 1, 7], 8), write(&[5], 5)];
+    let (root, puts) = changed(before, &writes, &world);
+    assert!(fits(&root, &puts) && fits(&root, &BTreeMap::new()));
+    assert!(!fits(&before, &puts));
+    for key in puts.keys() {
+        let mut altered = puts.clone();
+        altered.get_mut(key).unwrap()[0] ^= 1;
+        assert!(!fits(&root, &altered), "{key:?} is another");
+    }
+    let mut more = puts.clone();
+    more.insert(
+        NodeKey::leaf(&index(&[3])),
+        world.store[&NodeKey::leaf(&index(&[3]))].clone(),
+    );
+    assert!(
+        fits(&root, &more),
+        "a leaf that did not change fits as well"
+    );
+    more.insert(NodeKey::leaf(&index(&[4])), vec![4]);
+    assert!(!fits(&root, &more), "a leaf that no node names");
+    let mut headless = puts;
+    headless.remove(&NodeKey::root());
+    assert!(
+        !fits(&root, &headless),
+        "nothing leads down to what is there"
+    );
 }
 
 /// VAULT-4: absence is proven, not believed.

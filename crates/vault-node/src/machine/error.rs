@@ -6,6 +6,7 @@ use keyhaven_secrets::Remedy;
 use keyhaven_vault_core::CoreError;
 use keyhaven_vault_store::{AppendError, StoreError};
 
+use crate::desk::AskError;
 use crate::folder::FolderError;
 use crate::operator::OperatorError;
 
@@ -64,6 +65,9 @@ pub enum ResumeError {
     /// The core could not be elected: a bug of ours.
     #[error("the core refused to go on: {0}")]
     Core(#[from] CoreError),
+    /// The store could not be brought to where the core is.
+    #[error(transparent)]
+    Catch(#[from] CommitError),
     /// A file could not be read or written.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -76,15 +80,12 @@ pub enum ResumeError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// The store could not be read.
-    #[error("the store could not be read: {0}")]
-    Read(#[from] StoreError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] AskError),
     /// The core refused what can only be refused through a bug of ours.
     #[error("the core refused: {0}")]
     Core(#[from] CoreError),
-    /// The entry could not be appended, or it is not known whether it was.
-    #[error(transparent)]
-    Append(#[from] AppendError),
     /// Another entry stands in the store: something else writes to it.
     #[error("another entry was appended to the store behind this vault's back")]
     Raced,
@@ -109,6 +110,15 @@ impl CreateError {
 }
 
 impl ResumeError {
+    pub(super) fn gone(store: Option<u64>, memory: u64) -> Self {
+        let store = match store {
+            None => "no entry at all".to_owned(),
+            Some(index) if index < memory => format!("entry {index}"),
+            Some(_) => format!("another entry {memory}"),
+        };
+        Self::Gone { store, memory }
+    }
+
     /// What helps.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
@@ -116,6 +126,7 @@ impl ResumeError {
             Self::Gone { .. } | Self::Damaged { .. } | Self::Core(_) => Remedy::Stop,
             Self::Folder(error) => error.remedy(),
             Self::Store(error) => error.remedy(),
+            Self::Catch(error) => error.remedy(),
         }
     }
 }
@@ -125,8 +136,7 @@ impl CommitError {
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Read(error) => error.remedy(),
-            Self::Append(error) => error.remedy(),
+            Self::Store(error) => error.remedy(),
             Self::Memory(error) => error.remedy(),
             Self::Core(_) | Self::Raced => Remedy::Stop,
         }

@@ -30,10 +30,10 @@ impl World {
     /// A question about how an account stands, and how its answer is opened.
     fn question(&self, name: &str) -> (Touch, Conversation) {
         let account = AccountName::parse(name).unwrap();
-        let fleet = self.machine.core.fleet();
+        let fleet = self.machine.host.core().fleet();
         let leaf = LeafIndex::of(&fleet, &account);
         let (key, question) = (
-            self.machine.core.channel_key(),
+            self.machine.host.core().channel_key(),
             Request::Status { device: None },
         );
         let (request, conversation) =

@@ -24,9 +24,10 @@ pub fn append_until_killed(
     acknowledged: &mut dyn Write,
 ) -> Result<(), Violation> {
     let mut appending = || -> Result<(), Broken> {
-        let mut expected = store.snapshot()?.head()?.map(|entry| entry.index);
+        let mut expected = store.snapshot()?.head()?;
         loop {
-            let index = expected.map_or(Some(Index::new(1)), Index::next);
+            let before = expected.as_ref().map(|entry| entry.index);
+            let index = before.map_or(Some(Index::new(1)), Index::next);
             let index = index.ok_or_else(|| Broken("no index is left".into()))?;
             let nodes: Vec<_> = (0..NODES)
                 .map(|key| (key.to_be_bytes().to_vec(), value(index)))
@@ -35,15 +36,11 @@ pub fn append_until_killed(
                 index,
                 bytes: value(index),
             };
-            store.append(&Step {
-                expected,
-                entry: &entry,
-                nodes: &nodes,
-            })?;
+            store.append(&Step::one(expected.as_ref(), &entry, &nodes))?;
             writeln!(acknowledged, "{index}")
                 .and_then(|()| acknowledged.flush())
                 .map_err(|error| Broken(error.to_string()))?;
-            expected = Some(index);
+            expected = Some(entry);
         }
     };
     appending().map_err(|broken| Violation {

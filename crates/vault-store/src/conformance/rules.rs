@@ -25,7 +25,10 @@ rules![
     the_first_entry_may_have_any_index_but_only_once,
     a_log_that_begins_at_zero_keeps_its_first_entry,
     an_append_that_expects_another_head_changes_nothing,
+    an_append_that_expects_another_entry_of_the_same_index_changes_nothing,
     an_append_that_leaves_a_gap_changes_nothing,
+    several_entries_are_appended_at_once_or_not_at_all,
+    an_entry_names_the_nodes_that_it_changed,
     a_step_above_the_limits_changes_nothing,
     the_largest_step_within_the_limits_is_taken,
     of_two_nodes_under_one_key_the_last_stands,
@@ -39,9 +42,13 @@ rules![
 ];
 
 fn entry(index: u64) -> LogEntry {
+    named(index, &format!("entry {index}"))
+}
+
+fn named(index: u64, bytes: &str) -> LogEntry {
     LogEntry {
         index: Index::new(index),
-        bytes: format!("entry {index}").into_bytes(),
+        bytes: bytes.as_bytes().to_vec(),
     }
 }
 
@@ -50,15 +57,8 @@ fn node(key: &str, value: &str) -> Node {
 }
 
 fn append(store: &dyn Store, index: u64, nodes: &[Node]) -> Result<(), AppendError> {
-    let expected = index
-        .checked_sub(1)
-        .filter(|before| *before > 0)
-        .map(Index::new);
-    store.append(&Step {
-        expected,
-        entry: &entry(index),
-        nodes,
-    })
+    let expected = index.checked_sub(1).filter(|before| *before > 0).map(entry);
+    store.append(&Step::one(expected.as_ref(), &entry(index), nodes))
 }
 
 fn head(store: &dyn Store) -> Result<Option<u64>, Broken> {
@@ -125,16 +125,9 @@ fn an_append_stands_whole(medium: &mut dyn Medium) -> Result<(), Broken> {
 fn the_first_entry_may_have_any_index_but_only_once(medium: &mut dyn Medium) -> Result<(), Broken> {
     let store = medium.open()?;
     let first = entry(41);
-    store.append(&Step {
-        expected: None,
-        entry: &first,
-        nodes: &[],
-    })?;
-    let again = Step {
-        expected: None,
-        entry: &entry(42),
-        nodes: &[node("k", "v")],
-    };
+    store.append(&Step::one(None, &first, &[]))?;
+    let (next, nodes) = (entry(42), [node("k", "v")]);
+    let again = Step::one(None, &next, &nodes);
     refused(
         &*store,
         &again,
@@ -145,20 +138,11 @@ fn the_first_entry_may_have_any_index_but_only_once(medium: &mut dyn Medium) -> 
 fn a_log_that_begins_at_zero_keeps_its_first_entry(medium: &mut dyn Medium) -> Result<(), Broken> {
     let store = medium.open()?;
     let first = entry(0);
-    store.append(&Step {
-        expected: None,
-        entry: &first,
-        nodes: &[],
-    })?;
+    store.append(&Step::one(None, &first, &[]))?;
     demand(head(&*store)? == Some(0), || {
         "the first entry is gone".into()
     })?;
-    let expected = Some(Index::new(0));
-    store.append(&Step {
-        expected,
-        entry: &entry(1),
-        nodes: &[],
-    })?;
+    store.append(&Step::one(Some(&first), &entry(1), &[]))?;
     let kept = store.snapshot()?.entries(Index::new(0), 9)?;
     demand(kept == [0, 1].map(entry), || format!("{kept:?}"))
 }
@@ -172,8 +156,8 @@ fn an_append_that_expects_another_head_changes_nothing(
     }
     let raced = |error: &AppendError| matches!(error, AppendError::Raced { .. });
     for stale in [1, 2, 4, u64::MAX.saturating_sub(1)] {
-        let expected = Index::new(stale);
-        let Some(index) = expected.next() else {
+        let expected = entry(stale);
+        let Some(index) = expected.index.next() else {
             continue;
         };
         let entry = LogEntry {
@@ -181,28 +165,89 @@ fn an_append_that_expects_another_head_changes_nothing(
             bytes: b"forked".to_vec(),
         };
         let nodes = [node("k", "forked"), node("new", "forked")];
-        refused(
-            &*store,
-            &Step {
-                expected: Some(expected),
-                entry: &entry,
-                nodes: &nodes,
-            },
-            raced,
-        )?;
+        refused(&*store, &Step::one(Some(&expected), &entry, &nodes), raced)?;
     }
     Ok(())
+}
+
+/// Two leaders may each have made an entry of one index: the index alone does not say which one
+/// stands.
+fn an_append_that_expects_another_entry_of_the_same_index_changes_nothing(
+    medium: &mut dyn Medium,
+) -> Result<(), Broken> {
+    let store = medium.open()?;
+    append(&*store, 1, &[node("k", "v")])?;
+    let (twin, nodes) = (named(1, "the other leader's"), [node("k", "forked")]);
+    let next = entry(2);
+    let step = Step::one(Some(&twin), &next, &nodes);
+    refused(&*store, &step, |error| {
+        matches!(error, AppendError::Raced { .. })
+    })
+}
+
+fn several_entries_are_appended_at_once_or_not_at_all(
+    medium: &mut dyn Medium,
+) -> Result<(), Broken> {
+    let store = medium.open()?;
+    append(&*store, 1, &[node("k", "v")])?;
+    let (first, nodes) = (entry(1), [node("k", "last"), node("l", "last")]);
+    let step = |entries| Step {
+        expected: Some(&first),
+        entries,
+        first: Index::new(2),
+        nodes: &nodes,
+    };
+    let gaps = [vec![], vec![entry(2), entry(4)], vec![entry(3), entry(4)]];
+    for broken in &gaps {
+        refused(&*store, &step(broken), |error| {
+            matches!(error, AppendError::NotNext { .. } | AppendError::TooLarge)
+        })?;
+    }
+    let both = [2, 3].map(entry);
+    store.append(&step(&both))?;
+    let snapshot = store.snapshot()?;
+    let kept = snapshot.entries(Index::new(0), 9)?;
+    demand(kept == [1, 2, 3].map(entry), || format!("{kept:?}"))?;
+    let changes = [2, 3].map(|index| snapshot.changes(Index::new(index)));
+    let [Ok(Some(second)), Ok(Some(third))] = changes else {
+        return Err(Broken("an entry does not say what it changed".into()));
+    };
+    demand(second.keys.is_empty() && third.keys.len() == 2, || {
+        format!("{second:?}, {third:?}")
+    })?;
+    demand(
+        [second, third].iter().all(|c| c.first == Index::new(2)),
+        || "another first".into(),
+    )
+}
+
+fn an_entry_names_the_nodes_that_it_changed(medium: &mut dyn Medium) -> Result<(), Broken> {
+    let store = medium.open()?;
+    append(
+        &*store,
+        1,
+        &[node("b", "1"), node("a", "1"), node("b", "2")],
+    )?;
+    append(&*store, 2, &[])?;
+    let snapshot = store.snapshot()?;
+    let keys = |index| {
+        let changes = snapshot.changes(Index::new(index))?;
+        Ok::<_, Broken>(changes.map(|changes| (changes.first.number(), changes.keys)))
+    };
+    let both = vec![b"a".to_vec(), b"b".to_vec()];
+    demand(keys(1)? == Some((1, both)), || format!("{:?}", keys(1)))?;
+    demand(keys(2)? == Some((2, vec![])), || format!("{:?}", keys(2)))?;
+    demand(keys(3)?.is_none(), || {
+        "of an entry that is not there".into()
+    })
 }
 
 fn an_append_that_leaves_a_gap_changes_nothing(medium: &mut dyn Medium) -> Result<(), Broken> {
     let store = medium.open()?;
     append(&*store, 1, &[node("k", "v")])?;
     for index in [0, 1, 3, u64::MAX] {
-        let step = Step {
-            expected: Some(Index::new(1)),
-            entry: &entry(index),
-            nodes: &[node("k", "gap")],
-        };
+        let (first, entry, nodes) = (entry(1), entry(index), [node("k", "gap")]);
+        let step = Step::one(Some(&first), &entry, &nodes);
         refused(&*store, &step, |error| {
             matches!(error, AppendError::NotNext { .. })
         })?;
@@ -235,11 +280,7 @@ fn a_step_above_the_limits_changes_nothing(medium: &mut dyn Medium) -> Result<()
         ),
     ];
     for (entry, nodes) in &cases {
-        let step = Step {
-            expected: None,
-            entry,
-            nodes,
-        };
+        let step = Step::one(None, entry, nodes);
         refused(&*store, &step, |error| {
             matches!(error, AppendError::TooLarge)
         })?;
@@ -254,11 +295,7 @@ fn the_largest_step_within_the_limits_is_taken(medium: &mut dyn Medium) -> Resul
         bytes: vec![7; ENTRY_BYTES_MAX],
     };
     let nodes = [(vec![1; KEY_BYTES_MAX], vec![2; VALUE_BYTES_MAX])];
-    store.append(&Step {
-        expected: None,
-        entry: &entry,
-        nodes: &nodes,
-    })?;
+    store.append(&Step::one(None, &entry, &nodes))?;
     let snapshot = store.snapshot()?;
     demand(snapshot.head()? == Some(entry), || {
         "the entry differs".into()
@@ -347,11 +384,7 @@ fn of_racing_appends_one_wins_each_index(medium: &mut dyn Medium) -> Result<(), 
 fn an_append_sent_twice_is_taken_once(medium: &mut dyn Medium) -> Result<(), Broken> {
     let store = medium.open()?;
     let (first, nodes) = (entry(1), [node("k", "v")]);
-    let step = Step {
-        expected: None,
-        entry: &first,
-        nodes: &nodes,
-    };
+    let step = Step::one(None, &first, &nodes);
     for _ in 0..2 {
         let settled = append_or_read_back(&*store, &step)?;
         demand(settled == Settled::Appended, || format!("{settled:?}"))?;
@@ -360,13 +393,7 @@ fn an_append_sent_twice_is_taken_once(medium: &mut dyn Medium) -> Result<(), Bro
         index: Index::new(1),
         bytes: b"other".to_vec(),
     };
-    let settled = append_or_read_back(
-        &*store,
-        &Step {
-            entry: &other,
-            ..step
-        },
-    )?;
+    let settled = append_or_read_back(&*store, &Step::one(None, &other, &nodes))?;
     let lost = Settled::Lost {
         head: Some(Index::new(1)),
     };
