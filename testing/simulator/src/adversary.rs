@@ -136,8 +136,8 @@ impl World {
     pub fn step(&mut self, chance: &mut Chance) -> Step {
         let act = Act::ALL[chance.weighted(&self.swarm.weights)];
         let taken = self.taken;
-        self.meet(act.name());
-        self.tell(|_| act.name().to_owned());
+        self.ledger.meet(act.name());
+        self.ledger.tell(|_| act.name().to_owned());
         let done = match act {
             Act::Ask => self.ask(chance),
             Act::FollowUp => self.follow_up(chance),
@@ -194,13 +194,13 @@ impl World {
 
     fn ask(&mut self, chance: &mut Chance) -> Step {
         let policy = self.swarm.policy;
-        let sent = self.people.ask(chance, &policy);
-        self.made(sent)
+        let sent = self.ledger.people.ask(chance, &policy);
+        self.ledger.made(sent)
     }
 
     fn follow_up(&mut self, chance: &mut Chance) -> Step {
-        match self.people.follow_up(chance) {
-            Some(sent) => self.made(sent),
+        match self.ledger.people.follow_up(chance) {
+            Some(sent) => self.ledger.made(sent),
             None => Ok(()),
         }
     }
@@ -208,7 +208,7 @@ impl World {
     /// Some of the requests: the newest, or older ones once more.
     fn pick_batch(&self, chance: &mut Chance) -> Batch {
         let size = [1, 1, 1, 2, 4][chance.below(5)];
-        let all = self.people.sent();
+        let all = self.ledger.people.sent();
         let mut batch = Batch {
             touches: Vec::new(),
             sent: Vec::new(),
@@ -228,13 +228,13 @@ impl World {
                     .iter()
                     .position(|sent| std::ptr::eq(sent, request))
                     .unwrap_or(0);
-            let elsewhere = chance.below(self.people.accounts());
+            let elsewhere = chance.below(self.ledger.people.accounts());
             let account = match chance.percent(2) {
                 true => elsewhere,
                 false => request.account,
             };
             batch.touches.push(Touch {
-                account: self.people.name(account).clone(),
+                account: self.ledger.people.name(account).clone(),
                 request: request.bytes.clone(),
             });
             batch
@@ -259,7 +259,7 @@ impl World {
         let Some(base) = self.base(at) else {
             return Ok(None);
         };
-        let pages = self.chronicle.pages().len();
+        let pages = self.ledger.chronicle.pages().len();
         let shown = match chance.percent(3) {
             true => chance.below(pages),
             false => base,
@@ -304,7 +304,7 @@ impl World {
 
     fn show_entry(&mut self, chance: &mut Chance) -> Step {
         let at = self.any(chance);
-        let pages = self.chronicle.pages().len();
+        let pages = self.ledger.chronicle.pages().len();
         let reach = match chance.below(6) {
             0 => pages,
             _ => 3,
@@ -337,7 +337,7 @@ impl World {
             true => Term::new(0),
             false => self.newest_term(),
         };
-        self.tell(|_| format!("  core {at} stands"));
+        self.ledger.tell(|_| format!("  core {at} stands"));
         match self.places[at].core.stand(above, chance) {
             Ok(call) => {
                 self.places[at].pending = None;
@@ -350,7 +350,8 @@ impl World {
 
     fn promise(&mut self, at: usize, call: &Call) -> Step {
         self.taken += 1;
-        self.tell(|_| format!("  core {at} is called to term {}", call.term().number()));
+        self.ledger
+            .tell(|_| format!("  core {at} is called to term {}", call.term().number()));
         match self.places[at].core.promise(call) {
             Ok(report) => {
                 self.reports.push(report);
@@ -425,11 +426,12 @@ impl World {
         };
         let base = self.base(at);
         let index = base.and_then(|base| {
-            let index = self.chronicle.page(base).entry.index().number();
+            let index = self.ledger.chronicle.page(base).entry.index().number();
             index.checked_add(1)
         });
         // Those of the next index, most of which stand on the leader's base; or any other.
         let next: Vec<(usize, Entry)> = self
+            .ledger
             .chronicle
             .pages()
             .iter()
@@ -439,14 +441,17 @@ impl World {
             .filter(|(_, page)| Some(page.entry.index().number()) == index)
             .map(|(page, entry)| (page, entry.entry))
             .collect();
-        let follows = |(page, _): &&(usize, Entry)| self.chronicle.lineage().parent(*page) == base;
+        let follows =
+            |(page, _): &&(usize, Entry)| self.ledger.chronicle.lineage().parent(*page) == base;
         let entry = match chance.below(20) {
-            0 => chance.recent(self.chronicle.pages()).map(|page| page.entry),
+            0 => chance
+                .recent(self.ledger.chronicle.pages())
+                .map(|page| page.entry),
             1..5 => chance.one(&next).map(|(_, entry)| *entry),
             _ => next.iter().find(follows).map(|(_, entry)| *entry),
         };
         let Some(entry) = entry else { return Ok(()) };
-        self.tell(|_| {
+        self.ledger.tell(|_| {
             format!(
                 "  core {at} is to build on index {}",
                 entry.index().number()
@@ -454,9 +459,9 @@ impl World {
         });
         match self.places[at].core.adopt(&entry) {
             Ok(()) => {
-                self.meet("adopted an entry of an earlier leader");
+                self.ledger.meet("adopted an entry of an earlier leader");
                 let now = self.base(at);
-                if now.and_then(|now| self.chronicle.lineage().parent(now)) != base {
+                if now.and_then(|now| self.ledger.chronicle.lineage().parent(now)) != base {
                     return Err(Broken(
                         "VAULT-8: a leader builds on an entry that does not follow".to_owned(),
                     ));
@@ -483,6 +488,7 @@ impl World {
             return Ok(());
         };
         let roster: Vec<Member> = self
+            .ledger
             .chronicle
             .page(base)
             .entry
@@ -512,10 +518,13 @@ impl World {
         };
         match self.places[at].core.replace(go, come) {
             Ok(executed) => {
-                let models = self.chronicle.page(base).models.clone();
-                let page = self.chronicle.write(base, executed, models, Vec::new());
+                let models = self.ledger.chronicle.page(base).models.clone();
+                let page = self
+                    .ledger
+                    .chronicle
+                    .write(base, executed, models, Vec::new());
                 self.places[at].pending = Some(page);
-                self.meet("a core was put in another's place");
+                self.ledger.meet("a core was put in another's place");
                 Ok(())
             }
             Err(error) => self.refused(&error),
@@ -548,14 +557,14 @@ impl World {
         let Some(memory) = chance.one(&self.places[at].images).copied() else {
             return Ok(());
         };
-        self.meet("a memory was put back");
+        self.ledger.meet("a memory was put back");
         self.restart(at, memory)
     }
 
     fn lose_memory(&mut self, chance: &mut Chance) -> Step {
         // No more than the policy allows to be away, or the group stops and stays so: that is a
         // run of its own, and rare.
-        let base = self.chronicle.pages().last();
+        let base = self.ledger.chronicle.pages().last();
         let roster: Vec<Member> = base
             .map(|page| page.entry.membership().members().copied().collect())
             .unwrap_or_default();
@@ -566,7 +575,7 @@ impl World {
             .count();
         if here > usize::from(self.swarm.policy.quorum.captures) || chance.percent(1) {
             let at = self.any(chance);
-            self.meet("a memory was lost");
+            self.ledger.meet("a memory was lost");
             self.forget(at, chance);
         }
         Ok(())
@@ -575,15 +584,17 @@ impl World {
     fn forge(&mut self, chance: &mut Chance) -> Step {
         let at = self.any(chance);
         let taken = match chance.below(4) {
-            0 => chance.recent(self.chronicle.pages()).and_then(|page| {
-                let bytes = flip(page.entry.encode().to_vec(), chance);
-                let forged = Entry::decode(&bytes).ok()?;
-                self.places[at]
-                    .core
-                    .capture(&forged)
-                    .ok()
-                    .map(|_| "an entry")
-            }),
+            0 => chance
+                .recent(self.ledger.chronicle.pages())
+                .and_then(|page| {
+                    let bytes = flip(page.entry.encode().to_vec(), chance);
+                    let forged = Entry::decode(&bytes).ok()?;
+                    self.places[at]
+                        .core
+                        .capture(&forged)
+                        .ok()
+                        .map(|_| "an entry")
+                }),
             1 => chance.recent(&self.calls).copied().and_then(|call| {
                 let forged = Call::decode(&flip(call.encode().to_vec(), chance)).ok()?;
                 self.places[at].core.promise(&forged).ok().map(|_| "a call")

@@ -38,6 +38,7 @@ pub mod chronicle;
 pub mod coverage;
 pub mod hands;
 pub mod invariants;
+pub mod ledger;
 pub mod liveness;
 pub mod model;
 pub mod people;
@@ -118,13 +119,13 @@ pub fn run_told(
         Ok(world) => world,
         Err(broken) => return (Err(failed(0)(broken)), Vec::new()),
     };
-    world.story = story;
+    world.ledger.story = story;
     let done =
         live(&mut world, (seed, steps), takes).map_err(|(step, broken)| failed(step)(broken));
-    let story = world.story.take().unwrap_or_default();
+    let story = world.ledger.story.take().unwrap_or_default();
     let report = done.map(|()| Report {
-        digest: world.digest(),
-        met: world.met,
+        digest: world.ledger.digest(),
+        met: world.ledger.met,
     });
     (report, story)
 }
@@ -140,7 +141,7 @@ fn live(
             break;
         }
         if takes(act) {
-            world.tell(|_| format!("act {act}"));
+            world.ledger.tell(|_| format!("act {act}"));
             let mut chance = Chance::of_step(seed, act);
             world.step(&mut chance).map_err(|broken| (act, broken))?;
         } else {
@@ -148,7 +149,7 @@ fn live(
             world.taken += 1;
         }
     }
-    world.tell(|_| "the faults stop".to_owned());
+    world.ledger.tell(|_| "the faults stop".to_owned());
     let mut chance = Chance::of_step(seed, u64::MAX - 2);
     liveness::settle(world, &mut chance).map_err(|broken| (steps, broken))
 }

@@ -30,7 +30,9 @@ pub fn settle(world: &mut World, chance: &mut Chance) -> Step {
             "VAULT-11: a quorum is here, and nobody can be elected".to_owned(),
         ));
     }
-    world.meet("too many cores forgot: the group stopped");
+    world
+        .ledger
+        .meet("too many cores forgot: the group stopped");
     Ok(())
 }
 
@@ -51,12 +53,12 @@ fn elect(world: &mut World, at: usize, chance: &mut Chance) -> Result<bool, Brok
 }
 
 fn answer_everybody(world: &mut World, at: usize, chance: &mut Chance) -> Step {
-    for account in 0..world.people.accounts() {
-        let sent = world.people.status(account, chance);
+    for account in 0..world.ledger.people.accounts() {
+        let sent = world.ledger.people.status(account, chance);
         let batch = Batch {
             touches: vec![Touch {
-                account: world.people.name(account).clone(),
-                request: world.people.sent()[sent].bytes.clone(),
+                account: world.ledger.people.name(account).clone(),
+                request: world.ledger.people.sent()[sent].bytes.clone(),
             }],
             sent: vec![Some(sent)],
             now: HostTime::new(world.now),
