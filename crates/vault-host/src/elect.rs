@@ -10,6 +10,9 @@ impl Host {
     /// Calls the group for reports, its own core among them.
     pub(crate) fn stand(&mut self, entropy: &mut dyn Entropy) {
         self.be_patient(entropy);
+        if self.aside > 0 {
+            return;
+        }
         // A core that has captured nothing belongs to no group yet.
         let Ok(call) = self.core.stand(self.heard, entropy) else {
             return;
@@ -28,6 +31,9 @@ impl Host {
 
     /// Promises, for its core, to take nothing of an older term.
     pub(crate) fn promise(&mut self, from: HostId, call: &Call, entropy: &mut dyn Entropy) {
+        if self.aside > 0 {
+            return;
+        }
         match self.core.promise(call) {
             Ok(report) => {
                 self.heard = self.heard.max(call.term());

@@ -11,6 +11,8 @@ use crate::message::{Ask, AskId, Effect, HostId, Input, Message, Notice, Said};
 /// How many ticks a host waits for a leader before it stands itself: drawn between these two, so that
 /// two seldom stand at once.
 const PATIENCE: (u32, u32) = (6, 18);
+/// For how many ticks a host that steps aside takes no part in elections.
+const ASIDE: u32 = 40;
 
 /// A host and its core.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Host {
     pub(crate) stage: Stage,
     /// Ticks until it stands.
     pub(crate) patience: u32,
+    /// Ticks for which it takes no part in elections.
+    pub(crate) aside: u32,
     /// The newest record that is on the disk.
     pub(crate) flushed: Option<Mac>,
     pub(crate) asking: Option<Asking>,
@@ -84,6 +88,7 @@ impl Host {
             former,
             stage: Stage::Following { leader: None },
             patience: 0,
+            aside: 0,
             flushed: None,
             asking: None,
             asked: 0,
@@ -143,13 +148,14 @@ impl Host {
     }
 
     fn tick(&mut self, entropy: &mut dyn Entropy) {
+        self.aside = self.aside.saturating_sub(1);
         if self.asking.as_ref().is_some_and(|asking| asking.again)
             && let Some(asking) = self.asking.take()
         {
             self.ask_shared(asking.ask);
         }
         match &self.stage {
-            Stage::Leading(_) => self.tick_leading(),
+            Stage::Leading(_) => self.tick_leading(entropy),
             Stage::Following { .. } | Stage::Calling { .. } => {
                 self.patience = self.patience.saturating_sub(1);
                 if self.patience == 0 {
@@ -196,6 +202,13 @@ impl Host {
             self.effect(Effect::Answer(answers));
         }
         self.be_patient(entropy);
+    }
+
+    /// Leads no more, and lets the others elect one of them without its core's report. To keep a
+    /// report back costs time, and nothing else.
+    pub(crate) fn step_aside(&mut self, entropy: &mut dyn Entropy) {
+        self.fall(entropy);
+        self.aside = ASIDE;
     }
 
     pub(crate) fn be_patient(&mut self, entropy: &mut dyn Entropy) {

@@ -311,7 +311,7 @@ impl Host {
         }
     }
 
-    pub(crate) fn tick_leading(&mut self) {
+    pub(crate) fn tick_leading(&mut self, entropy: &mut dyn Entropy) {
         let Some(lead) = self.lead_mut() else { return };
         let term = lead.term;
         let again = match &mut lead.doing {
@@ -321,8 +321,10 @@ impl Host {
             }
             Doing::Mend(_) | Doing::Ready(_) | Doing::Prove(_) | Doing::Append(..) => None,
         };
-        self.tick_mending();
-        self.broadcast(&Message::Alive(term));
+        self.tick_mending(entropy);
+        if self.lead_mut().is_some() {
+            self.broadcast(&Message::Alive(term));
+        }
         if let Some(record) = again {
             self.broadcast(&Message::Record(record));
         }

@@ -20,6 +20,9 @@ use crate::record::Record;
 /// After how many ticks a search that has come to nothing is begun anew.
 const SEARCHED_AGAIN: u32 = 8;
 
+/// After how many searches that have come to nothing the host lets others try.
+const SEARCHES: u32 = 2;
+
 /// A store on its way to the base.
 #[derive(Debug)]
 pub(crate) struct Mend {
@@ -27,11 +30,12 @@ pub(crate) struct Mend {
     store: Option<Entry>,
     /// The records that lead to the base, the last one first.
     found: Vec<Arc<Record>>,
-    /// The entry whose record is looked for.
-    need: Mac,
+    /// The entry whose record is looked for, while one is.
+    need: Option<Mac>,
     /// The hosts that do not have it.
     without: BTreeSet<HostId>,
     gone: bool,
+    searches: u32,
     ticks: u32,
 }
 
@@ -41,9 +45,10 @@ impl Mend {
             base,
             store: None,
             found: Vec::new(),
-            need: base.mac(),
+            need: None,
             without: BTreeSet::new(),
             gone: false,
+            searches: 0,
             ticks: 0,
         }
     }
@@ -164,7 +169,7 @@ impl Host {
     /// Looks for the record that ends with an entry.
     fn search(&mut self, need: Mac) {
         if let Some(mend) = self.mend_mut() {
-            mend.need = need;
+            mend.need = Some(need);
             mend.without.clear();
             self.ask(Ask::Tail(need));
         }
@@ -172,7 +177,7 @@ impl Host {
 
     /// The own tail has the record, or not.
     pub(crate) fn found_here(&mut self, record: Option<Arc<Record>>) {
-        let Some(need) = self.mend_mut().map(|mend| mend.need) else {
+        let Some(need) = self.mend_mut().and_then(|mend| mend.need) else {
             return;
         };
         match self.usable(need, record) {
@@ -185,7 +190,7 @@ impl Host {
     /// Another host has the record, or not.
     pub(crate) fn found_there(&mut self, from: HostId, last: Mac, record: Option<Arc<Record>>) {
         let peers = self.peers.len();
-        if self.mend_mut().is_none_or(|mend| mend.need != last) {
+        if self.mend_mut().and_then(|mend| mend.need) != Some(last) {
             return;
         }
         if let Some(record) = self.usable(last, record) {
@@ -209,6 +214,8 @@ impl Host {
         let met = record.after(mend.store.as_ref()).is_some();
         let passed = record.first() <= mend.store.map(|store| store.index());
         let from = record.from();
+        // Others may send it as well.
+        mend.need = None;
         mend.found.push(record);
         match from {
             _ if met => self.append_next(),
@@ -253,9 +260,10 @@ impl Host {
             return;
         };
         if let Some(mend) = self.mend_mut() {
-            let gone = mend.gone;
+            let (gone, searches) = (mend.gone, mend.searches);
             *mend = Mend {
                 gone,
+                searches,
                 ..Mend::new(base)
             };
             self.look();
@@ -276,15 +284,24 @@ impl Host {
 
     /// A search that has come to nothing is begun anew: a host may have come back, or the operator
     /// put a newer store in place.
-    pub(crate) fn tick_mending(&mut self) {
+    ///
+    /// After some searches the host steps aside. It may be that its own core captured an entry that
+    /// nobody else did and whose record is lost: then the others can go on without it.
+    pub(crate) fn tick_mending(&mut self, entropy: &mut dyn keyhaven_secrets::Entropy) {
+        let alone = self.peers.is_empty();
         if self.is_asking() {
             return;
         }
-        if let Some(mend) = self.mend_mut() {
-            mend.ticks = mend.ticks.saturating_add(1);
-            if mend.ticks >= SEARCHED_AGAIN {
-                self.mend_anew();
-            }
+        let Some(mend) = self.mend_mut() else { return };
+        mend.ticks = mend.ticks.saturating_add(1);
+        if mend.ticks < SEARCHED_AGAIN {
+            return;
+        }
+        mend.searches = mend.searches.saturating_add(1);
+        if mend.searches >= SEARCHES && mend.gone && !alone {
+            self.step_aside(entropy);
+        } else {
+            self.mend_anew();
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::Hosts;
+
 /// Every act of the enemy, every kind of refusal, every rare state of a record.
-pub const EXPECTED: [&str; 59] = [
+const HOSTILE: [&str; 59] = [
     "a core was put in another's place",
     "a fresh start",
     "a memory was lost",
@@ -65,11 +67,49 @@ pub const EXPECTED: [&str; 59] = [
     "too many cores forgot: the group stopped",
 ];
 
+/// Every misfortune of hosts, and every way in which they come out of one.
+const SHIPPING: [&str; 29] = [
+    "a batch was lost with its leader",
+    "a core was put in another's place",
+    "a disk was lost",
+    "a late append arrived",
+    "a memory was lost",
+    "a memory was put back",
+    "a message was cut off",
+    "a question to the store timed out",
+    "a record carried entries of leaders that died",
+    "a record rotted",
+    "an append lost a race",
+    "crashed after all effects",
+    "crashed between effects",
+    "host: clock",
+    "host: cut",
+    "host: drop",
+    "host: heal",
+    "host: pause",
+    "host: put back",
+    "host: repeat",
+    "host: start",
+    "host: stop",
+    "host: store away",
+    "led",
+    "recovered, with a session",
+    "released",
+    "the store lost commits",
+    "the store was led forward from a tail",
+    "the store's answer was lost, after it had done what it was asked",
+];
+
 /// What was not met.
 #[must_use]
-pub fn missing(met: &BTreeMap<&'static str, u64>) -> Vec<&'static str> {
-    EXPECTED
-        .into_iter()
-        .filter(|what| !met.contains_key(what))
+pub fn missing(hosts: Hosts, met: &BTreeMap<&'static str, u64>) -> Vec<&'static str> {
+    let expected: &[&str] = match hosts {
+        Hosts::Hostile => &HOSTILE,
+        Hosts::Shipping => &SHIPPING,
+    };
+    expected
+        .iter()
+        .filter(|what| !met.contains_key(*what))
+        .copied()
         .collect()
 }

@@ -36,6 +36,7 @@ pub mod adversary;
 pub mod chance;
 pub mod chronicle;
 pub mod coverage;
+pub mod group;
 pub mod hands;
 pub mod invariants;
 pub mod ledger;
@@ -50,6 +51,8 @@ pub mod world;
 use std::collections::BTreeMap;
 
 use crate::chance::Chance;
+use crate::group::Group;
+use crate::ledger::Ledger;
 use crate::world::World;
 
 /// A promise that was broken, in a sentence.
@@ -73,6 +76,8 @@ pub struct Report {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("seed {seed}, act {step}, of {steps} steps: {broken}")]
 pub struct Failure {
+    /// Who the hosts were.
+    pub hosts: Hosts,
     /// The seed.
     pub seed: u64,
     /// At which act of the enemy.
@@ -83,73 +88,151 @@ pub struct Failure {
     pub broken: Broken,
 }
 
-/// Runs a seed for so many steps, which are calls of cores and messages of people, and then lets the
-/// group go on in peace.
+/// Who the hosts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// One enemy that plays them all ([`adversary`]).
+    Hostile,
+    /// Those that ship, on machines that fail ([`group`]).
+    Shipping,
+}
+
+/// A run that goes on act by act.
+trait Play {
+    fn act(&mut self, chance: &mut Chance) -> Step;
+    fn settle(&mut self, chance: &mut Chance) -> Step;
+    fn taken(&mut self) -> &mut u64;
+    fn steps_of(&self, steps: u64) -> u64;
+    fn ledger(&mut self) -> &mut Ledger;
+}
+
+impl Play for World {
+    fn act(&mut self, chance: &mut Chance) -> Step {
+        self.step(chance)
+    }
+
+    fn settle(&mut self, chance: &mut Chance) -> Step {
+        liveness::settle(self, chance)
+    }
+
+    fn taken(&mut self) -> &mut u64 {
+        &mut self.taken
+    }
+
+    fn steps_of(&self, steps: u64) -> u64 {
+        self.swarm.steps_of(steps)
+    }
+
+    fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+}
+
+impl Play for Group {
+    fn act(&mut self, chance: &mut Chance) -> Step {
+        self.step(chance)
+    }
+
+    fn settle(&mut self, chance: &mut Chance) -> Step {
+        group::settle(self, chance)
+    }
+
+    fn taken(&mut self) -> &mut u64 {
+        &mut self.taken
+    }
+
+    fn steps_of(&self, steps: u64) -> u64 {
+        self.swarm.steps_of(steps)
+    }
+
+    fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+}
+
+/// Runs a seed for so many steps, and then lets the group go on in peace. A step is a call of a core,
+/// a message that somebody makes, or something that happens to a host.
 ///
 /// # Errors
 /// [`Failure`] with the first promise that was broken.
-pub fn run(seed: u64, steps: u64) -> Result<Report, Failure> {
-    run_some(seed, steps, |_| true)
+pub fn run(hosts: Hosts, seed: u64, steps: u64) -> Result<Report, Failure> {
+    run_some(hosts, seed, steps, |_| true)
 }
 
 /// As [`run`], leaving out the acts that `takes` does not want.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_some(seed: u64, steps: u64, takes: impl FnMut(u64) -> bool) -> Result<Report, Failure> {
-    run_told(seed, steps, takes, None).0
+pub fn run_some(
+    hosts: Hosts,
+    seed: u64,
+    steps: u64,
+    takes: impl FnMut(u64) -> bool,
+) -> Result<Report, Failure> {
+    run_told(hosts, seed, steps, takes, None).0
 }
 
 /// As [`run_some`], and tells what happened if `story` is there.
 pub fn run_told(
+    hosts: Hosts,
     seed: u64,
     steps: u64,
     takes: impl FnMut(u64) -> bool,
     story: Option<Vec<String>>,
 ) -> (Result<Report, Failure>, Vec<String>) {
+    let play: Result<Box<dyn Play>, Broken> = match hosts {
+        Hosts::Hostile => World::new(seed).map(boxed),
+        Hosts::Shipping => Group::new(seed).map(boxed),
+    };
     let failed = |step: u64| {
         move |broken: Broken| Failure {
+            hosts,
             seed,
             step,
             steps,
             broken,
         }
     };
-    let mut world = match World::new(seed) {
-        Ok(world) => world,
+    let mut play = match play {
+        Ok(play) => play,
         Err(broken) => return (Err(failed(0)(broken)), Vec::new()),
     };
-    world.ledger.story = story;
+    play.ledger().story = story;
     let done =
-        live(&mut world, (seed, steps), takes).map_err(|(step, broken)| failed(step)(broken));
-    let story = world.ledger.story.take().unwrap_or_default();
+        live(&mut *play, (seed, steps), takes).map_err(|(step, broken)| failed(step)(broken));
+    let ledger = play.ledger();
+    let story = ledger.story.take().unwrap_or_default();
     let report = done.map(|()| Report {
-        digest: world.ledger.digest(),
-        met: world.ledger.met,
+        digest: ledger.digest(),
+        met: std::mem::take(&mut ledger.met),
     });
     (report, story)
 }
 
+fn boxed(play: impl Play + 'static) -> Box<dyn Play> {
+    Box::new(play)
+}
+
 fn live(
-    world: &mut World,
+    play: &mut dyn Play,
     (seed, steps): (u64, u64),
     mut takes: impl FnMut(u64) -> bool,
 ) -> Result<(), (u64, Broken)> {
-    let steps = world.swarm.steps_of(steps);
+    let steps = play.steps_of(steps);
     for act in 0.. {
-        if world.taken >= steps {
+        if *play.taken() >= steps {
             break;
         }
         if takes(act) {
-            world.ledger.tell(|_| format!("act {act}"));
+            play.ledger().tell(|_| format!("act {act}"));
             let mut chance = Chance::of_step(seed, act);
-            world.step(&mut chance).map_err(|broken| (act, broken))?;
+            play.act(&mut chance).map_err(|broken| (act, broken))?;
         } else {
             // What is left out takes its time all the same.
-            world.taken += 1;
+            *play.taken() += 1;
         }
     }
-    world.ledger.tell(|_| "the faults stop".to_owned());
+    play.ledger().tell(|_| "the faults stop".to_owned());
     let mut chance = Chance::of_step(seed, u64::MAX - 2);
-    liveness::settle(world, &mut chance).map_err(|broken| (steps, broken))
+    play.settle(&mut chance).map_err(|broken| (steps, broken))
 }

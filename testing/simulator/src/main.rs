@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use keyhaven_simulator::coverage;
 use keyhaven_simulator::shrink::shrink;
-use keyhaven_simulator::{Failure, run, run_told};
+use keyhaven_simulator::{Failure, Hosts, run, run_told};
 
 /// Simulates groups of vault cores among hostile hosts.
 #[derive(Parser)]
@@ -20,6 +20,9 @@ struct Args {
     /// How many seeds.
     #[arg(long, default_value_t = 2_000)]
     seeds: u64,
+    /// The hosts that ship, on machines that fail, instead of one enemy that plays them all.
+    #[arg(long)]
+    hosts: bool,
     /// How many steps of each.
     #[arg(long, default_value_t = 20_000)]
     steps: u64,
@@ -32,6 +35,16 @@ struct Args {
     /// Say only whether a promise was broken, and by which seed.
     #[arg(long)]
     no_shrink: bool,
+}
+
+impl Args {
+    const fn hosts(&self) -> Hosts {
+        if self.hosts {
+            Hosts::Shipping
+        } else {
+            Hosts::Hostile
+        }
+    }
 }
 
 /// From so many seeds on, every act and every rare state must have been met.
@@ -67,7 +80,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(failure) = total.failure {
         return Err(explain(&failure, args.no_shrink));
     }
-    let missing = coverage::missing(&total.met);
+    let missing = coverage::missing(args.hosts(), &total.met);
     if total.seeds >= SEEDS_FOR_ALL && !missing.is_empty() {
         return Err(anyhow::anyhow!(
             "nothing was shown of: {}",
@@ -105,16 +118,17 @@ fn work(args: &Args, next: &AtomicU64, end: u64, began: Instant) -> Worker {
         if seed >= end {
             break;
         }
-        match run(seed, args.steps) {
+        match run(args.hosts(), seed, args.steps) {
             Ok(report) => {
                 worker.seeds += 1;
                 for (what, count) in &report.met {
                     *worker.met.entry(what).or_default() += count;
                 }
-                let again = args.twice.then(|| run(seed, args.steps));
+                let again = args.twice.then(|| run(args.hosts(), seed, args.steps));
                 if again.is_some_and(|again| again.is_ok_and(|again| again.digest != report.digest))
                 {
                     worker.failure = Some(Failure {
+                        hosts: args.hosts(),
                         seed,
                         step: args.steps,
                         steps: args.steps,
@@ -135,7 +149,11 @@ fn work(args: &Args, next: &AtomicU64, end: u64, began: Instant) -> Worker {
 fn explain(failure: &Failure, no_shrink: bool) -> anyhow::Error {
     let seed = failure.seed;
     let replay = format!(
-        "replay it with: cargo xtask sim --from {seed} --seeds 1 --steps {}",
+        "replay it with: cargo xtask sim{} --from {seed} --seeds 1 --steps {}",
+        match failure.hosts {
+            Hosts::Hostile => "",
+            Hosts::Shipping => " --hosts",
+        },
         failure.steps
     );
     if no_shrink {
@@ -143,6 +161,7 @@ fn explain(failure: &Failure, no_shrink: bool) -> anyhow::Error {
     }
     let shrunk = shrink(failure, 400);
     let (_, story) = run_told(
+        failure.hosts,
         seed,
         failure.steps,
         |step| shrunk.steps.contains(&step),

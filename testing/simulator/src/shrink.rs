@@ -50,7 +50,10 @@ pub fn shrink(failure: &Failure, tries: usize) -> Shrunk {
 #[must_use]
 pub fn replay(failure: &Failure, steps: &[u64]) -> Option<Shrunk> {
     let wanted: BTreeSet<u64> = steps.iter().copied().collect();
-    let again = run_some(failure.seed, failure.steps, |step| wanted.contains(&step)).err()?;
+    let again = run_some(failure.hosts, failure.seed, failure.steps, |step| {
+        wanted.contains(&step)
+    })
+    .err()?;
     let promise = |failure: &Failure| failure.broken.0.split(':').next().map(str::to_owned);
     (promise(&again) == promise(failure)).then(|| Shrunk {
         steps: steps

@@ -4,9 +4,12 @@
 //! than many runs in each of which some things happen much and others never.
 
 use keyhaven_vault_core::{Policy, Quorum};
+use keyhaven_wire::suite::{Standard, Suite};
 
 use crate::adversary::Act;
 use crate::chance::Chance;
+use crate::hands::Hands;
+use crate::standin::StandIn;
 
 /// The kind of a run.
 #[derive(Clone, Debug)]
@@ -35,6 +38,16 @@ pub struct Swarm {
 }
 
 impl Swarm {
+    /// The cryptography of the people and of the cores.
+    #[must_use]
+    pub const fn suite(&self) -> (&'static dyn Hands, &'static dyn Suite) {
+        if self.real {
+            (&Standard, &Standard)
+        } else {
+            (&StandIn, &StandIn)
+        }
+    }
+
     /// How many of so many steps a run takes. The real cryptography costs ten times as much as all
     /// else together, and finds nothing in the later steps that it does not find in the earlier ones.
     #[must_use]

@@ -4,15 +4,12 @@ use keyhaven_vault_core::{
     Call, Capture, Core, CoreError, FleetSecrets, LogError, Member, Memory, Newcomer, Report, Term,
     dangerous,
 };
-use keyhaven_wire::suite::{Standard, Suite};
 
 use crate::chance::Chance;
 use crate::chronicle::{Batch, Chronicle};
-use crate::hands::Hands;
 use crate::invariants::Event;
 use crate::ledger::Ledger;
 use crate::people::People;
-use crate::standin::StandIn;
 use crate::swarm::Swarm;
 use crate::{Broken, Step};
 
@@ -68,8 +65,7 @@ impl World {
     pub fn new(seed: u64) -> Result<Self, Broken> {
         let swarm = Swarm::of_seed(seed);
         let mut chance = Chance::of_step(seed, u64::MAX - 1);
-        let hands: &'static dyn Hands = if swarm.real { &Standard } else { &StandIn };
-        let suite: &'static dyn Suite = if swarm.real { &Standard } else { &StandIn };
+        let (hands, suite) = swarm.suite();
         let quorum = swarm.policy.quorum;
         let others: Vec<Newcomer> = (1..quorum.members)
             .map(|_| Newcomer::draw(&mut chance))

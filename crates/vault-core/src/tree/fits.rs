@@ -1,6 +1,8 @@
 //! Whether what is handed on as changed is what was changed.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use super::node::{Node, Slot, leaf_digest, node_digest};
 use super::{Digest, NodeKey};

@@ -1,0 +1,250 @@
+//! A group of hosts as they ship, on disks, networks and a database that fail (F1-F5, F7-F12).
+//!
+//! The enemy of [`adversary`](crate::adversary) does what no honest host would. Here every host is the
+//! one that ships (`keyhaven-vault-host`), and the store is asked as the shipping host asks it; what
+//! is around them is unlucky instead: crashes between any two effects, messages that are lost, late,
+//! twice and out of order, partitions, writes that time out and land later, a store that loses
+//! commits, tails that rot, memories put back and lost. The same ledger watches.
+
+mod acts;
+mod effects;
+mod faults;
+mod peace;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use keyhaven_vault_core::{Core, FleetSecrets, Member, Memory, Newcomer, Role, dangerous};
+use keyhaven_vault_host::{Ask, AskId, Host, HostId, Message, Record, Standing};
+use keyhaven_vault_store::{LogEntry, MemoryStore, Step as Append, Store as _};
+use keyhaven_wire::message::HostTime;
+
+pub use self::acts::{Act, Weather};
+pub use self::peace::settle;
+
+use crate::chance::Chance;
+use crate::chronicle::Chronicle;
+use crate::ledger::Ledger;
+use crate::people::People;
+use crate::swarm::Swarm;
+use crate::{Broken, Step};
+
+/// A machine: a host while it runs, and its disk.
+#[derive(Debug)]
+pub struct Machine {
+    host: Option<Host>,
+    disk: Disk,
+    /// Whether its memory may be put back unnoticed.
+    victim: bool,
+    /// Whether it stands still.
+    paused: bool,
+    /// What it has asked of store and disk.
+    asks: Vec<(AskId, Arc<Ask>)>,
+    /// The requests that its host executes.
+    batch: Option<(Vec<Option<usize>>, HostTime)>,
+    /// The entry of which its core withholds the answers.
+    page: Option<usize>,
+    /// The term that it was last seen to lead.
+    led: Option<u64>,
+}
+
+/// What a machine's disk holds.
+#[derive(Debug)]
+struct Disk {
+    memory: Memory,
+    /// Every memory that it ever held, oldest first.
+    images: Vec<Memory>,
+    /// The records, by the MAC of their last entry.
+    tail: BTreeMap<[u8; 32], Arc<Record>>,
+    /// The name that the core had before it forgot.
+    former: Option<Member>,
+}
+
+/// A message on its way.
+#[derive(Clone, Debug)]
+struct Flight {
+    from: usize,
+    to: usize,
+    message: Message,
+}
+
+/// All machines, and what is between them.
+#[derive(Debug)]
+pub struct Group {
+    /// The kind of run.
+    pub swarm: Swarm,
+    /// What was asked, made and answered.
+    pub ledger: Ledger,
+    /// How many acts there were.
+    pub taken: u64,
+    weather: Weather,
+    secrets: Arc<FleetSecrets>,
+    machines: Vec<Machine>,
+    flights: Vec<Flight>,
+    /// From whom nothing arrives, and where.
+    cut: BTreeSet<(usize, usize)>,
+    store: MemoryStore,
+    store_away: bool,
+    backups: Vec<MemoryStore>,
+    /// Appends of hosts that are gone, which may land yet.
+    orphans: Vec<Arc<Ask>>,
+    /// Machines whose disks were ever lost or damaged.
+    lost: BTreeSet<usize>,
+    /// Whether the store ever lost commits.
+    went_back: bool,
+    now: u64,
+}
+
+impl Group {
+    /// A new fleet, whose machines all start.
+    ///
+    /// # Errors
+    /// [`Broken`] if not even that works.
+    pub fn new(seed: u64) -> Result<Self, Broken> {
+        let swarm = Swarm::of_seed(seed);
+        let mut chance = Chance::of_step(seed, u64::MAX - 1);
+        let weather = Weather::of_seed(seed);
+        let (hands, suite) = swarm.suite();
+        let quorum = swarm.policy.quorum;
+        let others: Vec<Newcomer> = (1..quorum.members)
+            .map(|_| Newcomer::draw(&mut chance))
+            .collect();
+        let names: Vec<Member> = others.iter().map(Newcomer::member).collect();
+        let (founder, genesis) = dangerous::genesis(suite, swarm.policy, &names, &mut chance)
+            .map_err(|error| Broken(format!("a group cannot begin: {error}")))?;
+        let secrets = dangerous::decode(suite, &genesis.secrets)
+            .map_err(|error| Broken(format!("secrets cannot be read: {error}")))?;
+        let secrets = Arc::new(secrets);
+        let store = MemoryStore::new();
+        let entry = LogEntry {
+            index: keyhaven_vault_store::Index::new(0),
+            bytes: genesis.entry.encode().to_vec(),
+        };
+        let nodes: Vec<_> = genesis
+            .puts
+            .iter()
+            .map(|(key, bytes)| (key.as_bytes().to_vec(), bytes.clone()))
+            .collect();
+        store
+            .append(&Append::one(None, &entry, &nodes))
+            .map_err(|error| Broken(format!("a store cannot begin: {error}")))?;
+        let people = People::new(
+            hands,
+            secrets.fleet(),
+            *secrets.channel_key(),
+            &swarm,
+            &mut chance,
+        );
+        let mut chronicle = Chronicle::default();
+        chronicle.begin(genesis.entry, genesis.puts);
+        chronicle.captured(0, founder.memory().member());
+        let cores = std::iter::once(founder).chain(
+            others
+                .into_iter()
+                .map(|newcomer| newcomer.join(Arc::clone(&secrets))),
+        );
+        let victims = usize::from(quorum.rollbacks) * usize::from(swarm.rollbacks);
+        let machines = cores
+            .enumerate()
+            .map(|(at, core)| Machine::with(*core.memory(), at < victims))
+            .collect();
+        let mut group = Self {
+            ledger: Ledger::open(&swarm, people, chronicle)?,
+            swarm,
+            taken: 0,
+            weather,
+            secrets,
+            machines,
+            flights: Vec::new(),
+            cut: BTreeSet::new(),
+            backups: vec![store.copy()],
+            store,
+            store_away: false,
+            orphans: Vec::new(),
+            lost: BTreeSet::new(),
+            went_back: false,
+            now: 1_000,
+        };
+        for at in 0..group.machines.len() {
+            group.start(at, &mut chance)?;
+        }
+        Ok(group)
+    }
+
+    /// Starts a machine's host from its disk.
+    fn start(&mut self, at: usize, chance: &mut Chance) -> Step {
+        let memory = self.machines[at].disk.memory;
+        let core = Core::resume(Arc::clone(&self.secrets), memory)
+            .map_err(|error| Broken(format!("a kept memory was refused: {error}")))?;
+        let peers = (0..self.machines.len())
+            .filter(|peer| *peer != at)
+            .map(id)
+            .collect();
+        let machine = &mut self.machines[at];
+        machine.host = Some(Host::new(core, peers, machine.disk.former, chance));
+        self.ledger
+            .tell(|_| format!("  host {at} starts from {:?}", memory.reach()));
+        Ok(())
+    }
+
+    /// Stops a machine's host; what it had asked of the store may land yet.
+    fn stop(&mut self, at: usize) {
+        self.ledger.tell(|_| format!("  host {at} stops"));
+        let machine = &mut self.machines[at];
+        machine.host = None;
+        machine.batch = None;
+        machine.page = None;
+        machine.led = None;
+        let asks = std::mem::take(&mut machine.asks);
+        self.orphans.extend(asks.into_iter().map(|(_, ask)| ask));
+    }
+
+    /// The machine whose host leads in the newest term and has nothing under way.
+    fn ready(&self) -> Option<usize> {
+        (0..self.machines.len())
+            .filter(|at| {
+                let host = self.machines[*at].host.as_ref();
+                host.is_some_and(Host::wants_batch)
+            })
+            .max_by_key(|at| self.term(*at))
+    }
+
+    fn term(&self, at: usize) -> Option<u64> {
+        match self.machines[at].host.as_ref()?.core().role() {
+            Role::Leader { term } => Some(term.number()),
+            Role::Witness | Role::Candidate { .. } => None,
+        }
+    }
+
+    fn standing(&self, at: usize) -> Option<Standing> {
+        self.machines[at].host.as_ref().map(Host::standing)
+    }
+}
+
+impl Machine {
+    const fn with(memory: Memory, victim: bool) -> Self {
+        Self {
+            host: None,
+            disk: Disk {
+                memory,
+                images: Vec::new(),
+                tail: BTreeMap::new(),
+                former: None,
+            },
+            victim,
+            paused: false,
+            asks: Vec::new(),
+            batch: None,
+            page: None,
+            led: None,
+        }
+    }
+}
+
+fn id(at: usize) -> HostId {
+    HostId(u16::try_from(at).unwrap_or(u16::MAX))
+}
+
+const fn at(id: HostId) -> usize {
+    id.0 as usize
+}
