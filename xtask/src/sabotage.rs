@@ -1,4 +1,4 @@
-//! Plants known bugs in the vault's core, one at a time, and sees the simulation find each.
+//! Plants known bugs in the vault's core and in its hosts, one at a time, and sees the simulation find each.
 //!
 //! A checker that was never seen to fire is not yet a checker. The bugs are changes of the source
 //! ([`switches`]) in a copy of the tree: the trusted core itself has no branch that a test could
@@ -161,6 +161,7 @@ fn simulate(
     }
     let ran = cargo("run")
         .args(["--", "--no-shrink", "--seeds", &options.seeds.to_string()])
+        .args(switch.among_hosts_that_ship().then_some("--hosts"))
         .args(["--steps", &options.steps.to_string()])
         .args(["--seconds", &options.seconds.to_string()])
         .env("RUST_BACKTRACE", "0")

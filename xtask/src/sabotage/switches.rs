@@ -12,6 +12,21 @@ pub(super) struct Switch {
     pub(super) broken: &'static str,
 }
 
+impl Switch {
+    /// Whether it is a bug of a host: only the hosts that ship would show it.
+    pub(super) fn among_hosts_that_ship(&self) -> bool {
+        !self.file.starts_with("crates/vault-core/")
+    }
+}
+
+const FOLLOW: &str = "crates/vault-host/src/follow.rs";
+const ELECT: &str = "crates/vault-host/src/elect.rs";
+const HOST: &str = "crates/vault-host/src/host.rs";
+const LEAD: &str = "crates/vault-host/src/lead.rs";
+const MEND: &str = "crates/vault-host/src/mend.rs";
+const RECORD: &str = "crates/vault-host/src/record.rs";
+const DESK: &str = "crates/vault-node/src/desk.rs";
+const STORE: &str = "crates/vault-store/src/memory.rs";
 const CAPTURE: &str = "crates/vault-core/src/log/capture.rs";
 const MEMORY: &str = "crates/vault-core/src/log/memory.rs";
 const ELECTION: &str = "crates/vault-core/src/log/election.rs";
@@ -289,5 +304,68 @@ pub(super) const SWITCHES: &[Switch] = &[
         file: WAITS,
         sound: ".is_some_and(|until| until <= now)",
         broken: ".is_some()",
+    },
+    // What hosts keep to.
+    Switch {
+        name: "a host captures without the record on its disk",
+        file: FOLLOW,
+        sound: "self.effect(Effect::KeepTail(record));",
+        broken: "drop((record, Effect::KeepTail));",
+    },
+    Switch {
+        name: "a host reports before the promise is on its disk",
+        file: ELECT,
+        sound: "self.keep_memory();
+                self.send(from, Message::Report(Box::new(report)));",
+        broken: "self.send(from, Message::Report(Box::new(report)));",
+    },
+    Switch {
+        name: "a host's capture leaves before the memory is on its disk",
+        file: FOLLOW,
+        sound: "if before != *self.core.memory() {",
+        broken: "if false && before != *self.core.memory() {",
+    },
+    Switch {
+        name: "a host does not carry the entry of a leader that died",
+        file: LEAD,
+        sound: "let mut record = std::mem::take(&mut lead.carried);",
+        broken: "let mut record = Record::default();",
+    },
+    Switch {
+        name: "a host takes a lost race for an append",
+        file: DESK,
+        sound: "Settled::Lost { .. } => Said::Moved,",
+        broken: "Settled::Lost { .. } => Said::Appended,",
+    },
+    Switch {
+        name: "a host takes an append for done that timed out",
+        file: HOST,
+        sound: "            Said::Trouble => {",
+        broken: "            Said::Trouble if matches!(*asking.ask, Ask::Append(_)) => self.appended(entropy),
+            Said::Trouble => {",
+    },
+    Switch {
+        name: "a host does not look at a record before it goes by it",
+        file: RECORD,
+        sound: "&& fits(&last.root(), &self.puts)",
+        broken: "&& (true || fits(&last.root(), &self.puts))",
+    },
+    Switch {
+        name: "a host builds on a store that lost commits",
+        file: MEND,
+        sound: "Line::Behind => self.search(base.mac()),",
+        broken: "Line::Behind => self.caught_up(looked),",
+    },
+    Switch {
+        name: "a host builds beside what an earlier leader appended",
+        file: MEND,
+        sound: "if self.core.adopt(entry).is_ok() {",
+        broken: "if true || self.core.adopt(entry).is_ok() {",
+    },
+    Switch {
+        name: "a store compares the index, and not the entry",
+        file: STORE,
+        sound: "if head.as_ref() != step.expected {",
+        broken: "if head.as_ref().map(|entry| entry.index) != step.expected.map(|entry| entry.index) {",
     },
 ];

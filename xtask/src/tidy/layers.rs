@@ -61,6 +61,10 @@ pub(crate) const CORE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "keyhaven-vault-host",
+        &["keyhaven-secrets", "keyhaven-vault-core", "keyhaven-wire"],
+    ),
+    (
         "keyhaven-repo",
         &[
             "aws-lc-rs",
@@ -106,6 +110,7 @@ const SHELLS: &[(&str, &[&str])] = &[
             "keyhaven-secrets",
             "keyhaven-wire",
             "keyhaven-vault-core",
+            "keyhaven-vault-host",
             "keyhaven-vault-store",
         ],
     ),
