@@ -336,17 +336,23 @@ fn read(path: &Path) -> Result<Lines, AccountsError> {
 fn encode(lines: &Lines) -> String {
     let mut text = String::new();
     for (name, line) in lines {
-        let standing = match line.standing {
-            Standing::Active => "active",
-            Standing::Removed => "removed",
-        };
-        let hash = hex(&line.hash.0);
-        // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "{standing} {hash} {} {}", line.changed, name.as_str());
+        text.push_str(&encode_line(name, line));
+        text.push('\n');
     }
     text
 }
 
+fn encode_line(name: &AccountName, line: &Line) -> String {
+    let standing = match line.standing {
+        Standing::Active => "active",
+        Standing::Removed => "removed",
+    };
+    let hash = hex(&line.hash.0);
+    format!("{standing} {hash} {} {}", line.changed, name.as_str())
+}
+
+/// Reads a line; none for anything but its one encoding, so that a line which was bent by hand is
+/// pointed out and not taken for another.
 fn decode(line: &str) -> Option<(AccountName, Line)> {
     let mut parts = line.splitn(4, ' ');
     let standing = match parts.next()? {
@@ -357,14 +363,12 @@ fn decode(line: &str) -> Option<(AccountName, Line)> {
     let hash = TokenHash(unhex(parts.next()?)?);
     let changed = parts.next()?.parse().ok()?;
     let name = AccountName::parse(parts.next()?).ok()?;
-    Some((
-        name,
-        Line {
-            standing,
-            hash,
-            changed,
-        },
-    ))
+    let read = Line {
+        standing,
+        hash,
+        changed,
+    };
+    (encode_line(&name, &read) == line).then_some((name, read))
 }
 
 fn hex(bytes: &[u8]) -> String {

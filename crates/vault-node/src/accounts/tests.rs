@@ -116,6 +116,25 @@ fn a_file_that_cannot_be_read_lets_nobody_in() {
     assert_eq!(world.who(alice.expose()), Some(name("alice")));
 }
 
+/// Fuzzing found that these were read as if they were the line that they resemble.
+#[test]
+fn a_line_in_any_other_than_its_one_form_lets_nobody_in() {
+    let world = world();
+    let alice = world.add("alice");
+    let good = fs::read_to_string(&world.file.path).unwrap();
+    let mut parts = good.splitn(4, ' ');
+    let [standing, hash, time, account] = std::array::from_fn(|_| parts.next().unwrap());
+    for bad in [
+        format!("{standing} {} {time} {account}", hash.to_uppercase()),
+        format!("{standing} +1{} {time} {account}", &hash[2..]),
+        format!("{standing} {hash} +{time} {account}"),
+        format!("{standing} {hash} 0{time} {account}"),
+    ] {
+        folder::replace(&world.file.path, bad.as_bytes()).unwrap();
+        assert!(world.directory.account_of(alice.expose()).is_err(), "{bad}");
+    }
+}
+
 #[test]
 fn commands_at_once_take_turns() {
     let world = world();
