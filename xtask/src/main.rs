@@ -4,7 +4,7 @@
 //! way arrows point, and that every promise is named by code and by a test. `cargo xtask corpus` makes a chat
 //! store to play with, `cargo xtask bench engine` compares the backup engine with its peers.
 //! `cargo xtask sim` lets a hostile world loose on the vault's cores, and `cargo xtask enclave` takes the
-//! operating system from under one. `cargo xtask long` runs the long
+//! operating system from under one. `cargo xtask fuzz` throws bytes at every decoder. `cargo xtask long` runs the long
 //! forms of tests that `cargo test` has in short.
 
 #![expect(
@@ -16,6 +16,7 @@
 mod bench;
 mod corpus;
 mod enclave;
+mod fuzz;
 mod long;
 mod sabotage;
 mod sim;
@@ -51,6 +52,8 @@ enum Task {
     Exhaustive(sim::Options),
     /// Builds the vault's core without an operating system, and counts the lines that are trusted.
     Enclave(enclave::Options),
+    /// Fuzzes every decoder that a stranger can reach, one target after the other.
+    Fuzz(fuzz::Options),
     /// Plants known bugs in the vault's core, and sees the simulation find each.
     Sabotage(sabotage::Options),
     /// Measures, beside the programs that people use today.
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Task::Exhaustive(options) => sim::exhaust(&options),
         Task::Long(options) => long::run(&options),
         Task::Enclave(options) => enclave::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Sabotage(options) => sabotage::run(&options),
         Task::Bench {
             what: Bench::Engine(options),

@@ -153,6 +153,7 @@ const FOR_TESTS: &[&str] = &[
     "keyhaven-simulator",
     "keyhaven-exhaustive",
     "keyhaven-enclave",
+    "keyhaven-fuzz-targets",
 ];
 
 pub(super) fn check(root: &Path) -> anyhow::Result<Vec<Fault>> {
