@@ -14,9 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::apply::{self, Applied, Context};
 use crate::leaf;
-use crate::log::{
-    Call, Capture, Entry, GroupId, Head, Index, LogError, Memory, Place, Report, Term,
-};
+use crate::log::{Call, Capture, Entry, Head, Index, LogError, Memory, Place, Report, Term};
 use crate::membership::{Member, Membership, MembershipError};
 use crate::policy::Policy;
 use crate::record::Record;
@@ -293,12 +291,6 @@ impl Core {
     #[must_use]
     pub const fn base(&self) -> Option<&Head> {
         self.seat.base()
-    }
-
-    /// The group, once the core has captured an entry of it.
-    #[must_use]
-    pub fn group(&self) -> Option<GroupId> {
-        self.seat.memory().group()
     }
 
     /// Calls the group for reports, to lead it in a term above all that this core has promised and

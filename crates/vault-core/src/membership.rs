@@ -268,6 +268,9 @@ mod tests {
             Err(MembershipError::Underway)
         );
         let settled = changing.settled();
+        assert!(!old.is_changing() && !settled.is_changing());
+        let listed: BTreeSet<Member> = settled.members().copied().collect();
+        assert_eq!(listed, names(&[2, 3, 4]));
         assert!(settled.is_quorum(&names(&[2, 4]), THREE) && !settled.has_voter(Member([1; 16])));
         assert_eq!(settled.number().number(), 2);
     }

@@ -127,3 +127,86 @@ impl Policy {
 
 /// VAULT-1: no policy gives more guesses in a row than this.
 pub(crate) const GUESSES_MAX: u8 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// VAULT-1, VAULT-9: the floor that no host can lower.
+    #[test]
+    fn a_policy_is_within_its_bounds_and_of_a_shipped_size() {
+        let day = 86_400;
+        assert_eq!(Policy::DEFAULT.wait_seconds, 3 * day);
+        let with = |change: fn(&mut Policy)| {
+            let mut policy = Policy::DEFAULT;
+            change(&mut policy);
+            policy.check()
+        };
+        assert_eq!(Policy::DEFAULT.check(), Ok(()));
+        for quorum in Quorum::SHIPPED {
+            let policy = Policy {
+                quorum,
+                ..Policy::DEFAULT
+            };
+            assert_eq!(policy.check(), Ok(()));
+        }
+        let fits: [fn(&mut Policy); 4] = [
+            |policy| policy.guesses = 3,
+            |policy| policy.reserved = policy.guesses,
+            |policy| policy.lifetime_guesses = 10,
+            |policy| policy.lifetime_guesses = 1_000_000,
+        ];
+        for change in fits {
+            assert_eq!(with(change), Ok(()));
+        }
+        let guesses: [fn(&mut Policy); 3] = [
+            |policy| policy.guesses = 0,
+            |policy| policy.guesses = 11,
+            |policy| policy.reserved = 11,
+        ];
+        for change in guesses {
+            assert_eq!(with(change), Err(PolicyError::Guesses));
+        }
+        for lifetime in [9, 1_000_001] {
+            let policy = Policy {
+                lifetime_guesses: lifetime,
+                ..Policy::DEFAULT
+            };
+            assert_eq!(policy.check(), Err(PolicyError::Lifetime));
+        }
+    }
+
+    /// VAULT-9: models may have other sizes, but no quorums that meet only in rolled-back cores.
+    #[test]
+    fn a_quorum_is_sound_when_two_of_it_share_more_than_was_rolled_back() {
+        let check = |members, captures, rollbacks| {
+            let quorum = Quorum {
+                members,
+                captures,
+                rollbacks,
+            };
+            let policy = Policy {
+                quorum,
+                ..Policy::DEFAULT
+            };
+            (policy.check_sound().is_ok(), policy.check().is_ok())
+        };
+        for sound in [(4, 3, 1), (2, 2, 1), (3, 3, 2), (6, 4, 1), (7, 4, 0)] {
+            assert_eq!(check(sound.0, sound.1, sound.2), (true, false), "{sound:?}");
+        }
+        for unsound in [
+            (2, 1, 0),
+            (3, 2, 1),
+            (4, 2, 0),
+            (3, 4, 0),
+            (5, 3, 1),
+            (8, 5, 0),
+        ] {
+            assert_eq!(
+                check(unsound.0, unsound.1, unsound.2),
+                (false, false),
+                "{unsound:?}"
+            );
+        }
+    }
+}
