@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use keyhaven_secrets::Entropy;
 use keyhaven_vault_core::{Entry, Head, Mac};
 
 use crate::host::Host;
@@ -108,7 +109,7 @@ impl Host {
         }
     }
 
-    pub(crate) fn looked(&mut self, looked: Looked, entropy: &mut dyn keyhaven_secrets::Entropy) {
+    pub(crate) fn looked(&mut self, looked: Looked, entropy: &mut dyn Entropy) {
         let Some(mend) = self.mend_mut() else { return };
         mend.store = looked.head;
         let base = mend.base;
@@ -120,9 +121,11 @@ impl Host {
                     }
                     // A later leader's: this one's time is over; or this core's own, of a term that it
                     // does not remember. Otherwise it is no entry of this line.
+                    let head = looked.head.filter(|head| self.core.vouch(head).is_ok());
+                    let newest = head.map_or(entry.term(), |head| head.term());
                     match self.lead_mut() {
                         Some(lead) if entry.term() >= lead.term => {
-                            self.heard = self.heard.max(entry.term());
+                            self.heard = self.heard.max(newest);
                             self.fall(entropy);
                         }
                         _ => self.give_up_mending(),
@@ -147,6 +150,10 @@ impl Host {
         if looked.more {
             // So many uncommitted entries cannot be carried. Only a core that is alone meets them,
             // when an older memory was put back, and it has no tails.
+            let stands = matches!(&lead.doing, Doing::Mend(mend) if mend.base == base);
+            if stands {
+                return self.give_up_mending();
+            }
             lead.doing = Doing::Mend(Box::new(Mend::new(base)));
             return self.look();
         }
@@ -287,7 +294,7 @@ impl Host {
     ///
     /// After some searches the host steps aside. It may be that its own core captured an entry that
     /// nobody else did and whose record is lost: then the others can go on without it.
-    pub(crate) fn tick_mending(&mut self, entropy: &mut dyn keyhaven_secrets::Entropy) {
+    pub(crate) fn tick_mending(&mut self, entropy: &mut dyn Entropy) {
         let alone = self.peers.is_empty();
         if self.is_asking() {
             return;

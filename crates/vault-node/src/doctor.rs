@@ -92,7 +92,7 @@ pub(crate) fn examine(data: &Path) -> Result<Report, DoctorError> {
                 ResumeError::Damaged { .. }
                 | ResumeError::Core(_)
                 | ResumeError::Folder(_)
-                | ResumeError::Catch(_)
+                | ResumeError::CatchUp(_)
                 | ResumeError::Store(_) => Exit::Damaged,
             };
             report.note("secrets and memory", exit, Err(error));

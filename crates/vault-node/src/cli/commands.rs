@@ -110,7 +110,7 @@ fn serve_exit(error: &ServeError) -> Exit {
             ResumeError::Gone { .. } => Exit::Gone,
             ResumeError::Damaged { .. } => Exit::Damaged,
             ResumeError::Folder(error) => folder_exit(error),
-            ResumeError::Store(_) | ResumeError::Core(_) | ResumeError::Catch(_) => Exit::Failed,
+            ResumeError::Store(_) | ResumeError::Core(_) | ResumeError::CatchUp(_) => Exit::Failed,
         },
         ServeError::Create(_)
         | ServeError::Operator(_)

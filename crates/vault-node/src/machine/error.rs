@@ -67,7 +67,7 @@ pub enum ResumeError {
     Core(#[from] CoreError),
     /// The store could not be brought to where the core is.
     #[error(transparent)]
-    Catch(#[from] CommitError),
+    CatchUp(CommitError),
     /// A file could not be read or written.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -92,6 +92,22 @@ pub enum CommitError {
     /// The memory could not be written.
     #[error("the core's memory could not be written: {0}")]
     Memory(#[from] FolderError),
+}
+
+/// What stops a start is told as what it is, wherever on the way it was met.
+impl From<CommitError> for ResumeError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Store(AskError::Read(error)) => Self::Store(error),
+            CommitError::Store(AskError::Damaged(error)) => Self::Damaged {
+                file: "store.redb",
+                reason: error.to_string(),
+            },
+            CommitError::Core(error) => Self::Core(error),
+            CommitError::Memory(error) => Self::Folder(error),
+            CommitError::Store(AskError::Append(_)) | CommitError::Raced => Self::CatchUp(error),
+        }
+    }
 }
 
 impl CreateError {
@@ -126,7 +142,7 @@ impl ResumeError {
             Self::Gone { .. } | Self::Damaged { .. } | Self::Core(_) => Remedy::Stop,
             Self::Folder(error) => error.remedy(),
             Self::Store(error) => error.remedy(),
-            Self::Catch(error) => error.remedy(),
+            Self::CatchUp(error) => error.remedy(),
         }
     }
 }

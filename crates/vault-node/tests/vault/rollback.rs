@@ -107,6 +107,27 @@ fn an_older_memory_beside_a_newer_store_is_led_forward() {
     assert!(ada.guess(&house, "the right one").unwrap().key == ada.key);
 }
 
+/// VAULT-2: so is one that several starts lie behind: each start is an election, and the newest term
+/// of the store is not the one of the entry that follows the old memory.
+#[test]
+fn an_older_memory_is_led_forward_over_several_starts() {
+    let Rolled {
+        mut house,
+        mut ada,
+        memory,
+        ..
+    } = rolled();
+    for _ in 0..4 {
+        house.start(&[]);
+        assert_eq!(ada.standing(&house).guesses_left, 7);
+        house.kill();
+    }
+    fs::write(house.file("core.memory"), memory).unwrap();
+    house.start(&[]);
+    assert_eq!(ada.standing(&house).guesses_left, 7);
+    assert!(ada.guess(&house, "the right one").unwrap().key == ada.key);
+}
+
 /// What one machine cannot see, shown so that nobody believes otherwise: store *and* memory rolled
 /// back together give the guesses since back. `docs/operating.md` says so; a group of cores on
 /// several machines, or a memory that cannot be rolled back, is the answer (VAULT-1's `f`).
