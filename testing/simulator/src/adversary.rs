@@ -135,7 +135,7 @@ impl World {
     /// [`Broken`] when a promise is.
     pub fn step(&mut self, chance: &mut Chance) -> Step {
         let act = Act::ALL[chance.weighted(&self.swarm.weights)];
-        let taken = self.taken;
+        let taken = self.ledger.taken;
         self.ledger.meet(act.name());
         self.ledger.tell(|_| act.name().to_owned());
         let done = match act {
@@ -166,7 +166,7 @@ impl World {
             Act::Forge => self.forge(chance),
         };
         // Whatever called no core is a step as well.
-        self.taken = self.taken.max(taken + 1);
+        self.ledger.taken = self.ledger.taken.max(taken + 1);
         done
     }
 
@@ -208,26 +208,17 @@ impl World {
     /// Some of the requests: the newest, or older ones once more.
     fn pick_batch(&self, chance: &mut Chance) -> Batch {
         let size = [1, 1, 1, 2, 4][chance.below(5)];
-        let all = self.ledger.people.sent();
         let mut batch = Batch {
             touches: Vec::new(),
             sent: Vec::new(),
             now: HostTime::new(self.now),
         };
         for _ in 0..size {
-            let reach = match chance.percent(self.swarm.replayed) {
-                true => all.len(),
-                false => 6,
-            };
-            let from = all.len().saturating_sub(reach);
-            let Some(request) = all.get(from + chance.below(all.len() - from)) else {
+            let replayed = self.swarm.replayed;
+            let Some(sent) = self.ledger.people.some_request(replayed, chance) else {
                 continue;
             };
-            let sent = from
-                + all[from..]
-                    .iter()
-                    .position(|sent| std::ptr::eq(sent, request))
-                    .unwrap_or(0);
+            let request = &self.ledger.people.sent()[sent];
             let elsewhere = chance.below(self.ledger.people.accounts());
             let account = match chance.percent(2) {
                 true => elsewhere,
@@ -349,7 +340,7 @@ impl World {
     }
 
     fn promise(&mut self, at: usize, call: &Call) -> Step {
-        self.taken += 1;
+        self.ledger.taken += 1;
         self.ledger
             .tell(|_| format!("  core {at} is called to term {}", call.term().number()));
         match self.places[at].core.promise(call) {

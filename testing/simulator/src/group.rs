@@ -14,7 +14,7 @@ mod peace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use keyhaven_vault_core::{Core, FleetSecrets, Member, Memory, Newcomer, Role, dangerous};
+use keyhaven_vault_core::{Core, FleetSecrets, Member, Memory, Role};
 use keyhaven_vault_host::{Ask, AskId, Host, HostId, Message, Record, Standing};
 use keyhaven_vault_store::{LogEntry, MemoryStore, Step as Append, Store as _};
 use keyhaven_wire::message::HostTime;
@@ -22,10 +22,9 @@ use keyhaven_wire::message::HostTime;
 pub use self::acts::{Act, Weather};
 pub use self::peace::settle;
 
+use crate::beginning::{self, Beginning};
 use crate::chance::Chance;
-use crate::chronicle::Chronicle;
 use crate::ledger::Ledger;
-use crate::people::People;
 use crate::swarm::Swarm;
 use crate::{Broken, Step};
 
@@ -75,8 +74,6 @@ pub struct Group {
     pub swarm: Swarm,
     /// What was asked, made and answered.
     pub ledger: Ledger,
-    /// How many acts there were.
-    pub taken: u64,
     weather: Weather,
     secrets: Arc<FleetSecrets>,
     machines: Vec<Machine>,
@@ -104,56 +101,31 @@ impl Group {
         let swarm = Swarm::of_seed(seed);
         let mut chance = Chance::of_step(seed, u64::MAX - 1);
         let weather = Weather::of_seed(seed);
-        let (hands, suite) = swarm.suite();
-        let quorum = swarm.policy.quorum;
-        let others: Vec<Newcomer> = (1..quorum.members)
-            .map(|_| Newcomer::draw(&mut chance))
-            .collect();
-        let names: Vec<Member> = others.iter().map(Newcomer::member).collect();
-        let (founder, genesis) = dangerous::genesis(suite, swarm.policy, &names, &mut chance)
-            .map_err(|error| Broken(format!("a group cannot begin: {error}")))?;
-        let secrets = dangerous::decode(suite, &genesis.secrets)
-            .map_err(|error| Broken(format!("secrets cannot be read: {error}")))?;
-        let secrets = Arc::new(secrets);
+        let beginning = beginning::found(&swarm, &mut chance)?;
         let store = MemoryStore::new();
         let entry = LogEntry {
             index: keyhaven_vault_store::Index::new(0),
-            bytes: genesis.entry.encode().to_vec(),
+            bytes: beginning.entry.encode().to_vec(),
         };
-        let nodes: Vec<_> = genesis
+        let nodes: Vec<_> = beginning
             .puts
-            .iter()
-            .map(|(key, bytes)| (key.as_bytes().to_vec(), bytes.clone()))
+            .into_iter()
+            .map(|(key, bytes)| (key.as_bytes().to_vec(), bytes))
             .collect();
         store
             .append(&Append::one(None, &entry, &nodes))
             .map_err(|error| Broken(format!("a store cannot begin: {error}")))?;
-        let people = People::new(
-            hands,
-            secrets.fleet(),
-            *secrets.channel_key(),
-            &swarm,
-            &mut chance,
-        );
-        let mut chronicle = Chronicle::default();
-        chronicle.begin(genesis.entry, genesis.puts);
-        chronicle.captured(0, founder.memory().member());
-        let cores = std::iter::once(founder).chain(
-            others
-                .into_iter()
-                .map(|newcomer| newcomer.join(Arc::clone(&secrets))),
-        );
-        let victims = usize::from(quorum.rollbacks) * usize::from(swarm.rollbacks);
-        let machines = cores
+        let machines = beginning
+            .cores
+            .iter()
             .enumerate()
-            .map(|(at, core)| Machine::with(*core.memory(), at < victims))
+            .map(|(at, core)| Machine::with(*core.memory(), Beginning::is_victim(&swarm, at)))
             .collect();
         let mut group = Self {
-            ledger: Ledger::open(&swarm, people, chronicle)?,
+            ledger: beginning.ledger,
             swarm,
-            taken: 0,
             weather,
-            secrets,
+            secrets: beginning.secrets,
             machines,
             flights: Vec::new(),
             cut: BTreeSet::new(),

@@ -20,6 +20,8 @@ pub struct Ledger {
     pub people: People,
     /// The entries.
     pub chronicle: Chronicle,
+    /// How many steps were taken.
+    pub taken: u64,
     /// How often each fault and each rare state was met.
     pub met: BTreeMap<&'static str, u64>,
     /// What happened, in words, if somebody wants to read it.
@@ -50,6 +52,7 @@ impl Ledger {
         let mut ledger = Self {
             people,
             chronicle,
+            taken: 0,
             met: BTreeMap::new(),
             story: None,
             policy: swarm.policy,

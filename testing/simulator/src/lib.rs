@@ -33,6 +33,7 @@
 )]
 
 pub mod adversary;
+pub mod beginning;
 pub mod chance;
 pub mod chronicle;
 pub mod coverage;
@@ -53,6 +54,7 @@ use std::collections::BTreeMap;
 use crate::chance::Chance;
 use crate::group::Group;
 use crate::ledger::Ledger;
+use crate::swarm::Swarm;
 use crate::world::World;
 
 /// A promise that was broken, in a sentence.
@@ -101,8 +103,6 @@ pub enum Hosts {
 trait Play {
     fn act(&mut self, chance: &mut Chance) -> Step;
     fn settle(&mut self, chance: &mut Chance) -> Step;
-    fn taken(&mut self) -> &mut u64;
-    fn steps_of(&self, steps: u64) -> u64;
     fn ledger(&mut self) -> &mut Ledger;
 }
 
@@ -113,14 +113,6 @@ impl Play for World {
 
     fn settle(&mut self, chance: &mut Chance) -> Step {
         liveness::settle(self, chance)
-    }
-
-    fn taken(&mut self) -> &mut u64 {
-        &mut self.taken
-    }
-
-    fn steps_of(&self, steps: u64) -> u64 {
-        self.swarm.steps_of(steps)
     }
 
     fn ledger(&mut self) -> &mut Ledger {
@@ -135,14 +127,6 @@ impl Play for Group {
 
     fn settle(&mut self, chance: &mut Chance) -> Step {
         group::settle(self, chance)
-    }
-
-    fn taken(&mut self) -> &mut u64 {
-        &mut self.taken
-    }
-
-    fn steps_of(&self, steps: u64) -> u64 {
-        self.swarm.steps_of(steps)
     }
 
     fn ledger(&mut self) -> &mut Ledger {
@@ -218,9 +202,9 @@ fn live(
     (seed, steps): (u64, u64),
     mut takes: impl FnMut(u64) -> bool,
 ) -> Result<(), (u64, Broken)> {
-    let steps = play.steps_of(steps);
+    let steps = Swarm::of_seed(seed).steps_of(steps);
     for act in 0.. {
-        if *play.taken() >= steps {
+        if play.ledger().taken >= steps {
             break;
         }
         if takes(act) {
@@ -229,7 +213,7 @@ fn live(
             play.act(&mut chance).map_err(|broken| (act, broken))?;
         } else {
             // What is left out takes its time all the same.
-            *play.taken() += 1;
+            play.ledger().taken += 1;
         }
     }
     play.ledger().tell(|_| "the faults stop".to_owned());

@@ -1,8 +1,9 @@
 //! VAULT-11: when faults stop and a quorum is connected, the group goes on.
 
-use keyhaven_vault_core::{Member, Role, Touch};
+use keyhaven_vault_core::{Role, Touch};
 use keyhaven_wire::message::HostTime;
 
+use crate::beginning::quorum_is_here;
 use crate::chance::Chance;
 use crate::chronicle::Batch;
 use crate::world::World;
@@ -25,7 +26,8 @@ pub fn settle(world: &mut World, chance: &mut Chance) -> Step {
             return answer_everybody(world, at, chance);
         }
     }
-    if quorum_is_here(world) {
+    let memories = world.places.iter().map(|place| place.core.memory());
+    if quorum_is_here(memories, &world.swarm.policy.quorum) {
         return Err(Broken(
             "VAULT-11: a quorum is here, and nobody can be elected".to_owned(),
         ));
@@ -86,23 +88,4 @@ fn answer_everybody(world: &mut World, at: usize, chance: &mut Chance) -> Step {
         }
     }
     Ok(())
-}
-
-/// Whether as many cores as the policy asks for run under names of the newest roster, and of the
-/// one before while that stands.
-fn quorum_is_here(world: &World) -> bool {
-    let heads = world
-        .places
-        .iter()
-        .filter_map(|place| place.core.memory().head());
-    let Some(head) = heads.max_by_key(|head| head.reach()) else {
-        return false;
-    };
-    let quorum = world.swarm.policy.quorum;
-    let here: Vec<Member> = world.places.iter().map(crate::world::Place::name).collect();
-    let voters: Vec<&Member> = head.membership().voters().collect();
-    voters.chunks(usize::from(quorum.members)).all(|roster| {
-        let there = roster.iter().filter(|name| here.contains(name)).count();
-        there >= usize::from(quorum.captures)
-    })
 }

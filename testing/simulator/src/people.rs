@@ -184,6 +184,19 @@ impl People {
         &self.sent
     }
 
+    /// A request of the newest ones, or, in so many of a hundred cases, of all that were ever made.
+    pub fn some_request(&self, replayed: u8, chance: &mut Chance) -> Option<usize> {
+        const NEWEST: usize = 6;
+        let all = self.sent.len();
+        let reach = if chance.percent(replayed) {
+            all
+        } else {
+            NEWEST
+        };
+        let from = all.saturating_sub(reach);
+        (all > 0).then(|| from + chance.below(all - from))
+    }
+
     fn fresh(&mut self) -> u64 {
         self.next += 1;
         self.next

@@ -1,15 +1,16 @@
 //! The world of a run: cores, all that they ever said, and the people who ask them.
 
+use std::sync::Arc;
+
 use keyhaven_vault_core::{
     Call, Capture, Core, CoreError, FleetSecrets, LogError, Member, Memory, Newcomer, Report, Term,
-    dangerous,
 };
 
+use crate::beginning::{self, Beginning};
 use crate::chance::Chance;
-use crate::chronicle::{Batch, Chronicle};
+use crate::chronicle::Batch;
 use crate::invariants::Event;
 use crate::ledger::Ledger;
-use crate::people::People;
 use crate::swarm::Swarm;
 use crate::{Broken, Step};
 
@@ -40,7 +41,7 @@ pub struct World {
     /// The kind of run.
     pub swarm: Swarm,
     /// The fleet's secrets, which no host ever sees.
-    pub secrets: FleetSecrets,
+    pub secrets: Arc<FleetSecrets>,
     /// The cores.
     pub places: Vec<Place>,
     /// What was asked, made and answered.
@@ -53,8 +54,6 @@ pub struct World {
     pub captures: Vec<(usize, Capture)>,
     /// What the hosts say the time is.
     pub now: u64,
-    /// How many steps were taken: calls of a core, and messages that people made.
-    pub taken: u64,
 }
 
 impl World {
@@ -65,49 +64,26 @@ impl World {
     pub fn new(seed: u64) -> Result<Self, Broken> {
         let swarm = Swarm::of_seed(seed);
         let mut chance = Chance::of_step(seed, u64::MAX - 1);
-        let (hands, suite) = swarm.suite();
-        let quorum = swarm.policy.quorum;
-        let others: Vec<Newcomer> = (1..quorum.members)
-            .map(|_| Newcomer::draw(&mut chance))
-            .collect();
-        let names: Vec<Member> = others.iter().map(Newcomer::member).collect();
-        let (core, genesis) = dangerous::genesis(suite, swarm.policy, &names, &mut chance)
-            .map_err(|error| Broken(format!("a group cannot begin: {error}")))?;
-        let secrets = dangerous::decode(suite, &genesis.secrets)
-            .map_err(|error| Broken(format!("secrets cannot be read: {error}")))?;
-        let mut chronicle = Chronicle::default();
-        chronicle.begin(genesis.entry, genesis.puts);
-        let cores = std::iter::once(core).chain(
-            others
-                .into_iter()
-                .map(|newcomer| newcomer.join(secrets.clone())),
-        );
-        let victims = usize::from(quorum.rollbacks) * usize::from(swarm.rollbacks);
-        let places = cores
+        let beginning = beginning::found(&swarm, &mut chance)?;
+        let places = beginning
+            .cores
+            .into_iter()
             .enumerate()
             .map(|(at, core)| Place {
                 images: vec![*core.memory()],
                 core,
-                victim: at < victims,
+                victim: Beginning::is_victim(&swarm, at),
                 pending: None,
             })
             .collect();
-        let people = People::new(
-            hands,
-            secrets.fleet(),
-            *secrets.channel_key(),
-            &swarm,
-            &mut chance,
-        );
         Ok(Self {
-            secrets,
+            secrets: beginning.secrets,
             places,
-            ledger: Ledger::open(&swarm, people, chronicle)?,
+            ledger: beginning.ledger,
             calls: Vec::new(),
             reports: Vec::new(),
             captures: Vec::new(),
             now: 1_000,
-            taken: 0,
             swarm,
         })
     }
@@ -182,7 +158,7 @@ impl World {
             Ok::<_, ()>(store.get(key).cloned())
         })
         .map_err(|error| Broken(format!("a store that is whole proves nothing: {error:?}")))?;
-        self.taken += 1;
+        self.ledger.taken += 1;
         let base = self.base(at);
         let Batch { touches, sent, now } = batch;
         let done = self.places[at].core.execute(touches, &proof, now, chance);
@@ -223,7 +199,7 @@ impl World {
     /// # Errors
     /// [`Broken`].
     pub fn capture(&mut self, at: usize, page: usize) -> Step {
-        self.taken += 1;
+        self.ledger.taken += 1;
         self.ledger
             .tell(|world| format!("  core {at} is shown {}", world.named(page)));
         let entry = self.ledger.chronicle.page(page).entry;
@@ -258,7 +234,7 @@ impl World {
         captures: &[Capture],
         chance: &mut Chance,
     ) -> Result<bool, Broken> {
-        self.taken += 1;
+        self.ledger.taken += 1;
         let pending = self.places[at].pending;
         self.ledger
             .tell(|_| format!("  core {at} is to release entry {pending:?}"));
@@ -303,7 +279,7 @@ impl World {
     pub fn restart(&mut self, at: usize, memory: Memory) -> Step {
         self.ledger
             .tell(|_| format!("  core {at} starts again from {:?}", memory.reach()));
-        let core = Core::resume(self.secrets.clone(), memory)
+        let core = Core::resume(Arc::clone(&self.secrets), memory)
             .map_err(|error| Broken(format!("a kept memory was refused: {error}")))?;
         let place = &mut self.places[at];
         place.core = core;
@@ -320,7 +296,7 @@ impl World {
     pub fn forget(&mut self, at: usize, chance: &mut Chance) {
         self.ledger.tell(|_| format!("  core {at} forgets"));
         let place = &mut self.places[at];
-        place.core = Newcomer::draw(chance).join(self.secrets.clone());
+        place.core = Newcomer::draw(chance).join(Arc::clone(&self.secrets));
         place.pending = None;
         place.images.push(*place.core.memory());
     }

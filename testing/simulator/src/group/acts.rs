@@ -185,7 +185,7 @@ impl Group {
     /// [`Broken`](crate::Broken) when a promise is.
     pub fn step(&mut self, chance: &mut Chance) -> Step {
         let act = Act::ALL[chance.weighted(&self.weather.weights)];
-        self.taken += 1;
+        self.ledger.taken += 1;
         self.ledger.meet(act.name());
         self.ledger.tell(|_| act.name().to_owned());
         match act {
@@ -328,22 +328,17 @@ impl Group {
             return Ok(());
         };
         let size = [1, 1, 1, 2, 4][chance.below(5)];
-        let all = self.ledger.people.sent();
         let mut batch = Batch {
             touches: Vec::new(),
             sent: Vec::new(),
             now: HostTime::new(self.now),
         };
         for _ in 0..size {
-            let reach = match chance.percent(self.swarm.replayed) {
-                true => all.len(),
-                false => 6,
-            };
-            let from = all.len().saturating_sub(reach);
-            let sent = from + chance.below(all.len() - from);
-            let Some(request) = all.get(sent) else {
+            let replayed = self.swarm.replayed;
+            let Some(sent) = self.ledger.people.some_request(replayed, chance) else {
                 continue;
             };
+            let request = &self.ledger.people.sent()[sent];
             batch.touches.push(Touch {
                 account: self.ledger.people.name(request.account).clone(),
                 request: request.bytes.clone(),

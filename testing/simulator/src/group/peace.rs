@@ -1,10 +1,11 @@
 //! VAULT-5, VAULT-11: when the faults stop, the group goes on, with all that it acknowledged.
 
-use keyhaven_vault_core::{Member, Touch};
+use keyhaven_vault_core::Touch;
 use keyhaven_vault_host::{Input, Standing};
 use keyhaven_wire::message::HostTime;
 
 use super::Group;
+use crate::beginning::quorum_is_here;
 use crate::chance::Chance;
 use crate::chronicle::Batch;
 use crate::{Broken, Step};
@@ -47,7 +48,8 @@ pub fn settle(group: &mut Group, chance: &mut Chance) -> Step {
                 .meet("more machines were hurt than a group bears: it stopped");
             return Ok(());
         }
-        if group.quorum_is_here() {
+        let memories = group.machines.iter().map(|machine| &machine.disk.memory);
+        if quorum_is_here(memories, &group.swarm.policy.quorum) {
             return Err(Broken(format!(
                 "VAULT-11: a quorum is here, and nobody leads after {TICKS_TO_A_LEADER} ticks: {:?}",
                 (0..group.machines.len())
@@ -161,28 +163,5 @@ impl Group {
             self.lost.contains(at) || !roster.contains(&name)
         };
         (0..self.machines.len()).filter(hurt).count()
-    }
-
-    /// Whether as many cores as the policy asks for run under names of the newest roster, and of the
-    /// one before while that stands.
-    fn quorum_is_here(&self) -> bool {
-        let heads = self
-            .machines
-            .iter()
-            .filter_map(|machine| machine.disk.memory.head());
-        let Some(head) = heads.max_by_key(|head| head.reach()) else {
-            return false;
-        };
-        let quorum = self.swarm.policy.quorum;
-        let here: Vec<Member> = self
-            .machines
-            .iter()
-            .map(|machine| machine.disk.memory.member())
-            .collect();
-        let voters: Vec<&Member> = head.membership().voters().collect();
-        voters.chunks(usize::from(quorum.members)).all(|roster| {
-            let there = roster.iter().filter(|name| here.contains(name)).count();
-            there >= usize::from(quorum.captures)
-        })
     }
 }
