@@ -84,8 +84,15 @@ impl GroupId {
 pub struct Mac([u8; 32]);
 
 impl Mac {
-    const BYTES: usize = 32;
+    /// How many bytes a MAC has.
+    pub const BYTES: usize = 32;
     const NONE: Self = Self([0; Self::BYTES]);
+
+    /// Takes a MAC's bytes, to name an entry by. What they vouch for is checked where it is believed.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
 
     /// Its bytes.
     #[must_use]

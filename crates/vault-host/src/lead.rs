@@ -16,6 +16,11 @@ use crate::record::{Puts, Record};
 
 /// After how many ticks without a quorum of captures a record is sent once more.
 const SENT_AGAIN: u32 = 3;
+/// A record that carries more than this, of entries that were left over, takes one request of a batch
+/// and not all: so it keeps within the bound of records, however many leaders died before.
+const CARRIED_BYTES: usize = 16 * 1024 * 1024;
+/// The same for the nodes and leaves that it carries.
+const CARRIED_PUTS: usize = 16 * 1024;
 
 /// What a leader has under way.
 #[derive(Debug)]
@@ -74,6 +79,10 @@ impl Lead {
         matches!(self.doing, Doing::Ready(_)) && self.work.is_none()
     }
 
+    fn carries_much(&self) -> bool {
+        self.carried.puts.len() > CARRIED_PUTS || self.carried.encoded_bytes() > CARRIED_BYTES
+    }
+
     /// What those who wait are told when this leader leads no more.
     pub(crate) fn give_up(self) -> Option<Vec<Answered>> {
         let mut work = self.work?;
@@ -116,7 +125,11 @@ impl Host {
             lead.work = Some(Work {
                 now,
                 count,
-                groups: [touches].into(),
+                // VAULT-10: what is carried and what a batch changes are bounded together.
+                groups: match lead.carries_much() {
+                    true => touches.into_iter().map(|touch| vec![touch]).collect(),
+                    false => [touches].into(),
+                },
                 answers: Vec::with_capacity(count),
             });
         }
@@ -339,3 +352,6 @@ impl From<Answer> for Answered {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,7 @@
 //! or put into the store. No safety rests on it: a host that does anything else can deny service, and
 //! nothing more.
 
+mod codec;
 mod elect;
 mod follow;
 mod host;
@@ -41,6 +42,10 @@ mod mend;
 mod message;
 mod record;
 
+pub use crate::codec::{
+    DecodeError, EncodeError, MESSAGE_BYTES_MAX, RECORD_BYTES_MAX, RECORD_ENTRIES_MAX,
+    RECORD_PUTS_MAX,
+};
 pub use crate::host::{Host, Standing};
 pub use crate::message::{
     Answered, Append, Ask, AskId, Effect, HostId, Input, Looked, Message, Notice, Proved, Said,

@@ -55,7 +55,7 @@ pub enum Input {
 }
 
 /// What hosts send each other. Losing, repeating or delaying one costs time only.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// A core calls for reports.
     Call(Call),

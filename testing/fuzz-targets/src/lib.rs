@@ -13,6 +13,7 @@
 )]
 
 pub mod backup;
+pub mod between;
 pub mod device;
 pub mod door;
 pub mod edits;
@@ -33,6 +34,7 @@ pub struct Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     target("accounts", door::accounts, door::accounts_seeds),
+    target("between", between::between, between::between_seeds),
     target("bundle", device::bundle, device::bundle_seeds),
     target("channel", host::channel, host::channel_seeds),
     target("digits", device::digits, device::digits_seeds),

@@ -62,7 +62,13 @@ pub(crate) const CORE: &[(&str, &[&str])] = &[
     ),
     (
         "keyhaven-vault-host",
-        &["keyhaven-secrets", "keyhaven-vault-core", "keyhaven-wire"],
+        &[
+            "blake3",
+            "keyhaven-secrets",
+            "keyhaven-vault-core",
+            "keyhaven-wire",
+            "thiserror",
+        ],
     ),
     (
         "keyhaven-repo",
