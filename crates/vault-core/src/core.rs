@@ -14,14 +14,17 @@ use zeroize::Zeroizing;
 
 use crate::apply::{self, Applied, Context};
 use crate::leaf;
-use crate::log::{Call, Capture, Entry, Head, Index, LogError, Memory, Place, Report, Term};
+use crate::log::{
+    Call, Capture, Entry, GroupId, Head, Index, LogError, Memory, Place, Report, Term,
+};
 use crate::membership::{Member, Membership, MembershipError};
 use crate::policy::Policy;
+use crate::ranges::{RangeAnswer, RangeError, RangeStep};
 use crate::record::Record;
 use crate::seat::{Role, Seat};
 use crate::secrets::{FleetSecrets, SecretsError};
 use crate::ticket::TicketBody;
-use crate::tree::{MultiProof, Node, NodeKey, PartialTree, ProofError};
+use crate::tree::{Away, Found, MultiProof, Node, NodeKey, PartialTree, ProofError, Slot};
 use crate::withheld::Withheld;
 
 /// Requests in one batch at most (VAULT-10). A host that has more waits for the next.
@@ -67,6 +70,11 @@ pub enum Answer {
     /// The request did not open: not sealed to this fleet, not for this account, or changed on the
     /// way. There is nobody to seal an answer to; a host says "bad request".
     Unreadable,
+    /// The account is in a range of another group. The host asks that one; it is no word to the
+    /// client, who could not tell it from a lie.
+    Elsewhere,
+    /// What came of a step of a range. For hosts, not for a client.
+    Range(RangeAnswer),
 }
 
 /// Why a core refused.
@@ -100,6 +108,9 @@ pub enum CoreError {
     /// The group's members cannot be changed so.
     #[error(transparent)]
     Membership(#[from] MembershipError),
+    /// A step of a range was refused.
+    #[error(transparent)]
+    Range(#[from] RangeError),
     /// The secrets were refused.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
@@ -128,6 +139,7 @@ impl CoreError {
             Self::Proof(_)
             | Self::Log(_)
             | Self::Membership(_)
+            | Self::Range(_)
             | Self::Secrets(_)
             | Self::RecordDamaged
             | Self::Bound => Remedy::Stop,
@@ -211,32 +223,63 @@ impl Core {
         others: &[Member],
         entropy: &mut dyn Entropy,
     ) -> Result<(Self, Genesis), CoreError> {
-        let secrets = FleetSecrets::generate(suite, policy, entropy)?;
-        let member = Member::draw(entropy);
-        let members: BTreeSet<Member> = others.iter().copied().chain([member]).collect();
-        if members.len() != others.len().saturating_add(1) {
-            return Err(MembershipError::Size(policy.quorum.members).into());
-        }
-        let empty = Node::default();
-        let place = Place {
-            group: secrets.group(),
-            membership: Membership::first(&members, policy.quorum)?,
-            term: Term::new(1),
-            index: Index::new(0),
-        };
-        let entry = Entry::genesis(secrets.log(), place, empty.digest());
-        let memory = Memory::blank(secrets.log(), member).capture(secrets.log(), &entry)?;
+        let secrets = Arc::new(FleetSecrets::generate(suite, policy, entropy)?);
+        let group = secrets.group();
+        let (core, Executed { entry, puts }) =
+            Self::found(&secrets, group, others, &Node::default(), entropy)?;
         let genesis = Genesis {
             secrets: secrets.encode()?,
             entry,
-            puts: vec![(NodeKey::root(), empty.encode())],
-            memory,
-        };
-        let core = Self {
-            secrets: Arc::new(secrets),
-            seat: Seat::found(memory, &entry),
+            puts,
+            memory: *core.memory(),
         };
         Ok((core, genesis))
+    }
+
+    /// Makes one more group of a fleet, of this core and of the others that are named. It holds no
+    /// account: it gains ranges from the groups that have them, step by step
+    /// ([`Core::range`]). So nobody's record is in two groups, whoever founds how many (VAULT-1).
+    /// The host appends entry and puts to an empty store. This core leads.
+    ///
+    /// # Errors
+    /// [`CoreError::Membership`] for a group of another size than the policy's.
+    pub fn found_group(
+        secrets: impl Into<Arc<FleetSecrets>>,
+        others: &[Member],
+        entropy: &mut dyn Entropy,
+    ) -> Result<(Self, Executed), CoreError> {
+        let group = GroupId::draw(entropy);
+        let nothing = Node::of(Slot::Away(Away::Foreign));
+        Self::found(&secrets.into(), group, others, &nothing, entropy)
+    }
+
+    fn found(
+        secrets: &Arc<FleetSecrets>,
+        group: GroupId,
+        others: &[Member],
+        root: &Node,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(Self, Executed), CoreError> {
+        let quorum = secrets.policy().quorum;
+        let member = Member::draw(entropy);
+        let members: BTreeSet<Member> = others.iter().copied().chain([member]).collect();
+        if members.len() != others.len().saturating_add(1) {
+            return Err(MembershipError::Size(quorum.members).into());
+        }
+        let place = Place {
+            group,
+            membership: Membership::first(&members, quorum)?,
+            term: Term::new(1),
+            index: Index::new(0),
+        };
+        let entry = Entry::genesis(secrets.log(), place, root.digest());
+        let memory = Memory::blank(secrets.log(), member).capture(secrets.log(), &entry)?;
+        let core = Self {
+            secrets: Arc::clone(secrets),
+            seat: Seat::found(memory, &entry),
+        };
+        let puts = vec![(NodeKey::root(), root.encode())];
+        Ok((core, Executed { entry, puts }))
     }
 
     /// Goes on from a memory. The core leads nothing until it is elected again, whatever it led
@@ -358,6 +401,28 @@ impl Core {
         })
     }
 
+    /// Takes a step of a range's way from one group to another. Its answer is withheld as any other,
+    /// until [`Core::release`]: nobody takes what is not given for good (VAULT-1, VAULT-2).
+    ///
+    /// # Errors
+    /// [`CoreError::Range`] for a step that cannot be taken now; then nothing was applied.
+    pub fn range(
+        &mut self,
+        step: &RangeStep,
+        proof: &MultiProof,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Executed, CoreError> {
+        let base = self.seat.ready()?;
+        let mut tree = PartialTree::new(base.root(), proof);
+        let answer = step.apply(&self.secrets, base.group(), &mut tree, entropy)?;
+        let answers = vec![Withheld::new(answer)];
+        let entry = self.seat.propose(&self.secrets, tree.root(), answers)?;
+        Ok(Executed {
+            entry,
+            puts: tree.into_puts(),
+        })
+    }
+
     /// Proposes that one core takes another's place in the group. It takes a quorum of the old group
     /// and of the new one to commit (VAULT-9).
     ///
@@ -413,8 +478,10 @@ impl Core {
     pub fn examine(&self, account: &AccountName, proof: &MultiProof) -> Result<(), CoreError> {
         let base = self.seat.ready()?;
         let index = LeafIndex::of(&self.secrets.fleet(), account);
-        self.record(&mut PartialTree::new(base.root(), proof), &index)
-            .map(drop)
+        match self.record(&mut PartialTree::new(base.root(), proof), &index)? {
+            Some(_) => Ok(()),
+            None => Err(RangeError::NotHere.into()),
+        }
     }
 
     /// See [`dangerous::copy`](crate::dangerous::copy).
@@ -429,11 +496,21 @@ impl Core {
         &self.seat
     }
 
-    fn record(&self, tree: &mut PartialTree<'_>, index: &LeafIndex) -> Result<Record, CoreError> {
+    /// An account's record, if it is this group's.
+    fn record(
+        &self,
+        tree: &mut PartialTree<'_>,
+        index: &LeafIndex,
+    ) -> Result<Option<Record>, CoreError> {
         match tree.read(index)? {
-            None => Ok(Record::vacant(self.secrets.policy())),
-            Some(sealed) => leaf::open(self.secrets.record(), &self.secrets.fleet(), index, sealed)
-                .ok_or(CoreError::RecordDamaged),
+            Found::Elsewhere => Ok(None),
+            Found::None => Ok(Some(Record::vacant(self.secrets.policy()))),
+            Found::Sealed(sealed) => {
+                let fleet = self.secrets.fleet();
+                leaf::open(self.secrets.record(), &fleet, index, sealed)
+                    .map(Some)
+                    .ok_or(CoreError::RecordDamaged)
+            }
         }
     }
 
@@ -449,7 +526,9 @@ impl Core {
         let Some((opened, ticket)) = self.open(&touch.request, &index) else {
             return Ok(Answer::Unreadable);
         };
-        let mut record = self.record(tree, &index)?;
+        let Some(mut record) = self.record(tree, &index)? else {
+            return Ok(Answer::Elsewhere);
+        };
         let mut context = Context {
             secrets: &self.secrets,
             parties: Parties { fleet, leaf: index },

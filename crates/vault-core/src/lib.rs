@@ -89,6 +89,7 @@ mod leaf;
 mod log;
 mod membership;
 mod policy;
+mod ranges;
 mod record;
 mod seat;
 mod secrets;
@@ -99,12 +100,15 @@ mod withheld;
 pub use crate::core::{Answer, BATCH_MAX, Core, CoreError, Executed, Genesis, Newcomer, Touch};
 pub use crate::log::{
     CALL_BYTES, CAPTURE_BYTES, Call, Capture, ENTRY_BYTES, Entry, GroupId, Head, Index, LogError,
-    MEMORY_BYTES, Mac, Memory, REPORT_BYTES, Report, Term,
+    MEMORY_BYTES, Mac, Memory, REPORT_BYTES, Report, TRANSFER_BYTES, Term, Transfer, WISH_BYTES,
+    Wish,
 };
 pub use crate::membership::{Configuration, Member, Membership, MembershipError};
 pub use crate::policy::{Policy, PolicyError, Quorum};
+pub use crate::ranges::{RangeAnswer, RangeError, RangeStep};
 pub use crate::seat::Role;
 pub use crate::secrets::{FleetSecrets, SecretsError};
 pub use crate::tree::{
-    Digest, MultiProof, NODE_BYTES_MAX, NodeKey, ProofError, ProveError, Prover, fits, prove,
+    Digest, MultiProof, NODE_BYTES_MAX, NodeKey, ProofError, ProveError, Prover, Range, fits,
+    prove, prove_range,
 };

@@ -11,8 +11,10 @@ mod entry;
 mod memory;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use keyhaven_secrets::Entropy;
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
@@ -23,6 +25,7 @@ pub use self::election::{CALL_BYTES, Call, REPORT_BYTES, Report};
 pub(crate) use self::entry::Place;
 pub use self::entry::{ENTRY_BYTES, Entry, Head};
 pub use self::memory::{MEMORY_BYTES, Memory};
+pub use self::transfer::{TRANSFER_BYTES, Transfer, WISH_BYTES, Wish};
 use crate::secrets::LogKey;
 
 const VERSION: u8 = 2;
@@ -68,6 +71,10 @@ log_number!(
 pub struct GroupId([u8; 16]);
 
 impl GroupId {
+    pub(crate) fn draw(entropy: &mut dyn Entropy) -> Self {
+        Self(keyhaven_secrets::random(entropy))
+    }
+
     pub(crate) const fn new(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }

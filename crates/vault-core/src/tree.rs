@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!   root digest (in the core's memory)
-//!     = H(node at depth 0)      16 slots: empty | branch: H(node below) | leaf: index, H(sealed bytes)
+//!     = H(node at depth 0)      16 slots: empty | branch: H(node below) | leaf: index, H(sealed bytes) | away
 //!         └ H(node at depth 1) …
 //! ```
 //!
@@ -23,6 +23,7 @@ mod fits;
 mod node;
 mod partial;
 mod proof;
+mod range;
 #[cfg(test)]
 mod tests;
 
@@ -30,9 +31,11 @@ use keyhaven_wire::message::LeafIndex;
 
 pub use self::fits::fits;
 pub use self::node::NODE_BYTES_MAX;
-pub(crate) use self::node::Node;
-pub(crate) use self::partial::PartialTree;
-pub use self::proof::{MultiProof, ProofError, ProveError, Prover, prove};
+pub(crate) use self::node::{Node, Slot};
+pub(crate) use self::partial::{Found, PartialTree};
+pub use self::proof::{MultiProof, ProofError, ProveError, Prover, prove, prove_range};
+pub use self::range::Range;
+pub(crate) use self::range::{Away, Content, Given, Holding, Nonce};
 
 /// A 256-bit digest of a node, a leaf, or the whole tree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,6 +107,18 @@ impl NodeKey {
         head.copy_from_slice(&[Self::LEAF, 0]);
         tail.copy_from_slice(index.as_bytes());
         Self(key)
+    }
+
+    /// The depth of a node; none of a leaf.
+    fn depth(&self) -> Option<u8> {
+        let [kind, depth, ..] = self.0;
+        (kind == Self::NODE).then_some(depth)
+    }
+
+    /// The index of a leaf, or the path to a node, with zeros behind.
+    const fn path(&self) -> LeafIndex {
+        let [_, _, path @ ..] = self.0;
+        LeafIndex::new(path)
     }
 
     /// The key of the node in a slot of this node; none for a leaf's key, or below the last nibble.

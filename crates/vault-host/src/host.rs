@@ -128,6 +128,7 @@ impl Host {
             Input::Message { from, message } => self.hear(from, message, entropy),
             Input::Said { id, said } => self.said(id, said, entropy),
             Input::Batch { touches, now } => self.take_batch(touches, now),
+            Input::Range(step) => self.take_range(step),
             Input::Replace { go, come } => self.replace(go, come, entropy),
         }
         std::mem::take(&mut self.out)

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use keyhaven_secrets::Entropy;
 use keyhaven_vault_core::{
-    Answer, BATCH_MAX, Capture, CoreError, Entry, Executed, Member, Role, Term, Touch,
+    Answer, BATCH_MAX, Capture, CoreError, Entry, Executed, Member, RangeStep, Role, Term, Touch,
 };
 use keyhaven_wire::message::HostTime;
 
 use crate::host::{Host, Stage, Standing};
 use crate::mend::Mend;
-use crate::message::{Answered, Append, Ask, Effect, Message, Proved};
+use crate::message::{Answered, Append, Ask, Effect, Message, Prove, Proved};
 use crate::record::{Puts, Record};
 
 /// After how many ticks without a quorum of captures a record is sent once more.
@@ -52,16 +52,44 @@ pub(crate) enum Doing {
     },
 }
 
-/// A batch on its way.
+/// Work on its way.
 #[derive(Debug)]
 pub(crate) struct Work {
-    now: HostTime,
-    /// How many requests there were.
+    /// How many answers are due.
     count: usize,
-    /// Those that are left, in the groups in which they are executed: all together, or one by one
-    /// where the store is damaged.
-    groups: VecDeque<Vec<Touch>>,
+    /// What is left, in the parts in which it is executed: a batch all together, or one by one where
+    /// the store is damaged.
+    parts: VecDeque<Part>,
     answers: Vec<Answered>,
+}
+
+/// What makes one entry.
+#[derive(Clone, Debug)]
+enum Part {
+    Batch(Vec<Touch>, HostTime),
+    Range(RangeStep),
+}
+
+impl Part {
+    /// Each request by itself.
+    fn one_by_one(self) -> Vec<Self> {
+        match self {
+            Self::Batch(touches, now) => touches
+                .into_iter()
+                .map(|touch| Self::Batch(vec![touch], now))
+                .collect(),
+            Self::Range(_) => vec![self],
+        }
+    }
+
+    fn proof(&self) -> Prove {
+        match self {
+            Self::Batch(touches, _) => {
+                Prove::Accounts(touches.iter().map(|touch| touch.account.clone()).collect())
+            }
+            Self::Range(step) => Prove::Range(step.range()),
+        }
+    }
 }
 
 impl Lead {
@@ -121,22 +149,35 @@ impl Host {
             self.effect(Effect::Answer(vec![Answered::Lost; count]));
             return;
         }
+        self.begin_work(count, Part::Batch(touches, now));
+    }
+
+    /// Moves a range, if this host leads and has nothing under way.
+    pub(crate) fn take_range(&mut self, step: RangeStep) {
+        if !self.wants_batch() {
+            self.effect(Effect::Answer(vec![Answered::Lost]));
+            return;
+        }
+        self.begin_work(1, Part::Range(step));
+    }
+
+    fn begin_work(&mut self, count: usize, part: Part) {
         if let Some(lead) = self.lead_mut() {
+            // VAULT-10: what is carried and what a batch changes are bounded together.
+            let parts = match lead.carries_much() {
+                true => part.one_by_one().into(),
+                false => [part].into(),
+            };
             lead.work = Some(Work {
-                now,
                 count,
-                // VAULT-10: what is carried and what a batch changes are bounded together.
-                groups: match lead.carries_much() {
-                    true => touches.into_iter().map(|touch| vec![touch]).collect(),
-                    false => [touches].into(),
-                },
+                parts,
                 answers: Vec::with_capacity(count),
             });
         }
         self.go_on();
     }
 
-    /// Asks for the proof of the next group, or answers when there is none left.
+    /// Asks for the proof of the next part, or answers when there is none left.
     pub(crate) fn go_on(&mut self) {
         let Some(lead) = self.lead_mut() else { return };
         let Doing::Ready(at) = &lead.doing else {
@@ -144,14 +185,14 @@ impl Host {
         };
         let at = *at;
         let Some(work) = &lead.work else { return };
-        let Some(group) = work.groups.front() else {
+        let Some(part) = work.parts.front() else {
             let answers = lead.work.take().map(|work| work.answers);
             self.effect(Effect::Answer(answers.unwrap_or_default()));
             return;
         };
-        let accounts = group.iter().map(|touch| touch.account.clone()).collect();
+        let proof = part.proof();
         lead.doing = Doing::Prove(at);
-        self.ask(Ask::Prove { accounts });
+        self.ask(Ask::Prove(proof));
     }
 
     pub(crate) fn proved(&mut self, proved: Proved, entropy: &mut dyn Entropy) {
@@ -171,36 +212,45 @@ impl Host {
             return self.look();
         }
         lead.doing = Doing::Ready(at);
-        let group = lead.work.as_ref().and_then(|work| {
-            let group = work.groups.front()?.clone();
-            Some((group, work.now))
-        });
-        let Some((group, now)) = group else { return };
-        let executed = match proof {
-            Some(proof) => self.core.execute(group, &proof, now, entropy),
-            None => Err(CoreError::RecordDamaged),
+        let part = lead.work.as_ref().and_then(|work| work.parts.front());
+        let Some(part) = part.cloned() else { return };
+        let executed = match (part, proof) {
+            (Part::Batch(touches, now), Some(proof)) => {
+                self.core.execute(touches, &proof, now, entropy)
+            }
+            (Part::Range(step), Some(proof)) => self.core.range(&step, &proof, entropy),
+            (_, None) => Err(CoreError::RecordDamaged),
         };
         match executed {
             Ok(executed) => self.propose(at, executed),
             Err(CoreError::Proof(_) | CoreError::RecordDamaged) => self.part_damaged(),
+            Err(CoreError::Range(error)) => self.part_done([Answered::Refused(error)]),
             Err(_) => self.fall(entropy),
         }
     }
 
-    /// Something in the store that this group touches is damaged. One by one, so that whoever is not
+    /// Something in the store that this part touches is damaged. One by one, so that whoever is not
     /// concerned is answered: a single bad sector must not stop everybody.
     fn part_damaged(&mut self) {
-        if let Some(work) = self.lead_mut().and_then(|lead| lead.work.as_mut())
-            && let Some(group) = work.groups.pop_front()
+        let work = self.lead_mut().and_then(|lead| lead.work.as_mut());
+        if let Some(work) = work
+            && let Some(Part::Batch(touches, _)) = work.parts.front()
+            && touches.len() > 1
+            && let Some(part) = work.parts.pop_front()
         {
-            match group.len() {
-                1 => work.answers.push(Answered::Damaged),
-                _ => {
-                    for touch in group.into_iter().rev() {
-                        work.groups.push_front(vec![touch]);
-                    }
-                }
+            for part in part.one_by_one().into_iter().rev() {
+                work.parts.push_front(part);
             }
+            return self.go_on();
+        }
+        self.part_done([Answered::Damaged]);
+    }
+
+    /// The part under way has these answers.
+    fn part_done(&mut self, answers: impl IntoIterator<Item = Answered>) {
+        if let Some(work) = self.lead_mut().and_then(|lead| lead.work.as_mut()) {
+            work.parts.pop_front();
+            work.answers.extend(answers);
         }
         self.go_on();
     }
@@ -283,11 +333,7 @@ impl Host {
         match self.core.release(captures) {
             Ok(answers) => {
                 lead.doing = Doing::Ready(entry);
-                if let Some(work) = &mut lead.work {
-                    work.groups.pop_front();
-                    work.answers.extend(answers.into_iter().map(Answered::from));
-                }
-                self.go_on();
+                self.part_done(answers.into_iter().map(Answered::from));
             }
             Err(CoreError::NotCommitted) => {}
             Err(_) => self.fall(entropy),
@@ -349,6 +395,8 @@ impl From<Answer> for Answered {
         match answer {
             Answer::Sealed(reply) => Self::Sealed(reply),
             Answer::Unreadable => Self::Unreadable,
+            Answer::Elsewhere => Self::Elsewhere,
+            Answer::Range(answer) => Self::Range(answer),
         }
     }
 }

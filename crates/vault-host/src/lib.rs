@@ -48,6 +48,7 @@ pub use crate::codec::{
 };
 pub use crate::host::{Host, Standing};
 pub use crate::message::{
-    Answered, Append, Ask, AskId, Effect, HostId, Input, Looked, Message, Notice, Proved, Said,
+    Answered, Append, Ask, AskId, Effect, HostId, Input, Looked, Message, Notice, Prove, Proved,
+    Said,
 };
 pub use crate::record::{Puts, Record};

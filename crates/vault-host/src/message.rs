@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use keyhaven_vault_core::{
-    Call, Capture, Entry, Index, Mac, Member, Memory, MultiProof, Report, Term, Touch,
+    Call, Capture, Entry, Index, Mac, Member, Memory, MultiProof, Range, RangeAnswer, RangeError,
+    RangeStep, Report, Term, Touch,
 };
 use keyhaven_wire::message::{AccountName, HostTime};
 
@@ -44,6 +45,13 @@ pub enum Input {
         /// What time it is.
         now: HostTime,
     },
+    /// The operator moves a range of accounts between groups, step by step, for a host that
+    /// [wants](crate::Host::wants_batch) work. It has one answer.
+    ///
+    /// Before a range is taken, what the giving group's store holds of it
+    /// ([`Range::covers`]) is copied to this group's, and stays there until a backup of this
+    /// group's store has it: no tail brings it back.
+    Range(RangeStep),
     /// The operator puts one core in another's place. A host that does not lead, or is busy, does not
     /// do it: look at the membership, and ask again.
     Replace {
@@ -131,16 +139,22 @@ pub enum Ask {
         /// Whether the nodes are wanted.
         nodes: bool,
     },
-    /// A proof for these accounts, in one snapshot.
-    Prove {
-        /// The accounts.
-        accounts: Vec<AccountName>,
-    },
+    /// A proof, in one snapshot.
+    Prove(Prove),
     /// Append, if the newest entry is still the expected one. A result that is not known is read
     /// back.
     Append(Box<Append>),
     /// The record of the own tail that ends with this entry.
     Tail(Mac),
+}
+
+/// What a proof is to be for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prove {
+    /// The records of these accounts.
+    Accounts(Vec<AccountName>),
+    /// Whose this range is.
+    Range(Range),
 }
 
 /// An append: all of it or nothing.
@@ -203,7 +217,13 @@ pub enum Answered {
     Sealed(Vec<u8>),
     /// The core could not open it: not sealed to this fleet or account, or changed on the way.
     Unreadable,
-    /// What the store holds for this account is not what the core's root says.
+    /// The account is in a range of another group.
+    Elsewhere,
+    /// A step of a range was taken.
+    Range(RangeAnswer),
+    /// A step of a range cannot be taken, and nothing changed.
+    Refused(RangeError),
+    /// What the store holds there is not what the core's root says.
     Damaged,
     /// It may have been executed, and its answer is gone: whoever asked sends the same bytes again.
     Lost,

@@ -1,12 +1,12 @@
 //! What a host asks of its store, answered by a store that blocks.
 
 use keyhaven_secrets::Remedy;
-use keyhaven_vault_core::{Entry, LogError, NodeKey, ProveError, prove};
-use keyhaven_vault_host::{Append, Ask, Looked, Proved, Puts, Said};
+use keyhaven_vault_core::{Entry, LogError, NodeKey, ProveError, prove, prove_range};
+use keyhaven_vault_host::{Append, Ask, Looked, Prove, Proved, Puts, Said};
 use keyhaven_vault_store::{
     AppendError, Index, LogEntry, Settled, Snapshot, Step, Store, StoreError, append_or_read_back,
 };
-use keyhaven_wire::message::{AccountName, FleetId};
+use keyhaven_wire::message::FleetId;
 
 /// Entries that are read at once.
 const ENTRIES_AT_ONCE: usize = 256;
@@ -48,8 +48,8 @@ pub fn answer(store: &dyn Store, fleet: &FleetId, ask: &Ask) -> Result<Said, Ask
             let base = Index::new(base.number());
             look(&*store.snapshot()?, base, *nodes).map(|looked| Said::Looked(Box::new(looked)))
         }
-        Ask::Prove { accounts } => {
-            proof(&*store.snapshot()?, fleet, accounts).map(|proved| Said::Proved(Box::new(proved)))
+        Ask::Prove(wanted) => {
+            proof(&*store.snapshot()?, fleet, wanted).map(|proved| Said::Proved(Box::new(proved)))
         }
         Ask::Append(append) => self::append(store, append),
         Ask::Tail(_) => Ok(Said::Tail(None)),
@@ -82,14 +82,14 @@ fn look(snapshot: &dyn Snapshot, base: Index, nodes: bool) -> Result<Looked, Ask
     })
 }
 
-fn proof(
-    snapshot: &dyn Snapshot,
-    fleet: &FleetId,
-    accounts: &[AccountName],
-) -> Result<Proved, AskError> {
+fn proof(snapshot: &dyn Snapshot, fleet: &FleetId, wanted: &Prove) -> Result<Proved, AskError> {
     let head = snapshot.head()?.as_ref().map(decode).transpose()?;
     let read = |key: &NodeKey| snapshot.get(key.as_bytes());
-    let proof = match prove(fleet, accounts, read) {
+    let proof = match wanted {
+        Prove::Accounts(accounts) => prove(fleet, accounts, read),
+        Prove::Range(range) => prove_range(*range, read),
+    };
+    let proof = match proof {
         Ok(proof) => Some(proof),
         Err(ProveError::Read(error)) => return Err(error.into()),
         Err(error) => {

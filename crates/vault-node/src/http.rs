@@ -59,6 +59,7 @@ enum Refusal {
     TooLong,
     TooSlow,
     Unreadable,
+    Elsewhere,
     Damaged,
     Busy,
     Stopped,
@@ -98,9 +99,12 @@ async fn answer(door: &Door, request: Request) -> Result<Vec<u8>, Refusal> {
     match door.queue.ask(account, sealed).await {
         Ok(Answered::Sealed(reply)) => Ok(reply),
         Ok(Answered::Unreadable) => Err(Refusal::Unreadable),
+        Ok(Answered::Elsewhere) => Err(Refusal::Elsewhere),
         Ok(Answered::Damaged) => Err(Refusal::Damaged),
         Err(Unanswered::Full) => Err(Refusal::Busy),
-        Ok(Answered::Lost) | Err(Unanswered::Stopped) => Err(Refusal::Stopped),
+        // Nothing that comes through this door moves a range.
+        Ok(Answered::Lost | Answered::Range(_) | Answered::Refused(_))
+        | Err(Unanswered::Stopped) => Err(Refusal::Stopped),
     }
 }
 
@@ -164,6 +168,10 @@ impl Refusal {
                 StatusCode::BAD_REQUEST,
                 "not sealed to this vault and account, or changed on the way\n",
             ),
+            Self::Elsewhere => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "this account's record is kept by another group of the fleet\n",
+            ),
             Self::Damaged => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the vault's store is damaged where this account's record stands\n",
@@ -191,6 +199,7 @@ impl Refusal {
             | Self::TooLong
             | Self::TooSlow
             | Self::Unreadable
+            | Self::Elsewhere
             | Self::Damaged
             | Self::Stopped => {}
         }

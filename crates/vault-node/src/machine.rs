@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 
 use keyhaven_secrets::Entropy;
 use keyhaven_vault_core::{Core, CoreError, FleetSecrets, Policy, Touch};
-use keyhaven_vault_host::{Answered, Ask, Effect, Host, Input, Notice, Said, Standing};
+use keyhaven_vault_host::{Answered, Ask, Effect, Host, Input, Notice, Prove, Said, Standing};
 use keyhaven_vault_store::{RedbStore, Step, Store};
 use keyhaven_wire::message::{AccountName, HostTime};
 
@@ -148,9 +148,7 @@ impl Machine {
         let core = self.host.core();
         let mut damaged = Vec::new();
         for account in accounts {
-            let ask = Ask::Prove {
-                accounts: vec![account.clone()],
-            };
+            let ask = Ask::Prove(Prove::Accounts(vec![account.clone()]));
             let proof = match desk::answer(&*self.store, &core.fleet(), &ask)? {
                 Said::Proved(proved) => proved.proof,
                 Said::Looked(_) | Said::Appended | Said::Moved | Said::Tail(_) | Said::Trouble => {

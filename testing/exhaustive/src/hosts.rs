@@ -258,7 +258,9 @@ impl Hosts {
         let answers = self.begin.cores[0].release(&captures).expect("a quorum");
         match answers.into_iter().next() {
             Some(Answer::Sealed(reply)) => reply,
-            Some(Answer::Unreadable) | None => unreachable!("a request that was made"),
+            Some(Answer::Unreadable | Answer::Elsewhere | Answer::Range(_)) | None => {
+                unreachable!("a request that was made")
+            }
         }
     }
 

@@ -225,6 +225,11 @@ impl Ledger {
                         "a request that somebody made was not read".to_owned(),
                     ));
                 }
+                (_, Sealed::Elsewhere | Sealed::Range(_)) => {
+                    return Err(Broken(
+                        "a fleet's only group does not hold an account".to_owned(),
+                    ));
+                }
             }
         }
         Ok(())

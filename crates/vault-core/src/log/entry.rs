@@ -206,6 +206,12 @@ impl Head {
         self.root
     }
 
+    /// The group.
+    #[must_use]
+    pub const fn group(&self) -> GroupId {
+        self.place.group
+    }
+
     /// The group's members after the last entry.
     #[must_use]
     pub const fn membership(&self) -> &Membership {

@@ -78,7 +78,11 @@ impl Wish {
 
     pub(crate) fn verify(&self, key: &LogKey) -> Result<(), LogError> {
         let mac = Mac::compute(key, WISH_DOMAIN, &self.body());
-        if mac == self.mac { Ok(()) } else { Err(LogError::BadMac) }
+        if mac == self.mac {
+            Ok(())
+        } else {
+            Err(LogError::BadMac)
+        }
     }
 
     fn body(&self) -> Vec<u8> {
@@ -168,7 +172,11 @@ impl Transfer {
 
     pub(crate) fn verify(&self, key: &LogKey) -> Result<(), LogError> {
         let mac = Mac::compute(key, TRANSFER_DOMAIN, &self.body());
-        if mac == self.mac { Ok(()) } else { Err(LogError::BadMac) }
+        if mac == self.mac {
+            Ok(())
+        } else {
+            Err(LogError::BadMac)
+        }
     }
 
     fn body(&self) -> Vec<u8> {

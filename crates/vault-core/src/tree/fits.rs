@@ -25,7 +25,7 @@ pub fn fits(root: &Digest, changed: &BTreeMap<NodeKey, Vec<u8>>) -> bool {
         };
         for (slot, content) in node.slots() {
             match content {
-                Slot::Empty => {}
+                Slot::Empty | Slot::Away(_) => {}
                 Slot::Branch(digest) => {
                     let Some(below) = key.below(slot) else {
                         return false;

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use keyhaven_wire::message::LeafIndex;
 
+use super::range::Away;
 use super::{Digest, nibble};
 
 /// Slots of a node: one for each nibble.
@@ -11,10 +12,10 @@ const SLOTS: usize = 16;
 const BITMAPS_BYTES: usize = 4;
 const BRANCH_BYTES: usize = 32;
 
-/// The longest a node's bytes can be: every slot a leaf.
-pub const NODE_BYTES_MAX: usize = 1028;
+/// The longest a node's bytes can be: every slot a range that was given away.
+pub const NODE_BYTES_MAX: usize = 1572;
 
-const _: () = assert!(BITMAPS_BYTES + SLOTS * 64 == NODE_BYTES_MAX);
+const _: () = assert!(BITMAPS_BYTES + SLOTS * Away::BYTES_MAX == NODE_BYTES_MAX);
 
 /// What stands in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -25,6 +26,8 @@ pub(crate) enum Slot {
     Branch(Digest),
     /// The only leaf under this slot.
     Leaf { index: LeafIndex, digest: Digest },
+    /// A range that is not this group's.
+    Away(Away),
 }
 
 /// A node.
@@ -54,8 +57,15 @@ impl Node {
         }
     }
 
-    /// Its one encoding: a bitmap of branches, a bitmap of leaves (both big-endian, bit n for slot
-    /// n), then each taken slot in order.
+    /// A node of slots that are all alike.
+    pub(crate) const fn of(slot: Slot) -> Self {
+        Self {
+            slots: [slot; SLOTS],
+        }
+    }
+
+    /// Its one encoding: a bitmap of branches, a bitmap of leaves (both big-endian, bit n for slot n;
+    /// a slot in both is a range that is away), then each taken slot in order.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let (mut branches, mut leaves) = (0_u16, 0_u16);
         let mut body = Vec::with_capacity(NODE_BYTES_MAX);
@@ -71,6 +81,11 @@ impl Node {
                     leaves |= bit;
                     body.extend_from_slice(index.as_bytes());
                     body.extend_from_slice(digest.as_bytes());
+                }
+                Slot::Away(away) => {
+                    branches |= bit;
+                    leaves |= bit;
+                    away.encode(&mut body);
                 }
             }
         }
@@ -88,13 +103,14 @@ impl Node {
         let (leaves, mut rest) = rest.split_first_chunk::<2>()?;
         let branches = u16::from_be_bytes(*branches);
         let leaves = u16::from_be_bytes(*leaves);
-        if branches & leaves != 0 {
-            return None;
-        }
         let mut node = Self::default();
         for (at, slot) in (0_u32..).zip(&mut node.slots) {
             let bit = 1_u16.checked_shl(at).unwrap_or(0);
-            if branches & bit != 0 {
+            if branches & leaves & bit != 0 {
+                let (away, after) = Away::decode(rest)?;
+                *slot = Slot::Away(away);
+                rest = after;
+            } else if branches & bit != 0 {
                 let (digest, after) = rest.split_first_chunk::<BRANCH_BYTES>()?;
                 *slot = Slot::Branch(Digest::new(*digest));
                 rest = after;

@@ -8,6 +8,17 @@ use keyhaven_wire::message::LeafIndex;
 use super::node::{Node, Slot, leaf_digest, node_digest};
 use super::{DEPTH_MAX, Digest, MultiProof, NodeKey, ProofError, nibble};
 
+/// What a tree holds for an account.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found<'a> {
+    /// No leaf.
+    None,
+    /// The leaf's sealed bytes.
+    Sealed(&'a [u8]),
+    /// The account is in a range of another group.
+    Elsewhere,
+}
+
 /// A tree of which only the proven part is known. Reading checks every byte against the root;
 /// writing keeps the root up to date.
 pub(crate) struct PartialTree<'a> {
@@ -34,30 +45,34 @@ impl<'a> PartialTree<'a> {
         self.root
     }
 
-    /// A leaf's sealed bytes, or the proof that there is none. VAULT-4: nothing that does not hash
-    /// up to the root is ever looked at.
-    pub(crate) fn read(&mut self, index: &LeafIndex) -> Result<Option<&[u8]>, ProofError> {
-        let (_, slot) = self.walk(index)?;
-        let Slot::Leaf { index: at, digest } = slot else {
-            return Ok(None);
+    /// A leaf's sealed bytes, or the proof that there is none, or that it is not this group's to say.
+    /// VAULT-4: nothing that does not hash up to the root is ever looked at.
+    pub(crate) fn read(&mut self, index: &LeafIndex) -> Result<Found<'_>, ProofError> {
+        let (_, slot) = self.walk(index, DEPTH_MAX)?;
+        let digest = match slot {
+            Slot::Leaf { index: at, digest } if at == *index => digest,
+            Slot::Empty | Slot::Leaf { .. } => return Ok(Found::None),
+            Slot::Away(_) => return Ok(Found::Elsewhere),
+            // The core never writes a branch at the last nibble, so no honest root leads here.
+            Slot::Branch(_) => {
+                let key = NodeKey::node(index, DEPTH_MAX);
+                return Err(ProofError::Mismatch { key });
+            }
         };
-        if at != *index {
-            return Ok(None);
-        }
         if let Some(sealed) = self.written_leaves.get(index) {
-            return Ok(Some(sealed));
+            return Ok(Found::Sealed(sealed));
         }
         let key = NodeKey::leaf(index);
         let sealed = self.proof.part(&key).ok_or(ProofError::Missing { key })?;
         if leaf_digest(index, sealed) != digest {
             return Err(ProofError::Mismatch { key });
         }
-        Ok(Some(sealed))
+        Ok(Found::Sealed(sealed))
     }
 
-    /// Puts a leaf's sealed bytes in place.
+    /// Puts a leaf's sealed bytes in place, where [`read`](Self::read) found them or none.
     pub(crate) fn write(&mut self, index: &LeafIndex, sealed: Vec<u8>) -> Result<(), ProofError> {
-        let (depth, slot) = self.walk(index)?;
+        let (depth, slot) = self.walk(index, DEPTH_MAX)?;
         let leaf = Slot::Leaf {
             index: *index,
             digest: leaf_digest(index, &sealed),
@@ -66,7 +81,12 @@ impl<'a> PartialTree<'a> {
             Slot::Leaf { index: other, .. } if other != *index => {
                 self.part_ways(index, leaf, &other, slot, depth)
             }
-            Slot::Empty | Slot::Leaf { .. } | Slot::Branch(_) => leaf,
+            Slot::Empty | Slot::Leaf { .. } => leaf,
+            // VAULT-1: a leaf outside this group's ranges would be a second record of its account.
+            Slot::Away(_) | Slot::Branch(_) => {
+                let key = NodeKey::node(index, depth);
+                return Err(ProofError::Mismatch { key });
+            }
         };
         self.rise(index, depth, top);
         self.written_leaves.insert(*index, sealed);
@@ -86,21 +106,21 @@ impl<'a> PartialTree<'a> {
         nodes.chain(leaves).collect()
     }
 
-    /// Walks down to the deepest node towards an index; its depth, and what stands in its slot.
-    fn walk(&mut self, index: &LeafIndex) -> Result<(u8, Slot), ProofError> {
-        let mut expected = self.root;
-        for depth in 0..=DEPTH_MAX {
+    /// Walks down towards an index, to the deepest node or to this depth; the depth of the node, and
+    /// what stands in its slot.
+    pub(super) fn walk(&mut self, index: &LeafIndex, to: u8) -> Result<(u8, Slot), ProofError> {
+        let (mut depth, mut expected) = (0_u8, self.root);
+        loop {
             let key = NodeKey::node(index, depth);
             let slot = self.checked(key, expected)?.slot(index, depth);
             match slot {
-                Slot::Branch(below) => expected = below,
-                Slot::Empty | Slot::Leaf { .. } => return Ok((depth, slot)),
+                Slot::Branch(below) if depth < to => expected = below,
+                Slot::Empty | Slot::Leaf { .. } | Slot::Away(_) | Slot::Branch(_) => {
+                    return Ok((depth, slot));
+                }
             }
+            depth = depth.saturating_add(1);
         }
-        // The core never writes a branch at the last nibble, so no honest root leads here.
-        Err(ProofError::Mismatch {
-            key: NodeKey::node(index, DEPTH_MAX),
-        })
     }
 
     fn checked(&mut self, key: NodeKey, expected: Digest) -> Result<&Node, ProofError> {
@@ -145,8 +165,34 @@ impl<'a> PartialTree<'a> {
         Slot::Branch(digest)
     }
 
+    /// Divides what stands in the slot of the node at depth `from` until there is a slot of its own
+    /// at depth `to`, and puts `slot` there; returns the branch that takes the place of the first.
+    /// What is empty or foreign is so in all its parts; a leaf goes down with its own.
+    pub(super) fn spread(
+        &mut self,
+        path: &LeafIndex,
+        (from, above): (u8, Slot),
+        (to, slot): (u8, Slot),
+    ) -> Slot {
+        let mut slot = slot;
+        for at in (from.saturating_add(1)..=to).rev() {
+            let mut node = match above {
+                Slot::Away(_) => Node::of(above),
+                Slot::Empty | Slot::Branch(_) | Slot::Leaf { .. } => Node::default(),
+            };
+            if let Slot::Leaf { index, .. } = above
+                && (0..at).all(|depth| nibble(&index, depth) == nibble(path, depth))
+            {
+                node.set(&index, at, above);
+            }
+            node.set(path, at, slot);
+            slot = Slot::Branch(self.put(NodeKey::node(path, at), node));
+        }
+        slot
+    }
+
     /// Puts a slot into the node at `depth`, and the new digests into all nodes above it.
-    fn rise(&mut self, index: &LeafIndex, depth: u8, mut slot: Slot) {
+    pub(super) fn rise(&mut self, index: &LeafIndex, depth: u8, mut slot: Slot) {
         for at in (0..=depth).rev() {
             let key = NodeKey::node(index, at);
             let mut node = self.nodes.remove(&key).unwrap_or_default();

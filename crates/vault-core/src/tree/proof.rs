@@ -1,11 +1,13 @@
 //! What a host shows a core: the nodes and leaves that a batch touches.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use keyhaven_wire::message::{AccountName, FleetId, LeafIndex};
 
 use super::node::{Node, Slot};
+use super::range::Range;
 use super::{DEPTH_MAX, NodeKey};
 
 /// The nodes on the paths to some leaves, and the leaves. A core believes it only as far as it
@@ -56,10 +58,20 @@ pub enum ProofError {
 /// [`Prover::supply`] them, until it wants nothing more. Each round reads one level of the tree.
 #[derive(Debug)]
 pub struct Prover {
-    /// Leaves whose next node is not read yet, with the depth of that node.
-    walking: Vec<(LeafIndex, u8)>,
+    /// Paths whose next node is not read yet.
+    walking: Vec<Walk>,
     parts: BTreeMap<NodeKey, Vec<u8>>,
     leaves: BTreeSet<NodeKey>,
+}
+
+/// A path, down to a leaf or to the slot of a range.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    path: LeafIndex,
+    /// The depth of the node that comes next.
+    depth: u8,
+    /// The depth at which the path ends at the latest, if not at a leaf.
+    end: Option<u8>,
 }
 
 /// Why no proof could be collected.
@@ -91,7 +103,28 @@ impl Prover {
             .map(|account| LeafIndex::of(fleet, account))
             .collect();
         Self {
-            walking: indices.into_iter().map(|index| (index, 0)).collect(),
+            walking: indices
+                .into_iter()
+                .map(|path| Walk {
+                    path,
+                    depth: 0,
+                    end: None,
+                })
+                .collect(),
+            parts: BTreeMap::new(),
+            leaves: BTreeSet::new(),
+        }
+    }
+
+    /// Begins with a range, for a [`RangeStep`](crate::RangeStep).
+    #[must_use]
+    pub fn for_range(range: Range) -> Self {
+        Self {
+            walking: vec![Walk {
+                path: range.path(),
+                depth: 0,
+                end: Some(range.depth()),
+            }],
             parts: BTreeMap::new(),
             leaves: BTreeSet::new(),
         }
@@ -103,7 +136,7 @@ impl Prover {
         let nodes = self
             .walking
             .iter()
-            .map(|(index, depth)| NodeKey::node(index, *depth));
+            .map(|walk| NodeKey::node(&walk.path, walk.depth));
         let leaves = self.leaves.iter().copied();
         nodes
             .chain(leaves)
@@ -126,31 +159,48 @@ impl Prover {
             self.parts.insert(key, bytes);
         }
         let mut walking = Vec::new();
-        for (index, depth) in self.walking.drain(..) {
-            let key = NodeKey::node(&index, depth);
+        for walk in self.walking.drain(..) {
+            let key = NodeKey::node(&walk.path, walk.depth);
             let Some(bytes) = self.parts.get(&key) else {
-                walking.push((index, depth));
+                walking.push(walk);
                 continue;
             };
             let node = Node::decode(bytes).ok_or(ProveError::Damaged { key })?;
-            match node.slot(&index, depth) {
-                Slot::Empty => {}
-                Slot::Leaf { index: at, .. } => {
-                    if at == index {
-                        self.leaves.insert(NodeKey::leaf(&index));
-                    }
-                }
+            match node.slot(&walk.path, walk.depth) {
+                Slot::Branch(_) if walk.end == Some(walk.depth) => {}
                 Slot::Branch(_) => {
-                    let below = depth
-                        .checked_add(1)
+                    let below = walk.depth.checked_add(1);
+                    let depth = below
                         .filter(|below| *below <= DEPTH_MAX)
                         .ok_or(ProveError::Damaged { key })?;
-                    walking.push((index, below));
+                    walking.push(Walk { depth, ..walk });
                 }
+                Slot::Leaf { index, .. } if walk.end.is_none() && index == walk.path => {
+                    self.leaves.insert(NodeKey::leaf(&index));
+                }
+                Slot::Empty | Slot::Leaf { .. } | Slot::Away(_) => {}
             }
         }
         self.walking = walking;
         Ok(())
+    }
+
+    fn read<E>(
+        mut self,
+        mut read: impl FnMut(&NodeKey) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<MultiProof, ProveError<E>> {
+        loop {
+            let wants = self.wants();
+            if wants.is_empty() {
+                return Ok(self.finish());
+            }
+            let mut round = Vec::with_capacity(wants.len());
+            for key in wants {
+                let bytes = read(&key).map_err(ProveError::Read)?;
+                round.push((key, bytes));
+            }
+            self.supply(round)?;
+        }
     }
 
     /// The proof, once nothing is wanted any more. What is still missing, the core will name.
@@ -160,26 +210,25 @@ impl Prover {
     }
 }
 
-/// Collects a proof with a reader that answers at once.
+/// Collects a proof for a batch with a reader that answers at once.
 ///
 /// # Errors
 /// See [`ProveError`].
 pub fn prove<'a, E>(
     fleet: &FleetId,
     accounts: impl IntoIterator<Item = &'a AccountName>,
-    mut read: impl FnMut(&NodeKey) -> Result<Option<Vec<u8>>, E>,
+    read: impl FnMut(&NodeKey) -> Result<Option<Vec<u8>>, E>,
 ) -> Result<MultiProof, ProveError<E>> {
-    let mut prover = Prover::new(fleet, accounts);
-    loop {
-        let wants = prover.wants();
-        if wants.is_empty() {
-            return Ok(prover.finish());
-        }
-        let mut round = Vec::with_capacity(wants.len());
-        for key in wants {
-            let bytes = read(&key).map_err(ProveError::Read)?;
-            round.push((key, bytes));
-        }
-        prover.supply(round)?;
-    }
+    Prover::new(fleet, accounts).read(read)
+}
+
+/// Collects a proof for a step of a range with a reader that answers at once.
+///
+/// # Errors
+/// See [`ProveError`].
+pub fn prove_range<E>(
+    range: Range,
+    read: impl FnMut(&NodeKey) -> Result<Option<Vec<u8>>, E>,
+) -> Result<MultiProof, ProveError<E>> {
+    Prover::for_range(range).read(read)
 }

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use keyhaven_wire::message::LeafIndex;
 
 use super::node::Slot;
-use super::{Digest, PartialTree, ProofError, nibble};
+use super::{Digest, NodeKey, PartialTree, ProofError, nibble};
 use crate::log::GroupId;
 
 /// Accounts whose leaf indices begin alike: written as the hexadecimal digits that they begin with.
@@ -42,7 +42,11 @@ impl Range {
         let mut path = [0; 2];
         for (at, letter) in text.chars().enumerate() {
             let digit = u8::try_from(letter.to_digit(16)?).ok()?;
-            *path.get_mut(at / 2)? |= if at.is_multiple_of(2) { digit << 4 } else { digit };
+            *path.get_mut(at / 2)? |= if at.is_multiple_of(2) {
+                digit << 4
+            } else {
+                digit
+            };
         }
         let is_plain = !text.bytes().any(|byte| byte.is_ascii_uppercase());
         (digits > 0 && is_plain).then_some(Self { digits, path })
@@ -52,6 +56,14 @@ impl Range {
     #[must_use]
     pub fn holds(&self, index: &LeafIndex) -> bool {
         (0..self.digits).all(|at| nibble(index, at) == nibble(&self.begin(), at))
+    }
+
+    /// Whether a node or leaf lies below its slot: what hosts copy when the range goes to another
+    /// group.
+    #[must_use]
+    pub fn covers(&self, key: &NodeKey) -> bool {
+        let below = key.depth().is_none_or(|depth| depth > self.depth());
+        below && self.holds(&key.path())
     }
 
     /// The first index in it.

@@ -13,7 +13,11 @@ use keyhaven_wire::message::LeafIndex;
 use proptest::prelude::*;
 
 use super::node::{Node, Slot, leaf_digest};
-use super::{DEPTH_MAX, Digest, MultiProof, NodeKey, PartialTree, ProofError, fits, nibble};
+use super::{
+    Away, Content, DEPTH_MAX, Digest, Found, Given, MultiProof, NodeKey, Nonce, PartialTree,
+    ProofError, fits, nibble,
+};
+use crate::log::GroupId;
 
 /// All leaves, and nothing else.
 #[derive(Default)]
@@ -97,11 +101,12 @@ impl World {
         let proof = self.proof(&indices);
         let mut tree = PartialTree::new(self.root, &proof);
         for (index, sealed) in writes {
-            let known = tree.read(index).unwrap().map(<[u8]>::to_vec);
-            assert_eq!(known.as_ref(), self.model.leaves.get(index));
+            let known = self.model.leaves.get(index).map(Vec::as_slice);
+            let known = known.map_or(Found::None, Found::Sealed);
+            assert_eq!(tree.read(index).unwrap(), known);
             tree.write(index, sealed.clone()).unwrap();
             self.model.leaves.insert(*index, sealed.clone());
-            assert_eq!(tree.read(index).unwrap(), Some(sealed.as_slice()));
+            assert_eq!(tree.read(index).unwrap(), Found::Sealed(sealed));
         }
         self.root = tree.root();
         self.store.extend(tree.into_puts());
@@ -113,7 +118,7 @@ impl World {
         let proof = self.proof(&indices);
         let mut tree = PartialTree::new(self.root, &proof);
         for (index, sealed) in &self.model.leaves {
-            assert_eq!(tree.read(index).unwrap(), Some(sealed.as_slice()));
+            assert_eq!(tree.read(index).unwrap(), Found::Sealed(sealed));
         }
     }
 }
@@ -192,13 +197,25 @@ fn one_batch_may_split_the_slot_that_it_filled() {
 }
 
 #[test]
-fn a_full_node_has_sixteen_leaves_and_the_greatest_size() {
+fn the_greatest_node_is_one_whose_ranges_were_all_given_away() {
+    let given = Given {
+        to: GroupId::new([1; 16]),
+        nonce: Nonce([2; 16]),
+        content: Content::Empty,
+    };
+    let node = Node::of(Slot::Away(Away::Given(given)));
+    assert_eq!(node.encode().len(), super::NODE_BYTES_MAX);
+    assert_eq!(Node::decode(&node.encode()), Some(node));
+}
+
+#[test]
+fn a_full_node_has_sixteen_leaves() {
     let mut world = World::new();
     for nibble in 0..16 {
         world.batch(&[write(&[nibble], nibble)]);
     }
     let root = &world.store[&NodeKey::root()];
-    assert_eq!(root.len(), super::NODE_BYTES_MAX);
+    assert_eq!(root.len(), 4 + 16 * 64);
 }
 
 /// What a batch changed hangs under its root; what was left out, altered or added does not.
@@ -270,7 +287,7 @@ fn a_host_cannot_hide_a_leaf_or_show_another() {
         let lacking = MultiProof::from_parts(without.clone());
         let read = PartialTree::new(world.root, &lacking)
             .read(&index(&[1, 1]))
-            .map(|leaf| leaf.map(<[u8]>::to_vec));
+            .map(drop);
         assert_eq!(read, Err(ProofError::Missing { key }));
         for lie in [
             old.part(&key).unwrap(),
@@ -281,7 +298,7 @@ fn a_host_cannot_hide_a_leaf_or_show_another() {
             let lying = MultiProof::from_parts(parts);
             let read = PartialTree::new(world.root, &lying)
                 .read(&index(&[1, 1]))
-                .map(|leaf| leaf.map(<[u8]>::to_vec));
+                .map(drop);
             assert_eq!(read, Err(ProofError::Mismatch { key }));
         }
     }
@@ -322,6 +339,37 @@ fn the_bytes_of_a_node_are_fixed() {
     golden.extend([0xbb; 32]);
     assert_eq!(node.encode(), golden);
     assert_eq!(Node::decode(&golden), Some(node));
+}
+
+/// A slot that is in both bitmaps is away.
+#[test]
+fn the_bytes_of_a_node_with_ranges_that_are_away_are_fixed() {
+    let mut node = Node::default();
+    node.set(&index(&[0]), 0, Slot::Away(Away::Foreign));
+    let awaited = Away::Awaited(Nonce([0xcc; 16]));
+    node.set(&index(&[1]), 0, Slot::Away(awaited));
+    let given = Given {
+        to: GroupId::new([0xdd; 16]),
+        nonce: Nonce([0xee; 16]),
+        content: Content::Branch(Digest::new([0xff; 32])),
+    };
+    node.set(&index(&[8]), 0, Slot::Away(Away::Given(given)));
+    let mut golden = vec![0x01, 0x03, 0x01, 0x03, 0];
+    golden.push(1);
+    golden.extend([0xcc; 16]);
+    golden.push(2);
+    golden.extend([0xdd; 16]);
+    golden.extend([0xee; 16]);
+    golden.push(1);
+    golden.extend([0xff; 32]);
+    golden.extend([0; 32]);
+    assert_eq!(node.encode(), golden);
+    assert_eq!(Node::decode(&golden), Some(node));
+    for (at, kind) in [(4, 3), (5, 0), (55, 3), (55, 0), (119, 1)] {
+        let mut other = golden.clone();
+        other[at] = kind;
+        assert_eq!(Node::decode(&other), None, "byte {at} is {kind}");
+    }
 }
 
 /// Indices that meet often: few nibbles, few values.
@@ -371,7 +419,7 @@ proptest! {
             world.batch(&[(*index, vec![1])]);
         }
         let proof = world.proof(&[asked]);
-        let read = PartialTree::new(world.root, &proof).read(&asked).map(|leaf| leaf.is_some());
+        let read = PartialTree::new(world.root, &proof).read(&asked).map(|leaf| leaf != Found::None);
         prop_assert_eq!(read, Ok(present.contains(&asked)));
     }
 }

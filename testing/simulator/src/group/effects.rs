@@ -189,6 +189,11 @@ impl Group {
             match answer {
                 Answered::Sealed(reply) => released.push(Answer::Sealed(reply)),
                 Answered::Unreadable => released.push(Answer::Unreadable),
+                Answered::Elsewhere | Answered::Range(_) | Answered::Refused(_) => {
+                    return Err(Broken(format!(
+                        "VAULT-5: host {at} says that an account is not its group's"
+                    )));
+                }
                 Answered::Lost => {
                     self.ledger.meet("a batch was lost with its leader");
                     return Ok(());
@@ -213,12 +218,12 @@ impl Group {
                 let record = self.machines[at].disk.tail.get(last.as_bytes()).cloned();
                 Said::Tail(record)
             }
-            Ask::Look { .. } | Ask::Prove { .. } | Ask::Append(_) => self.ask_store(&ask, chance),
+            Ask::Look { .. } | Ask::Prove(_) | Ask::Append(_) => self.ask_store(&ask, chance),
         };
         self.ledger.tell(|_| {
             let what = match &*ask {
                 Ask::Look { .. } => "a look",
-                Ask::Prove { .. } => "a proof",
+                Ask::Prove(_) => "a proof",
                 Ask::Append(_) => "an append",
                 Ask::Tail(_) => "a tail",
             };

@@ -214,6 +214,7 @@ impl Inside {
         let answer = match self.world.exchange(account, sealed) {
             Answer::Sealed(reply) => ("200 OK", reply),
             Answer::Unreadable => ("400 Bad Request", Vec::new()),
+            Answer::Elsewhere | Answer::Range(_) => ("421 Misdirected Request", Vec::new()),
         };
         heard.then_some(answer)
     }

@@ -125,7 +125,7 @@ impl Person {
     pub fn send(&self, world: &mut VaultWorld, bytes: &[u8]) -> Vec<u8> {
         match world.exchange(&self.account, bytes) {
             Answer::Sealed(reply) => reply,
-            Answer::Unreadable => panic!("the core could not open the request"),
+            other => panic!("the request has no reply: {other:?}"),
         }
     }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use keyhaven_secrets::Entropy;
 use keyhaven_vault_core::{
     Answer, Call, Capture, Core, CoreError, Entry, Executed, FleetSecrets, Member, Memory,
-    MultiProof, Newcomer, NodeKey, Policy, Quorum, Report, Term, Touch, prove,
+    MultiProof, Newcomer, NodeKey, Policy, Quorum, Range, RangeAnswer, RangeStep, Report, Term,
+    Touch, prove, prove_range,
 };
 use keyhaven_wire::message::{AccountName, HostTime};
 
@@ -66,13 +67,45 @@ impl VaultWorld {
             .collect();
         let names: Vec<Member> = others.iter().map(Newcomer::member).collect();
         let (core, genesis) = Core::genesis(policy, &names, &mut entropy).expect("a sound policy");
+        let first = Executed {
+            entry: genesis.entry,
+            puts: genesis.puts,
+        };
+        Self::begin(core, others, genesis.secrets.to_vec(), first, entropy)
+    }
+
+    /// One more group of the same fleet. It holds no account yet.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "a world that cannot be built fails the test"
+    )]
+    pub fn another_group(&mut self) -> Self {
+        let mut entropy =
+            SeededEntropy::new(keyhaven_secrets::random::<1>(&mut self.entropy)[0].into());
+        let others: Vec<Newcomer> = (1..self.core().policy().quorum.members)
+            .map(|_| Newcomer::draw(&mut entropy))
+            .collect();
+        let names: Vec<Member> = others.iter().map(Newcomer::member).collect();
+        let (core, first) = Core::found_group(self.secrets(), &names, &mut entropy)
+            .expect("a group of the policy's size");
+        Self::begin(core, others, self.secrets.clone(), first, entropy)
+    }
+
+    fn begin(
+        core: Core,
+        others: Vec<Newcomer>,
+        secrets: Vec<u8>,
+        first: Executed,
+        entropy: SeededEntropy,
+    ) -> Self {
         let mut world = Self {
             places: Vec::new(),
             leader: 0,
-            secrets: genesis.secrets.to_vec(),
-            store: genesis.puts.iter().cloned().collect(),
-            log: vec![genesis.entry],
-            tails: vec![genesis.puts],
+            secrets,
+            store: first.puts.iter().cloned().collect(),
+            log: vec![first.entry],
+            tails: vec![first.puts],
             now: HostTime::new(1_800_000_000),
             entropy,
         };
@@ -219,6 +252,46 @@ impl VaultWorld {
             Some(place) => place.core.execute(batch, &proof, now, &mut self.entropy),
             None => Err(CoreError::NotLeading),
         }
+    }
+
+    /// A step of a range, all the way.
+    ///
+    /// # Errors
+    /// What the core refuses.
+    #[expect(clippy::panic, reason = "one step has one answer")]
+    pub fn range(&mut self, step: &RangeStep) -> Result<RangeAnswer, CoreError> {
+        let executed = self.execute_range(step)?;
+        self.append(&executed);
+        self.capture(&executed.entry)?;
+        let captures = self.captures(&executed.entry);
+        match self.core_mut().release(&captures)?.as_slice() {
+            [Answer::Range(answer)] => Ok(*answer),
+            other => panic!("a step of a range was answered with {other:?}"),
+        }
+    }
+
+    /// The core's step only.
+    ///
+    /// # Errors
+    /// What the core refuses.
+    #[expect(clippy::expect_used, reason = "the store of this world is whole")]
+    pub fn execute_range(&mut self, step: &RangeStep) -> Result<Executed, CoreError> {
+        let proof = prove_range(step.range(), |key| {
+            Ok::<_, ()>(self.store.get(key).cloned())
+        })
+        .expect("the store is whole");
+        let leader = self.leader;
+        match self.places.get_mut(leader) {
+            Some(place) => place.core.range(step, &proof, &mut self.entropy),
+            None => Err(CoreError::NotLeading),
+        }
+    }
+
+    /// The hosts copy a range's nodes and leaves from another group's store.
+    pub fn copy_range(&mut self, from: &Self, range: Range) {
+        let below = from.store.iter().filter(|(key, _)| range.covers(key));
+        self.store
+            .extend(below.map(|(key, bytes)| (*key, bytes.clone())));
     }
 
     /// The store's step: entry and puts at once.
