@@ -306,6 +306,7 @@ impl Keyhaven {
             Ok(_) | Err(VaultError::NoRecord { .. }) => {}
             Err(error) => return Err(error.into()),
         }
+        link.forget().map_err(VaultError::from)?;
         self.home.save_config(&Config {
             vault: None,
             ..config

@@ -98,6 +98,7 @@ impl std::fmt::Debug for Login {
 pub(crate) struct Link {
     vault: Vault<HttpTransport>,
     journal: FolderJournal,
+    bundle: PathBuf,
     known: PathBuf,
 }
 
@@ -107,8 +108,9 @@ impl Link {
         let token = Token::parse(login.token())
             .map_err(|_| VaultError::Transport(TransportError::Denied))?;
         let transport = HttpTransport::new(&login.address, token)?;
+        let bundle = folder.join("bundle");
         let mut memory = FolderMemory {
-            path: folder.join("bundle"),
+            path: bundle.clone(),
         };
         let policy = Policy::default();
         let (address, account) = (&login.address, &login.account);
@@ -119,6 +121,7 @@ impl Link {
         Ok(Self {
             vault,
             journal,
+            bundle,
             known: folder.join("known"),
         })
     }
@@ -298,6 +301,13 @@ impl Link {
         Ok(standing)
     }
 
+    /// Forgets the vault, whose record is destroyed: what is remembered of this fleet and this record
+    /// would be held against the next ones.
+    pub(crate) fn forget(self) -> Result<(), JournalError> {
+        clear(&self.known)?;
+        clear(&self.bundle)
+    }
+
     /// How the account stands, and what the owner must be told about it at once.
     pub(crate) fn standing(
         &mut self,
@@ -371,13 +381,18 @@ impl Journal for FolderJournal {
     }
 
     fn clear(&mut self, slot: Slot) -> Result<(), JournalError> {
-        match std::fs::remove_file(self.path(slot)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(JournalError::Io {
-                did: "cleared",
-                kind: error.kind(),
-            }),
-            _ => Ok(()),
-        }
+        clear(&self.path(slot))
+    }
+}
+
+/// Removes a file; one that is not there is no error.
+fn clear(path: &Path) -> Result<(), JournalError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(JournalError::Io {
+            did: "cleared",
+            kind: error.kind(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -436,3 +436,32 @@ fn an_existing_password_is_taken_only_if_it_returns_this_devices_key() {
     assert!(matches!(other, Err(ProtectorError::OtherKey)), "{other:?}");
     assert!(third.login().unwrap().is_none());
 }
+
+/// VAULT-7: a password goes to another fleet once the old one's core has acknowledged that its record
+/// is destroyed, and no earlier: else there would be ten guesses at each of them.
+#[test]
+fn a_move_to_another_fleet_waits_for_the_old_ones_word() {
+    let world = World::new();
+    let haven = world.set_up();
+    let other = World::at(Door::open(2));
+    let same = password(PASSWORD);
+    let refused = |haven: &Keyhaven| {
+        let set = haven.set_password(&other.login(), &same);
+        assert!(matches!(set, Err(ProtectorError::HasPassword)), "{set:?}");
+        assert_eq!(other.standing().state, RecordState::Vacant);
+    };
+    refused(&haven);
+    // The old fleet's host swallows the request, then the acknowledgement.
+    for line in [Line::CutAfter(0), Line::DeafAfter(0)] {
+        world.door.set_line(line);
+        assert!(haven.remove_password().is_err(), "{line:?}");
+        world.door.set_line(Line::Whole);
+        refused(&haven);
+    }
+    haven.remove_password().unwrap();
+    assert_eq!(world.standing().state, RecordState::Deleted);
+    haven.set_password(&other.login(), &same).unwrap();
+    assert_eq!(other.standing().state, RecordState::Live);
+    let old = world.recover("elsewhere", PASSWORD, LastGuess::Keep);
+    assert!(old.is_err(), "the old fleet still answers guesses");
+}

@@ -139,7 +139,8 @@ fn two_groups_never_hold_one_range() {
 fn a_transfer_is_taken_once_also_by_a_group_that_had_the_range_before() {
     let (mut first, mut second, ada) = registered(4, Quorum::ONE);
     let range = range_of(&ada, 2);
-    let old_store = first.store().clone();
+    let mut copy = first.another_group();
+    copy.copy_range(&first, range);
     let old = goes_over(&mut first, &mut second, range);
     for _ in 0..4 {
         assert!(ada.recover(&mut second, WRONG).is_err());
@@ -147,10 +148,11 @@ fn a_transfer_is_taken_once_also_by_a_group_that_had_the_range_before() {
     goes_over(&mut second, &mut first, range);
     assert_eq!(left(&mut first, &ada), Some(6));
     awaits(&mut second, range);
-    second.store_mut().extend(old_store);
-    let store = second.store().clone();
-    assert!(second.range(&RangeStep::Take(old)).is_err());
-    *second.store_mut() = store;
+    second.copy_range(&copy, range);
+    assert_eq!(
+        second.range(&RangeStep::Take(old)),
+        Err(RangeError::NotAwaited.into())
+    );
     assert_eq!(left(&mut first, &ada), Some(6));
 }
 

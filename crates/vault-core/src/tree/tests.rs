@@ -6,6 +6,7 @@
 )]
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -14,8 +15,8 @@ use proptest::prelude::*;
 
 use super::node::{Node, Slot, leaf_digest};
 use super::{
-    Away, Content, DEPTH_MAX, Digest, Found, Given, MultiProof, NodeKey, Nonce, PartialTree,
-    ProofError, fits, nibble,
+    Away, Content, DEPTH_MAX, Digest, Found, Given, Holding, MultiProof, NodeKey, Nonce,
+    PartialTree, ProofError, Range, fits, nibble,
 };
 use crate::log::GroupId;
 
@@ -385,6 +386,12 @@ fn close_index() -> impl Strategy<Value = LeafIndex> {
     ]
 }
 
+/// Whether a range lies in a larger one that is away.
+fn within(range: &Range, away: &BTreeMap<Range, Content>) -> bool {
+    away.keys()
+        .any(|other| other.depth() < range.depth() && other.holds(&range.path()))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -400,6 +407,51 @@ proptest! {
             world.batch(&writes);
         }
         world.check_all();
+    }
+
+    /// VAULT-1, VAULT-5: whatever ranges go away and come back, of whatever size, each leaf is
+    /// there as long as no range that holds it is away, and elsewhere as long as one is.
+    #[test]
+    fn ranges_part_leaves_wherever_these_stand(
+        leaves in proptest::collection::btree_set(close_index(), 0..10),
+        steps in proptest::collection::vec((proptest::collection::vec(0_u8..3, 1..=4), any::<bool>()), 1..10)
+    ) {
+        let mut world = World::new();
+        for index in &leaves {
+            world.batch(&[(*index, vec![1])]);
+        }
+        let mut away: BTreeMap<Range, Content> = BTreeMap::new();
+        for (digits, goes) in steps {
+            let text: String = digits.iter().map(|digit| char::from(b'0' + digit)).collect();
+            let range = Range::parse(&text).unwrap();
+            let proof = world.proof(&[range.path()]);
+            let mut tree = PartialTree::new(world.root, &proof);
+            let holding = tree.holding(range).unwrap();
+            match (holding, away.get(&range).copied()) {
+                (Holding::Own(content), None) if goes => {
+                    if let Content::Leaf { index, .. } = content {
+                        prop_assert!(range.holds(&index));
+                    }
+                    tree.hold(range, Slot::Away(Away::Foreign)).unwrap();
+                    away.insert(range, content);
+                }
+                (Holding::Away(Away::Foreign), Some(content)) if !goes && !within(&range, &away) => {
+                    tree.hold(range, content.slot()).unwrap();
+                    away.remove(&range);
+                }
+                _ => continue,
+            }
+            world.root = tree.root();
+            world.store.extend(tree.into_puts());
+            for index in &leaves {
+                let proof = world.proof(&[*index]);
+                let mut tree = PartialTree::new(world.root, &proof);
+                let elsewhere = away.keys().any(|range| range.holds(index));
+                let found = tree.read(index).unwrap();
+                prop_assert_eq!(found == Found::Elsewhere, elsewhere);
+                prop_assert_eq!(found == Found::Sealed(&[1]), !elsewhere);
+            }
+        }
     }
 
     #[test]
