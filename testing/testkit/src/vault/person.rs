@@ -125,7 +125,9 @@ impl Person {
     pub fn send(&self, world: &mut VaultWorld, bytes: &[u8]) -> Vec<u8> {
         match world.exchange(&self.account, bytes) {
             Answer::Sealed(reply) => reply,
-            other => panic!("the request has no reply: {other:?}"),
+            other @ (Answer::Unreadable | Answer::Elsewhere | Answer::Range(_)) => {
+                panic!("the request has no reply: {other:?}")
+            }
         }
     }
 
