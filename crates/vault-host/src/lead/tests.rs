@@ -52,7 +52,7 @@ fn batch(host: &mut Host, entropy: &mut SeededEntropy) -> Arc<Ask> {
 fn a_leader_that_carries_much_goes_one_by_one() {
     let entropy = &mut SeededEntropy::new(1);
     let accounts = |ask: &Ask| {
-        let Ask::Prove { accounts } = ask else {
+        let Ask::Prove(Prove::Accounts(accounts)) = ask else {
             panic!("{ask:?}")
         };
         accounts.len()
