@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use keyhaven_vault_core::{
-    CALL_BYTES, CAPTURE_BYTES, Call, Capture, ENTRY_BYTES, Entry, LogError, Mac, Member,
+    CALL_BYTES, CAPTURE_BYTES, Call, Capture, ENTRY_BYTES, Entry, Index, LogError, Mac, Member,
     NODE_BYTES_MAX, NodeKey, REPORT_BYTES, Report, Term,
 };
 
@@ -46,6 +46,16 @@ const ALIVE: u8 = 5;
 const NEED: u8 = 6;
 const TAIL: u8 = 7;
 const ADMIT: u8 = 8;
+
+/// Between which entries a record leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// The entry that it leads on from.
+    pub(crate) from: Mac,
+    /// The entry that it leads to, and its index.
+    pub(crate) last: Mac,
+    pub(crate) index: Index,
+}
 
 /// Why bytes are no record or no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,16 +150,7 @@ impl Record {
             return Err(DecodeError::TooLarge);
         }
         let mut rest = Reader(bytes);
-        rest.version()?;
-        let entries = usize::from(u16::from_be_bytes(rest.array()?));
-        let puts = u32::from_be_bytes(rest.array()?);
-        let puts = usize::try_from(puts).map_err(|_| DecodeError::TooLarge)?;
-        if entries == 0 {
-            return Err(DecodeError::Empty);
-        }
-        if entries > RECORD_ENTRIES_MAX || puts > RECORD_PUTS_MAX {
-            return Err(DecodeError::TooLarge);
-        }
+        let (entries, puts) = rest.counts()?;
         let mut record = Self::default();
         for _ in 0..entries {
             record.entries.push(Entry::decode(rest.take(ENTRY_BYTES)?)?);
@@ -171,6 +172,26 @@ impl Record {
         }
         rest.end()?;
         Ok(record)
+    }
+
+    /// Between which entries the record in these bytes leads. Only its beginning is read.
+    pub(crate) fn ends(bytes: &[u8]) -> Result<Ends, DecodeError> {
+        let mut rest = Reader(bytes);
+        let (entries, _) = rest.counts()?;
+        let first = Entry::decode(rest.take(ENTRY_BYTES)?)?;
+        let between = entries.saturating_sub(2).saturating_mul(ENTRY_BYTES);
+        let last = match entries {
+            1 => first,
+            _ => {
+                rest.take(between)?;
+                Entry::decode(rest.take(ENTRY_BYTES)?)?
+            }
+        };
+        Ok(Ends {
+            from: first.previous(),
+            last: last.mac(),
+            index: last.index(),
+        })
     }
 }
 
@@ -258,6 +279,21 @@ impl<'a> Reader<'a> {
 
     fn all(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
+    }
+
+    /// A record's version and counts, within their bounds.
+    fn counts(&mut self) -> Result<(usize, usize), DecodeError> {
+        self.version()?;
+        let entries = usize::from(u16::from_be_bytes(self.array()?));
+        let puts = u32::from_be_bytes(self.array()?);
+        let puts = usize::try_from(puts).map_err(|_| DecodeError::TooLarge)?;
+        if entries == 0 {
+            return Err(DecodeError::Empty);
+        }
+        if entries > RECORD_ENTRIES_MAX || puts > RECORD_PUTS_MAX {
+            return Err(DecodeError::TooLarge);
+        }
+        Ok((entries, puts))
     }
 
     fn version(&mut self) -> Result<(), DecodeError> {

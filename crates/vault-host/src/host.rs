@@ -19,6 +19,8 @@ const ASIDE: u32 = 40;
 pub struct Host {
     pub(crate) core: Core,
     pub(crate) peers: Vec<HostId>,
+    /// Whether it keeps a tail.
+    pub(crate) tailed: bool,
     /// The name that the core had, if it forgot and asks to be taken in again.
     pub(crate) former: Option<Member>,
     /// The newest term that anybody spoke of.
@@ -84,6 +86,7 @@ impl Host {
         let mut host = Self {
             heard: core.memory().promised(),
             core,
+            tailed: !peers.is_empty(),
             peers,
             former,
             stage: Stage::Following { leader: None },
@@ -96,6 +99,19 @@ impl Host {
         };
         host.be_patient(entropy);
         host
+    }
+
+    /// The same, and it keeps a tail though it is alone: a backup of its store can then be led forward.
+    /// A host that has others always keeps one.
+    #[must_use]
+    pub const fn keeping_tail(mut self) -> Self {
+        self.tailed = true;
+        self
+    }
+
+    /// From now on it keeps no tail, if it is alone.
+    pub const fn give_up_tail(&mut self) {
+        self.tailed = !self.peers.is_empty();
     }
 
     /// Its core.

@@ -270,7 +270,7 @@ impl Host {
     }
 
     pub(crate) fn appended(&mut self, entropy: &mut dyn Entropy) {
-        let alone = self.peers.is_empty();
+        let tailed = self.tailed;
         let Some(lead) = self.lead_mut() else { return };
         let ready = Doing::Ready(match &lead.doing {
             Doing::Append(entry, _) => *entry,
@@ -287,7 +287,7 @@ impl Host {
         let Ok(capture) = self.core.capture(&entry) else {
             return self.fall(entropy);
         };
-        if !alone {
+        if tailed {
             self.flushed = Some(entry.mac());
             self.effect(Effect::KeepTail(Arc::clone(&record)));
         }

@@ -41,6 +41,7 @@ mod lead;
 mod mend;
 mod message;
 mod record;
+pub mod tail;
 
 pub use crate::codec::{
     DecodeError, EncodeError, MESSAGE_BYTES_MAX, RECORD_BYTES_MAX, RECORD_ENTRIES_MAX,

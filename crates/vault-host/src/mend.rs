@@ -96,7 +96,7 @@ impl Host {
     /// Looks where the store is.
     pub(crate) fn look(&mut self) {
         if let Some(base) = self.core.base().map(Head::index) {
-            let nodes = !self.peers.is_empty();
+            let nodes = self.tailed;
             self.ask(Ask::Look { base, nodes });
         }
     }
@@ -141,15 +141,16 @@ impl Host {
 
     /// The core stands where the rows end.
     fn caught_up(&mut self, looked: Looked) {
-        let alone = self.peers.is_empty();
+        let (tailed, alone) = (self.tailed, self.peers.is_empty());
         let Some(base) = self.core.base().copied() else {
             return;
         };
+        let elected_on = self.mend_mut().map(|mend| mend.base.index());
         let was_gone = self.mend_mut().is_some_and(|mend| mend.gone);
         let Some(lead) = self.lead_mut() else { return };
         if looked.more {
             // So many uncommitted entries cannot be carried. Only a core that is alone meets them,
-            // when an older memory was put back, and it has no tails.
+            // when an older memory was put back; what its tail has of them, it has.
             let stands = matches!(&lead.doing, Doing::Mend(mend) if mend.base == base);
             if stands {
                 return self.give_up_mending();
@@ -160,12 +161,18 @@ impl Host {
         if let Some(head) = looked.head {
             lead.doing = Doing::Ready(head);
         }
-        lead.carried = match alone {
-            true => Record::default(),
-            false => Record {
-                entries: looked.rows,
-                puts: looked.puts,
-            },
+        let mut carried = Record {
+            entries: looked.rows,
+            puts: looked.puts,
+        };
+        if alone {
+            // What a core that is alone captured is committed, and its tail has it.
+            let ahead = |entry: &Entry| Some(entry.index()) > elected_on;
+            carried.entries.retain(ahead);
+        }
+        lead.carried = match tailed && !carried.entries.is_empty() {
+            true => carried,
+            false => Record::default(),
         };
         if was_gone {
             self.notice(Notice::Mended);
