@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use keyhaven_vault_core::{Entry, NodeKey};
+use keyhaven_vault_core::{Entry, Mac, NodeKey};
 use keyhaven_vault_store::{Index, RedbStore, Snapshot, Store as _, StoreError};
 use keyhaven_wire::message::AccountName;
 use serde::Serialize;
@@ -124,7 +124,7 @@ enum RecordFault {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum StoreFault {
+pub(crate) enum StoreFault {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("entry {0} cannot be read")]
@@ -139,7 +139,22 @@ enum StoreFault {
     NoRoot,
 }
 
+/// Reads a whole store that is at rest, and names its newest entry.
+pub(crate) fn newest(path: &Path) -> Result<(keyhaven_vault_core::Index, Mac), StoreFault> {
+    let (_, head, _) = read(path)?;
+    Ok((head.index(), head.mac()))
+}
+
 fn read_store(path: &Path) -> Result<String, StoreFault> {
+    let (entries, head, nodes) = read(path)?;
+    let head = head.index().number();
+    Ok(format!(
+        "{entries} entries up to {head}, chained; {nodes} nodes"
+    ))
+}
+
+/// How many entries are kept, the newest of them, and how many nodes there are.
+fn read(path: &Path) -> Result<(u64, Entry, u64), StoreFault> {
     let store = RedbStore::open(path)?;
     let snapshot = store.snapshot()?;
     let (entries, head) = read_log(&*snapshot)?;
@@ -156,15 +171,12 @@ fn read_store(path: &Path) -> Result<String, StoreFault> {
     if !good {
         return Err(StoreFault::Node);
     }
-    Ok(format!(
-        "{entries} entries up to {head}, chained; {nodes} nodes"
-    ))
+    Ok((entries, head, nodes))
 }
 
 /// VAULT-8: every entry names the one before it.
-fn read_log(snapshot: &dyn Snapshot) -> Result<(u64, Index), StoreFault> {
+fn read_log(snapshot: &dyn Snapshot) -> Result<(u64, Entry), StoreFault> {
     let (mut count, mut before, mut from) = (0_u64, None::<Entry>, Some(Index::new(0)));
-    let mut head = None;
     while let Some(first) = from {
         let entries = snapshot.entries(first, 512)?;
         from = entries.last().and_then(|last| last.index.next());
@@ -178,11 +190,10 @@ fn read_log(snapshot: &dyn Snapshot) -> Result<(u64, Index), StoreFault> {
                 return Err(StoreFault::Chain(stored.index));
             }
             before = Some(entry);
-            head = Some(stored.index);
             count = count.saturating_add(1);
         }
     }
-    head.map(|head| (count, head)).ok_or(StoreFault::Empty)
+    before.map(|head| (count, head)).ok_or(StoreFault::Empty)
 }
 
 impl Report {

@@ -11,6 +11,7 @@
 //!       operator.key        0600  the seed of the operator's signing key
 //!       bundle              0600  the signed note that clients are given
 //!       store.redb          0600  sealed records, tree and log
+//!       tail/               0700  what came since the last backup of the store, if there was one
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -216,6 +217,10 @@ impl Fleet {
     pub(crate) fn store(&self) -> PathBuf {
         self.root.join("store.redb")
     }
+
+    pub(crate) fn tail(&self) -> PathBuf {
+        self.root.join("tail")
+    }
 }
 
 /// Reads a whole file that only its owner may read.
@@ -274,7 +279,7 @@ pub(crate) fn create_private(path: &Path) -> Result<(), FolderError> {
         .map_err(FolderError::at("cannot make", path))
 }
 
-fn make_folder(path: &Path, parents: bool) -> Result<(), FolderError> {
+pub(crate) fn make_folder(path: &Path, parents: bool) -> Result<(), FolderError> {
     if path.is_dir() {
         return Ok(());
     }
@@ -285,7 +290,7 @@ fn make_folder(path: &Path, parents: bool) -> Result<(), FolderError> {
         .map_err(FolderError::at("cannot make", path))
 }
 
-fn sync_folder(path: &Path) -> Result<(), FolderError> {
+pub(crate) fn sync_folder(path: &Path) -> Result<(), FolderError> {
     File::open(path)
         .and_then(|folder| folder.sync_all())
         .map_err(FolderError::at("cannot flush", path))

@@ -30,6 +30,7 @@
 //! ```
 
 mod accounts;
+mod backup;
 mod cli;
 mod config;
 mod connections;
@@ -48,6 +49,7 @@ mod queue;
 mod rate;
 mod serve;
 mod status;
+mod tail_folder;
 
 pub use accounts::{AccountsError, Token, add_account};
 pub use cli::cli_main;
@@ -57,3 +59,4 @@ pub use machine::{CommitError, CreateError, ResumeError};
 pub use operator::OperatorError;
 pub use rate::Rate;
 pub use serve::{Running, ServeError, Stop, VaultPin, init, serve};
+pub use tail_folder::TailFault;

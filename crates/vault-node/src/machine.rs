@@ -12,24 +12,30 @@
 //! ```
 //!
 //! At each start the core is elected anew, by itself. The store is never behind the memory unless
-//! somebody put an older one in its place: then the vault is *gone* and says so (VAULT-4). There is no
-//! tail to lead it forward: on one machine it would stand on the same disk as the store.
+//! somebody put an older one in its place. If that is a backup behind which a tail was kept, it is led
+//! forward to where the core is; otherwise the vault is *gone* and says so (VAULT-4). A vault whose
+//! store was never backed up keeps no tail: there is nothing that it could lead forward.
 
 mod error;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use keyhaven_secrets::Entropy;
-use keyhaven_vault_core::{Core, CoreError, FleetSecrets, Policy, Touch};
-use keyhaven_vault_host::{Answered, Ask, Effect, Host, Input, Notice, Prove, Said, Standing};
+use keyhaven_vault_core::{Core, CoreError, FleetSecrets, Index, Mac, Policy, Touch};
+use keyhaven_vault_host::tail::TailError;
+use keyhaven_vault_host::{
+    Answered, Ask, Effect, Host, Input, Notice, Prove, Record, Said, Standing,
+};
 use keyhaven_vault_store::{RedbStore, Step, Store};
-use keyhaven_wire::message::{AccountName, HostTime};
+use keyhaven_wire::message::{AccountName, FleetId, HostTime};
 
 use crate::desk;
 use crate::folder::{self, Fleet, Folder};
 use crate::memory_file::{Keeper, Kept, MemoryFile};
 use crate::operator::{self, Facts};
 use crate::os;
+use crate::tail_folder::{TailFault, TailFolder};
 
 pub use error::{CommitError, CreateError, ResumeError};
 
@@ -38,6 +44,8 @@ pub(crate) struct Machine {
     host: Host,
     store: Box<dyn Store>,
     memory: Box<dyn Keeper>,
+    /// What came since the store was backed up, if it was.
+    tail: Option<TailFolder>,
 }
 
 /// Makes a vault: all of it, or nothing.
@@ -78,10 +86,16 @@ impl Machine {
             return Err(ResumeError::gone(None, remembered));
         }
         let store = RedbStore::open(&fleet.store())?;
+        let tail = open_tail(fleet, &core)?;
+        let host = Host::new(core, Vec::new(), None, entropy);
         let mut machine = Self {
-            host: Host::new(core, Vec::new(), None, entropy),
+            host: match tail {
+                Some(_) => host.keeping_tail(),
+                None => host,
+            },
             store: Box::new(store),
             memory: Box::new(MemoryFile::open(&fleet.memory(), &kept)?),
+            tail,
         };
         // Alone, it stands at the first tick and is elected by its own word; at the second, if the
         // store knows of a newer term than an older memory that was put back.
@@ -112,6 +126,19 @@ impl Machine {
     pub(crate) fn index(&self) -> u64 {
         let base = self.host.core().base();
         base.map_or(0, |base| base.index().number())
+    }
+
+    /// The newest entry, if the core has captured it: then it is committed.
+    pub(crate) fn committed(&self) -> Option<(Index, Mac)> {
+        let core = self.host.core();
+        let base = core
+            .base()
+            .filter(|base| core.memory().head() == Some(*base));
+        base.map(|base| (base.index(), base.mac()))
+    }
+
+    pub(crate) fn fleet(&self) -> FleetId {
+        self.host.core().fleet()
     }
 
     pub(crate) fn facts(&self) -> Facts {
@@ -178,20 +205,72 @@ impl Machine {
                     // VAULT-4: the memory before the answer, or a store put back to before this
                     // entry would be taken for the newest.
                     Effect::KeepMemory(memory) => self.memory.keep(&memory)?,
+                    // VAULT-5: the record before the memory that captures its entry.
+                    Effect::KeepTail(record) => self.keep_tail(&record)?,
                     Effect::Ask { id, ask } => {
-                        let fleet = self.host.core().fleet();
-                        let said = desk::answer(&*self.store, &fleet, &ask)?;
+                        let said = self.ask(&ask)?;
                         inputs.push_back(Input::Said { id, said });
                     }
                     Effect::Answer(answers) => outcome.answers = answers,
                     Effect::Notice(notice) => outcome.notices.push(notice),
-                    // A host that is alone sends nothing, and keeps no tail.
-                    Effect::KeepTail(_) | Effect::Send { .. } | Effect::SendTail { .. } => {}
+                    // A host that is alone sends nothing.
+                    Effect::Send { .. } | Effect::SendTail { .. } => {}
                 }
             }
         }
         Ok(outcome)
     }
+
+    /// Asks the store, or the tail.
+    fn ask(&self, ask: &Ask) -> Result<Said, CommitError> {
+        if let (Ask::Tail(last), Some(tail)) = (ask, &self.tail) {
+            let record = tail.find(last)?;
+            return Ok(Said::Tail(record.map(Arc::new)));
+        }
+        let fleet = self.host.core().fleet();
+        Ok(desk::answer(&*self.store, &fleet, ask)?)
+    }
+
+    /// Keeps a record. A tail that may not get longer is given up rather than the service: the store is
+    /// whole, and it is its last backup that can no longer be led forward.
+    fn keep_tail(&mut self, record: &Record) -> Result<(), CommitError> {
+        let Some(tail) = &mut self.tail else {
+            return Ok(());
+        };
+        match tail.keep(record) {
+            Err(TailFault::Tail(error @ (TailError::Full { .. } | TailError::Encode(_)))) => {
+                tracing::error!(
+                    %error,
+                    "the tail is given up: the last backup of the store can no longer be led \
+                     forward; make a new one"
+                );
+                self.host.give_up_tail();
+                Ok(self.tail.take().map_or(Ok(()), TailFolder::give_up)?)
+            }
+            kept => Ok(kept?),
+        }
+    }
+}
+
+/// The tail, if there is one. VAULT-5: what the core captured last is in it, or in the backup before it.
+fn open_tail(fleet: &Fleet, core: &Core) -> Result<Option<TailFolder>, ResumeError> {
+    let Some(tail) = TailFolder::open(&fleet.tail(), core.fleet())? else {
+        return Ok(None);
+    };
+    if let Some(head) = core.memory().head() {
+        let covered = tail.tail().covered().map(|(index, _)| index);
+        if Some(head.index()) > covered && tail.tail().find(&head.mac()).is_none() {
+            return Err(ResumeError::Damaged {
+                file: "tail",
+                reason: format!(
+                    "the record of entry {}, which was flushed, is not there; if the store is whole, \
+                     move the folder away, start without it, and make a new backup of the store",
+                    head.index().number()
+                ),
+            });
+        }
+    }
+    Ok(Some(tail))
 }
 
 /// What came of an input.

@@ -9,6 +9,7 @@ use crate::accounts::{AccountsError, AccountsFile, Standing};
 use crate::folder::{self, Folder, FolderError};
 use crate::memory_file::MemoryFile;
 use crate::operator::{self, OperatorError};
+use crate::tail_folder::{TailFault, TailFolder};
 
 /// What stands there.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +21,10 @@ pub(crate) struct Status {
     accounts_active: usize,
     accounts_removed: usize,
     store_bytes: u64,
+    /// How long the tail is; none if the store was never backed up.
+    tail_bytes: Option<u64>,
+    /// The newest entry of the backup that the tail leads on from.
+    backed_up: Option<u64>,
 }
 
 /// Why it cannot be told.
@@ -29,6 +34,8 @@ pub(crate) enum StatusError {
     NoVault { path: PathBuf },
     #[error("{} is damaged", path.display())]
     Damaged { path: PathBuf },
+    #[error("the tail: {0}")]
+    Tail(#[from] TailFault),
     #[error(transparent)]
     Folder(#[from] FolderError),
     #[error(transparent)]
@@ -61,6 +68,8 @@ pub(crate) fn read(data: &Path) -> Result<Status, StatusError> {
     let store_bytes = std::fs::metadata(fleet.store())
         .map_err(FolderError::at("cannot read", &fleet.store()))?
         .len();
+    let tail = TailFolder::glance(&fleet.tail())?;
+    let covered = tail.and_then(|tail| tail.covered);
     Ok(Status {
         data: data.to_owned(),
         running: folder.is_held()?,
@@ -69,6 +78,8 @@ pub(crate) fn read(data: &Path) -> Result<Status, StatusError> {
         accounts_active: active,
         accounts_removed: accounts.len().saturating_sub(active),
         store_bytes,
+        tail_bytes: tail.map(|tail| tail.bytes),
+        backed_up: covered.map(keyhaven_vault_core::Index::number),
     })
 }
 
@@ -97,6 +108,15 @@ impl fmt::Display for Status {
             "accounts   {} ({} removed)",
             self.accounts_active, self.accounts_removed
         )?;
-        write!(f, "store      {} bytes", self.store_bytes)
+        writeln!(f, "store      {} bytes", self.store_bytes)?;
+        match (self.backed_up, self.tail_bytes) {
+            (Some(entry), Some(bytes)) => {
+                write!(
+                    f,
+                    "backup     entry {entry}, and a tail of {bytes} bytes since"
+                )
+            }
+            _ => write!(f, "backup     none"),
+        }
     }
 }

@@ -55,6 +55,22 @@ pub(crate) enum Command {
     Doctor(Common),
     /// Print the signed validation bundle that clients are given.
     Bundle(Common),
+    /// Copy the store to a file, and keep from then on what leads forward from there. The server must
+    /// not be running.
+    ///
+    /// The copy is read back before the one that was there is replaced. Keep it on another disk. It
+    /// holds sealed records only, and is of use only together with this data folder's secrets, memory
+    /// and tail.
+    Backup(Backup),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The file to copy the store to.
+    #[arg(value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 #[derive(Debug, Args)]

@@ -7,9 +7,10 @@ use std::thread;
 use keyhaven_wire::message::AccountName;
 use serde::Serialize;
 
-use super::args::{Account, Arguments, Command, Common, Named, Serve};
+use super::args::{Account, Arguments, Backup, Command, Common, Named, Serve};
 use super::{Exit, output};
 use crate::accounts::{AccountsError, AccountsFile, Standing};
+use crate::backup::{self, BackupError};
 use crate::config::{Config, Limits};
 use crate::doctor::{self, DoctorError};
 use crate::folder::{self, Folder, FolderError};
@@ -19,6 +20,7 @@ use crate::os::{self, SystemEntropy};
 use crate::rate::Rate;
 use crate::serve::{self, ServeError};
 use crate::status;
+use crate::tail_folder::TailFault;
 
 pub(crate) fn run(arguments: Arguments) -> Exit {
     let done = match arguments.command {
@@ -28,6 +30,7 @@ pub(crate) fn run(arguments: Arguments) -> Exit {
         Command::Status(common) => status(&common),
         Command::Doctor(common) => doctor(&common),
         Command::Bundle(common) => bundle(&common),
+        Command::Backup(args) => back_up(&args),
     };
     match done {
         Ok(exit) => exit,
@@ -49,6 +52,8 @@ enum Failure {
     Doctor(#[from] DoctorError),
     #[error(transparent)]
     Status(#[from] status::StatusError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     #[error(transparent)]
     Name(#[from] keyhaven_wire::message::AccountError),
     #[error("the ready file {}: {source}", path.display())]
@@ -89,10 +94,23 @@ impl Failure {
             Self::Status(error) => match error {
                 status::StatusError::Folder(error) => folder_exit(error),
                 status::StatusError::NoVault { .. } => Exit::Misplaced,
-                status::StatusError::Damaged { .. } => Exit::Damaged,
+                status::StatusError::Tail(TailFault::Folder(error)) => folder_exit(error),
+                status::StatusError::Damaged { .. } | status::StatusError::Tail(_) => Exit::Damaged,
                 status::StatusError::Accounts(_) | status::StatusError::Operator(_) => {
                     Exit::Damaged
                 }
+            },
+            Self::Backup(error) => match error {
+                BackupError::NoVault { .. } => Exit::Misplaced,
+                BackupError::Resume(error) => resume_exit(error),
+                BackupError::Folder(error) | BackupError::Tail(TailFault::Folder(error)) => {
+                    folder_exit(error)
+                }
+                BackupError::Tail(TailFault::Tail(_)) => Exit::Damaged,
+                BackupError::Inside { .. }
+                | BackupError::Uncommitted
+                | BackupError::Copy(_)
+                | BackupError::Differs => Exit::Failed,
             },
             Self::Name(_) => Exit::Account,
             Self::ReadyFile { .. } => Exit::Failed,
@@ -106,12 +124,7 @@ fn serve_exit(error: &ServeError) -> Exit {
         ServeError::NoVault { .. } | ServeError::Create(CreateError::Exists { .. }) => {
             Exit::Misplaced
         }
-        ServeError::Resume(error) => match error {
-            ResumeError::Gone { .. } => Exit::Gone,
-            ResumeError::Damaged { .. } => Exit::Damaged,
-            ResumeError::Folder(error) => folder_exit(error),
-            ResumeError::Store(_) | ResumeError::Core(_) | ResumeError::CatchUp(_) => Exit::Failed,
-        },
+        ServeError::Resume(error) => resume_exit(error),
         ServeError::Create(_)
         | ServeError::Operator(_)
         | ServeError::PlainHttp { .. }
@@ -120,6 +133,15 @@ fn serve_exit(error: &ServeError) -> Exit {
         | ServeError::Address(_)
         | ServeError::Stopped(_)
         | ServeError::Panicked => Exit::Failed,
+    }
+}
+
+fn resume_exit(error: &ResumeError) -> Exit {
+    match error {
+        ResumeError::Gone { .. } => Exit::Gone,
+        ResumeError::Damaged { .. } => Exit::Damaged,
+        ResumeError::Folder(error) => folder_exit(error),
+        ResumeError::Store(_) | ResumeError::Core(_) | ResumeError::CatchUp(_) => Exit::Failed,
     }
 }
 
@@ -325,6 +347,20 @@ fn bundle(common: &Common) -> Result<Exit, Failure> {
         output::json(&Note { bundle: note });
     } else {
         let _ = std::io::stdout().lock().write_all(note.as_bytes());
+    }
+    Ok(Exit::Done)
+}
+
+fn back_up(args: &Backup) -> Result<Exit, Failure> {
+    let made = backup::back_up(&args.common.data, &args.to)?;
+    if args.common.json {
+        output::json(&made);
+    } else {
+        output::line(&format!("entry {}, {} bytes", made.entry, made.bytes));
+        output::note(
+            "Copied and read back. Keep it on another disk. If the store is ever lost, copy it",
+        );
+        output::note("back to its place: what came since is in the tail, and nothing is lost.");
     }
     Ok(Exit::Done)
 }

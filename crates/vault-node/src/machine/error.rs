@@ -9,6 +9,7 @@ use keyhaven_vault_store::{AppendError, StoreError};
 use crate::desk::AskError;
 use crate::folder::FolderError;
 use crate::operator::OperatorError;
+use crate::tail_folder::TailFault;
 
 /// Why a vault could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +46,9 @@ pub enum ResumeError {
     /// every guess spent since would be free again.
     #[error(
         "this vault is GONE: its store stands at {store}, but its core remembers entry {memory}. \
-         An older store was put in place of a newer one. Put the newest back; if it is lost, every \
-         record is, and people register anew at a new vault"
+         An older store was put in place of a newer one, and no tail leads on from it. Put the newest \
+         back, or the last that `keyhaven-vault backup` made; if both are lost, every record is, and \
+         people register anew at a new vault"
     )]
     Gone {
         /// Where the store stands, in words.
@@ -92,6 +94,9 @@ pub enum CommitError {
     /// The memory could not be written.
     #[error("the core's memory could not be written: {0}")]
     Memory(#[from] FolderError),
+    /// The tail could not be written or read.
+    #[error("the tail: {0}")]
+    Tail(#[from] TailFault),
 }
 
 /// What stops a start is told as what it is, wherever on the way it was met.
@@ -105,7 +110,20 @@ impl From<CommitError> for ResumeError {
             },
             CommitError::Core(error) => Self::Core(error),
             CommitError::Memory(error) => Self::Folder(error),
+            CommitError::Tail(error) => error.into(),
             CommitError::Store(AskError::Append(_)) | CommitError::Raced => Self::CatchUp(error),
+        }
+    }
+}
+
+impl From<TailFault> for ResumeError {
+    fn from(fault: TailFault) -> Self {
+        match fault {
+            TailFault::Tail(error) => Self::Damaged {
+                file: "tail",
+                reason: error.to_string(),
+            },
+            TailFault::Folder(error) => Self::Folder(error),
         }
     }
 }
@@ -154,6 +172,7 @@ impl CommitError {
         match self {
             Self::Store(error) => error.remedy(),
             Self::Memory(error) => error.remedy(),
+            Self::Tail(error) => error.remedy(),
             Self::Core(_) | Self::Raced => Remedy::Stop,
         }
     }

@@ -8,6 +8,7 @@ use keyhaven_wire::message::{LeafIndex, Outcome, Request};
 use super::*;
 use crate::folder::FolderError;
 use crate::os::SystemEntropy;
+use keyhaven_vault_host::tail::TailLimits;
 
 struct World {
     _temp: tempfile::TempDir,
@@ -44,6 +45,23 @@ impl World {
     fn commit(&mut self, batch: Vec<Touch>) -> Result<Vec<Answered>, CommitError> {
         self.machine
             .commit(batch, HostTime::new(1), &mut SystemEntropy)
+    }
+
+    /// The machine after its store was backed up.
+    fn backed_up(self, to: &std::path::Path) -> Self {
+        let Self {
+            _temp,
+            fleet,
+            machine,
+        } = self;
+        drop(machine);
+        crate::backup::back_up(_temp.path(), to).unwrap();
+        let machine = Machine::resume(&fleet, &mut SystemEntropy).unwrap();
+        Self {
+            _temp,
+            fleet,
+            machine,
+        }
     }
 
     /// The machine as the next start finds it.
@@ -122,6 +140,111 @@ fn a_request_sealed_to_nobody_is_unreadable_and_does_not_disturb_the_others() {
         matches!(answers[..], [Answered::Unreadable, Answered::Sealed(_)]),
         "{answers:?}"
     );
+}
+
+/// VAULT-10: a tail that may not get longer is given up, and the vault answers.
+#[test]
+fn a_full_tail_is_given_up_and_the_vault_goes_on() {
+    let mut world = world();
+    let outside = tempfile::tempdir().unwrap();
+    let backup = outside.path().join("backup");
+    world = world.backed_up(&backup);
+    let limits = TailLimits {
+        segment_bytes: 4_000,
+        tail_bytes: 20_000,
+    };
+    let path = world.fleet.tail();
+    world.machine.tail = TailFolder::open_within(limits, &path, world.machine.fleet()).unwrap();
+    let mut kept = 0;
+    while path.exists() {
+        let bytes: u64 = std::fs::read_dir(&path)
+            .unwrap()
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .sum();
+        assert!(bytes <= limits.tail_bytes);
+        let (touch, _) = world.question("ada");
+        let answers = world.commit(vec![touch]).unwrap();
+        assert!(matches!(answers[..], [Answered::Sealed(_)]));
+        kept += 1;
+        assert!(kept < 20, "the tail has no bound");
+    }
+    assert!(kept > 4, "{kept}");
+    let mut world = world.restart();
+    assert_eq!(world.machine.index(), kept);
+    let (touch, _) = world.question("ada");
+    world.commit(vec![touch]).unwrap();
+    assert!(!path.exists(), "it begins with the next backup");
+}
+
+impl World {
+    fn newest_record(&self) -> Record {
+        let (_, mac) = self.machine.committed().unwrap();
+        let tail = self.machine.tail.as_ref().unwrap();
+        tail.find(&mac).unwrap().unwrap()
+    }
+}
+
+/// VAULT-5: what was appended and not captured before a crash is in the next record; what was captured
+/// is not, however many starts there are, or the record would have no bound (VAULT-10).
+#[test]
+fn a_record_carries_what_the_tail_lacks_and_no_more() {
+    let outside = tempfile::tempdir().unwrap();
+    let backup = outside.path().join("backup");
+    let mut world = world().backed_up(&backup);
+    for _ in 0..4 {
+        let (touch, _) = world.question("ada");
+        world.commit(vec![touch]).unwrap();
+        assert_eq!(world.newest_record().entries.len(), 1);
+        world = world.restart();
+    }
+    for carried in 1..4 {
+        std::fs::rename(world.fleet.tail(), outside.path().join("tail")).unwrap();
+        let (touch, _) = world.question("bob");
+        assert!(matches!(
+            world.commit(vec![touch]),
+            Err(CommitError::Tail(_))
+        ));
+        std::fs::rename(outside.path().join("tail"), world.fleet.tail()).unwrap();
+        world = world.restart();
+        assert_eq!(world.machine.index(), 4 + carried);
+    }
+    let (touch, _) = world.question("cyd");
+    world.commit(vec![touch]).unwrap();
+    assert_eq!(world.newest_record().entries.len(), 4);
+
+    let index = world.machine.index();
+    let World {
+        _temp,
+        fleet,
+        machine,
+    } = world;
+    drop(machine);
+    std::fs::copy(backup, fleet.store()).unwrap();
+    let machine = Machine::resume(&fleet, &mut SystemEntropy).unwrap();
+    assert_eq!(machine.index(), index);
+    let names = ["ada", "bob", "cyd"].map(|name| AccountName::parse(name).unwrap());
+    assert_eq!(machine.examine(&names).unwrap(), []);
+}
+
+/// VAULT-5: a record is on the medium before the memory that captures its entry; a disk that cannot take
+/// it stops the vault.
+#[test]
+fn a_record_that_cannot_be_kept_releases_nothing() {
+    let mut world = world();
+    let outside = tempfile::tempdir().unwrap();
+    let backup = outside.path().join("backup");
+    world = world.backed_up(&backup);
+    let memory = *world.machine.host.core().memory();
+    std::fs::remove_dir_all(world.fleet.tail()).unwrap();
+    let (touch, _) = world.question("ada");
+    assert!(matches!(
+        world.commit(vec![touch]),
+        Err(CommitError::Tail(_))
+    ));
+    let kept = MemoryFile::read(&world.fleet.memory()).unwrap();
+    assert_eq!(kept[0].memory, memory);
+    let world = world.restart();
+    assert_eq!(world.machine.index(), 1, "the appended entry stands");
 }
 
 /// VAULT-4, VAULT-8: a leaf that is not the one under the root is not opened, and whoever has

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
+mod backups;
 mod commands;
 mod kills;
 mod limits;
