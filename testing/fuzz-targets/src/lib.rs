@@ -20,6 +20,7 @@ pub mod edits;
 pub mod host;
 pub mod messages;
 pub mod sequence;
+pub mod tail;
 
 /// A target: its name, which is its corpus's too, what is called, and real messages to begin with.
 pub struct Target {
@@ -50,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     target("secrets", host::secrets, host::secrets_seeds),
     target("sequence", sequence::sequence, sequence::sequence_seeds),
     target("snapshot", backup::snapshot, backup::snapshot_seeds),
+    target("tail", tail::tail, tail::tail_seeds),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {

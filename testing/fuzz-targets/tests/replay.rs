@@ -46,5 +46,5 @@ macro_rules! replays {
 
 replays! {
     accounts between bundle channel digits http log marker node pack proof remembered reply request secrets
-    sequence snapshot
+    sequence snapshot tail
 }
