@@ -26,6 +26,7 @@ pub struct Policy {
     pub(crate) cost: Cost,
     pub(crate) cost_floor: Cost,
     group_floor: Option<Group>,
+    measured: Option<Vec<[u8; 48]>>,
     resends: u8,
     pause: Duration,
 }
@@ -38,6 +39,7 @@ impl Default for Policy {
             cost: Cost::DEFAULT,
             cost_floor: Cost::FLOOR,
             group_floor: None,
+            measured: None,
             resends: 2,
             pause: Duration::from_millis(300),
         }
@@ -49,6 +51,14 @@ impl Policy {
     #[must_use]
     pub fn with_group_floor(mut self, group: Group) -> Self {
         self.group_floor = Some(group);
+        self
+    }
+
+    /// Refuses vaults whose cores do not have one of these SHA-384 measurements. An app names the
+    /// versions without known faults, and so enforces the oldest that it talks to.
+    #[must_use]
+    pub fn with_measurements(mut self, accepted: &[[u8; 48]]) -> Self {
+        self.measured = Some(accepted.to_vec());
         self
     }
 
@@ -82,7 +92,7 @@ pub struct Vault<T> {
 impl<T: Transport> Vault<T> {
     /// Fetches the vault's validation bundle and checks it: signed under the address's pin, valid
     /// `now`, not older than one seen before, a guess budget of at most ten and a group no weaker
-    /// than the policy's (VAULT-1).
+    /// than the policy's (VAULT-1), cores that the policy accepts.
     ///
     /// # Errors
     ///
@@ -102,6 +112,9 @@ impl<T: Transport> Vault<T> {
         }
         if let Some(group) = policy.group_floor {
             trust = trust.at_least(group);
+        }
+        if let Some(accepted) = &policy.measured {
+            trust = trust.measured(accepted);
         }
         let note = again(&policy, || transport.bundle())?;
         let bundle = Bundle::open(&note, &trust, now)?;

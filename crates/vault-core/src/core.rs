@@ -1,5 +1,6 @@
 //! The core as a host drives it.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -25,6 +26,7 @@ use crate::seat::{Role, Seat};
 use crate::secrets::{FleetSecrets, SecretsError};
 use crate::ticket::TicketBody;
 use crate::tree::{Away, Found, MultiProof, Node, NodeKey, PartialTree, ProofError, Slot};
+use crate::trusted::{Kept, TrustedMemory};
 use crate::withheld::Withheld;
 
 /// Requests in one batch at most (VAULT-10). A host that has more waits for the next.
@@ -135,7 +137,7 @@ impl CoreError {
             | Self::NothingPending
             | Self::NotCommitted
             | Self::Membership(MembershipError::Underway)
-            | Self::Log(LogError::OldTerm { .. }) => Remedy::RetryLater,
+            | Self::Log(LogError::OldTerm { .. } | LogError::NotKept(_)) => Remedy::RetryLater,
             Self::Proof(_)
             | Self::Log(_)
             | Self::Membership(_)
@@ -175,7 +177,7 @@ impl Newcomer {
         let memory = Memory::blank(secrets.log(), self.member);
         Core {
             secrets,
-            seat: Seat::resume(memory),
+            seat: Seat::resume(Kept::by_host(memory)),
         }
     }
 }
@@ -291,12 +293,38 @@ impl Core {
         secrets: impl Into<Arc<FleetSecrets>>,
         memory: Memory,
     ) -> Result<Self, CoreError> {
-        let secrets = secrets.into();
+        Self::go_on(secrets.into(), Kept::by_host(memory))
+    }
+
+    fn go_on(secrets: Arc<FleetSecrets>, memory: Kept) -> Result<Self, CoreError> {
         memory.verify(secrets.log())?;
         Ok(Self {
             secrets,
             seat: Seat::resume(memory),
         })
+    }
+
+    /// Goes on from a trusted memory, whatever its host has kept.
+    ///
+    /// # Errors
+    /// As [`Core::resume`]; [`LogError::NotKept`] for a memory that cannot be read, and
+    /// [`LogError::NotMember`] for one in which no core ever wrote: a core that comes new draws a
+    /// name, and is trusted with its memory then ([`Core::trust`]).
+    pub fn resume_trusted(
+        secrets: impl Into<Arc<FleetSecrets>>,
+        mut trusted: Box<dyn TrustedMemory>,
+    ) -> Result<Self, CoreError> {
+        let memory = trusted.read().map_err(LogError::from)?;
+        let memory = memory.ok_or(LogError::NotMember)?;
+        Self::go_on(secrets.into(), Kept::trusted(memory, trusted))
+    }
+
+    /// Keeps its memory in a place that its host cannot put back, from here on.
+    ///
+    /// # Errors
+    /// [`LogError::NotKept`] when it cannot be written.
+    pub fn trust(&mut self, trusted: Box<dyn TrustedMemory>) -> Result<(), CoreError> {
+        Ok(self.seat.trust(trusted).map_err(LogError::from)?)
     }
 
     /// The fleet's name.
@@ -320,7 +348,7 @@ impl Core {
     /// What the core remembers. A host keeps it, flushed, after every call that may have changed it,
     /// before it hands on what that call returned.
     #[must_use]
-    pub const fn memory(&self) -> &Memory {
+    pub fn memory(&self) -> &Memory {
         self.seat.memory()
     }
 

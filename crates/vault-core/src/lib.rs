@@ -95,6 +95,7 @@ mod seat;
 mod secrets;
 mod ticket;
 mod tree;
+mod trusted;
 mod withheld;
 
 pub use crate::core::{Answer, BATCH_MAX, Core, CoreError, Executed, Genesis, Newcomer, Touch};
@@ -112,3 +113,4 @@ pub use crate::tree::{
     Digest, MultiProof, NODE_BYTES_MAX, NodeKey, ProofError, ProveError, Prover, Range, fits,
     prove, prove_range,
 };
+pub use crate::trusted::{NotKept, TrustedMemory};

@@ -27,6 +27,7 @@ pub use self::entry::{ENTRY_BYTES, Entry, Head};
 pub use self::memory::{MEMORY_BYTES, Memory};
 pub use self::transfer::{TRANSFER_BYTES, Transfer, WISH_BYTES, Wish};
 use crate::secrets::LogKey;
+use crate::trusted::NotKept;
 
 const VERSION: u8 = 2;
 
@@ -177,4 +178,7 @@ pub enum LogError {
         /// Their index.
         index: u64,
     },
+    /// The core's trusted memory failed: nothing was said, and nothing is remembered.
+    #[error(transparent)]
+    NotKept(#[from] NotKept),
 }

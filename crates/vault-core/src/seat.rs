@@ -22,10 +22,11 @@ use crate::log::{Call, Capture, Entry, Head, LogError, Memory, Place, Report, Ta
 use crate::membership::{Member, Membership, MembershipError};
 use crate::secrets::FleetSecrets;
 use crate::tree::Digest;
+use crate::trusted::{Kept, NotKept, TrustedMemory};
 use crate::withheld::Withheld;
 
 pub(crate) struct Seat {
-    memory: Memory,
+    memory: Kept,
     part: Part,
 }
 
@@ -71,7 +72,7 @@ pub enum Role {
 
 impl Seat {
     /// A core that wakes up with this memory: it leads nothing.
-    pub(crate) const fn resume(memory: Memory) -> Self {
+    pub(crate) const fn resume(memory: Kept) -> Self {
         Self {
             memory,
             part: Part::Witness,
@@ -82,7 +83,7 @@ impl Seat {
     /// elected for that term, for the founder has promised it.
     pub(crate) fn found(memory: Memory, genesis: &Entry) -> Self {
         Self {
-            memory,
+            memory: Kept::by_host(memory),
             part: Part::Leader(Box::new(Leader {
                 term: genesis.term(),
                 base: Head::of(genesis),
@@ -90,6 +91,11 @@ impl Seat {
                 tip: None,
             })),
         }
+    }
+
+    /// See [`Core::trust`](crate::Core::trust).
+    pub(crate) fn trust(&mut self, trusted: Box<dyn TrustedMemory>) -> Result<(), NotKept> {
+        self.memory.trust(trusted)
     }
 
     /// See [`dangerous::copy`](crate::dangerous::copy).
@@ -106,7 +112,7 @@ impl Seat {
             })),
         };
         Self {
-            memory: self.memory,
+            memory: Kept::by_host(*self.memory),
             part,
         }
     }
@@ -133,7 +139,7 @@ impl Seat {
         bytes
     }
 
-    pub(crate) const fn memory(&self) -> &Memory {
+    pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
 
@@ -201,7 +207,8 @@ impl Seat {
         {
             return Err(LogError::OtherGroup);
         }
-        self.memory = self.memory.promise(secrets.log(), call.term())?;
+        let memory = self.memory.promise(secrets.log(), call.term())?;
+        self.memory.set(memory)?;
         match &self.part {
             Part::Candidate(own) if own == call => {}
             Part::Witness | Part::Candidate(_) | Part::Leader(_) => self.part = Part::Witness,
@@ -316,7 +323,7 @@ impl Seat {
         {
             leader.made(entry)?;
         }
-        self.memory = memory;
+        self.memory.set(memory)?;
         match &self.part {
             Part::Leader(leader) if leader.term < entry.term() => self.part = Part::Witness,
             Part::Candidate(call) if call.term() <= entry.term() => self.part = Part::Witness,

@@ -48,6 +48,7 @@ mod note;
 mod text;
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 pub use address::{AddressError, Pin, VaultAddress};
 pub use note::{OperatorKey, OperatorSecret};
@@ -123,6 +124,8 @@ pub struct Trust {
     seen: Option<Seen>,
     guesses_max: u8,
     group_min: Group,
+    /// The cores that are accepted; none if any is.
+    measured: Option<Vec<[u8; 48]>>,
 }
 
 /// The newest bundle that this client has believed before: it goes on from there, never back.
@@ -147,6 +150,7 @@ impl Trust {
                 quorum: 1,
                 rollbacks: 0,
             },
+            measured: None,
         }
     }
 
@@ -154,6 +158,14 @@ impl Trust {
     #[must_use]
     pub fn after(mut self, seen: Seen) -> Self {
         self.seen = Some(seen);
+        self
+    }
+
+    /// Refuses cores that do not have one of these measurements: older versions with known faults, other
+    /// programs, and whatever is not measured at all.
+    #[must_use]
+    pub fn measured(mut self, accepted: &[[u8; 48]]) -> Self {
+        self.measured = Some(accepted.to_vec());
         self
     }
 
@@ -257,7 +269,11 @@ impl Bundle {
         if !self.group.is_sound() || !self.group.meets(trust.group_min) {
             return Err(BundleError::Group { group: self.group });
         }
-        Ok(())
+        match (&trust.measured, &self.measurement) {
+            (None, _) => Ok(()),
+            (Some(accepted), Measurement::Sha384(own)) if accepted.contains(own) => Ok(()),
+            (Some(_), Measurement::Sha384(_) | Measurement::None) => Err(BundleError::Measurement),
+        }
     }
 }
 
@@ -341,6 +357,12 @@ pub enum BundleError {
         /// The group.
         group: Group,
     },
+    /// The cores are not measured, or not among those that the client accepts.
+    #[error(
+        "the vault's core is not one that this client accepts: an older version, another program, \
+         or one that nothing measures"
+    )]
+    Measurement,
 }
 
 impl BundleError {
@@ -359,7 +381,8 @@ impl BundleError {
             | Self::Older { .. }
             | Self::OtherFleet
             | Self::Budget { .. }
-            | Self::Group { .. } => Remedy::Stop,
+            | Self::Group { .. }
+            | Self::Measurement => Remedy::Stop,
         }
     }
 }

@@ -540,7 +540,7 @@ impl World {
 
     fn roll_back(&mut self, chance: &mut Chance) -> Step {
         let victims: Vec<usize> = (0..self.places.len())
-            .filter(|at| self.places[*at].victim)
+            .filter(|at| self.places[*at].victim || self.places[*at].nvram.is_some())
             .collect();
         let Some(at) = chance.one(&victims).copied() else {
             return Ok(());
@@ -567,7 +567,7 @@ impl World {
         if here > usize::from(self.swarm.policy.quorum.captures) || chance.percent(1) {
             let at = self.any(chance);
             self.ledger.meet("a memory was lost");
-            self.forget(at, chance);
+            return self.forget(at, chance);
         }
         Ok(())
     }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crate::Hosts;
 
 /// Every act of the enemy, every kind of refusal, every rare state of a record.
-const HOSTILE: [&str; 59] = [
+const HOSTILE: [&str; 61] = [
+    "a core went on from its own memory",
+    "refused: a trusted memory failed",
     "a core was put in another's place",
     "a fresh start",
     "a memory was lost",

@@ -43,6 +43,7 @@ pub mod invariants;
 pub mod ledger;
 pub mod liveness;
 pub mod model;
+pub mod nvram;
 pub mod people;
 pub mod shrink;
 pub mod standin;

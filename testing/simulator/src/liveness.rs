@@ -17,6 +17,9 @@ use crate::{Broken, Step};
 /// [`Broken`] when the group does not go on though a quorum of it is there.
 pub fn settle(world: &mut World, chance: &mut Chance) -> Step {
     for at in 0..world.places.len() {
+        if let Some(nvram) = &world.places[at].nvram {
+            nvram.heal();
+        }
         let memory = *world.places[at].core.memory();
         world.restart(at, memory)?;
     }

@@ -33,6 +33,8 @@ pub struct Swarm {
     pub crowded: u32,
     /// Whether cores' memories are rolled back, of as many as the policy allows (F5).
     pub rollbacks: bool,
+    /// Whether the cores keep their memories in places that no host can put back (F5).
+    pub trusted: bool,
     /// Whether the real cryptography runs.
     pub real: bool,
 }
@@ -100,6 +102,7 @@ impl Swarm {
             crowded: [3, 3, 3, 60][chance.below(4)],
             rollbacks: quorum.rollbacks > 0 && chance.percent(70),
             real: chance.percent(5),
+            trusted: Chance::of_step(seed, u64::MAX - 4).percent(15),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::chance::Chance;
 use crate::chronicle::Batch;
 use crate::invariants::Event;
 use crate::ledger::Ledger;
+use crate::nvram::Nvram;
 use crate::swarm::Swarm;
 use crate::{Broken, Step};
 
@@ -25,6 +26,8 @@ pub struct Place {
     pub victim: bool,
     /// The entry of which it withholds the answers.
     pub pending: Option<usize>,
+    /// Where its core keeps its memory, if no host can put that back.
+    pub nvram: Option<Nvram>,
 }
 
 impl Place {
@@ -65,17 +68,21 @@ impl World {
         let swarm = Swarm::of_seed(seed);
         let mut chance = Chance::of_step(seed, u64::MAX - 1);
         let beginning = beginning::found(&swarm, &mut chance)?;
-        let places = beginning
-            .cores
-            .into_iter()
-            .enumerate()
-            .map(|(at, core)| Place {
+        let place = |(at, mut core): (usize, Core)| {
+            let nvram = swarm.trusted.then(|| Nvram::new(seed ^ at as u64));
+            if let Some(nvram) = &nvram {
+                trust(&mut core, nvram)?;
+            }
+            Ok(Place {
                 images: vec![*core.memory()],
                 core,
                 victim: Beginning::is_victim(&swarm, at),
                 pending: None,
+                nvram,
             })
-            .collect();
+        };
+        let places = beginning.cores.into_iter().enumerate().map(place);
+        let places = places.collect::<Result<_, Broken>>()?;
         Ok(Self {
             secrets: beginning.secrets,
             places,
@@ -106,6 +113,10 @@ impl World {
             }
             CoreError::Log(LogError::NotMember) => {
                 self.ledger.meet("refused: not a member");
+                Ok(())
+            }
+            CoreError::Log(LogError::NotKept(_)) => {
+                self.ledger.meet("refused: a trusted memory failed");
                 Ok(())
             }
             // Whatever else a core refuses, it may.
@@ -272,13 +283,22 @@ impl World {
         })
     }
 
-    /// Starts a place's core again, with a memory.
+    /// Starts a place's core again, with a memory; or, if the core keeps its own, with that.
     ///
     /// # Errors
     /// [`Broken`].
     pub fn restart(&mut self, at: usize, memory: Memory) -> Step {
         self.ledger
             .tell(|_| format!("  core {at} starts again from {:?}", memory.reach()));
+        if let Some(nvram) = self.places[at].nvram.clone() {
+            self.ledger.meet("a core went on from its own memory");
+            let core = Core::resume_trusted(Arc::clone(&self.secrets), Box::new(nvram))
+                .map_err(|error| Broken(format!("a trusted memory was refused: {error}")))?;
+            let place = &mut self.places[at];
+            place.core = core;
+            place.pending = None;
+            return self.keep(at);
+        }
         let core = Core::resume(Arc::clone(&self.secrets), memory)
             .map_err(|error| Broken(format!("a kept memory was refused: {error}")))?;
         let place = &mut self.places[at];
@@ -293,11 +313,25 @@ impl World {
     }
 
     /// A place's core loses its memory, and draws a new name.
-    pub fn forget(&mut self, at: usize, chance: &mut Chance) {
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn forget(&mut self, at: usize, chance: &mut Chance) -> Step {
         self.ledger.tell(|_| format!("  core {at} forgets"));
         let place = &mut self.places[at];
         place.core = Newcomer::draw(chance).join(Arc::clone(&self.secrets));
         place.pending = None;
         place.images.push(*place.core.memory());
+        if let Some(nvram) = &mut place.nvram {
+            // Another device: what the old one held is lost.
+            *nvram = Nvram::new(chance.word());
+            trust(&mut place.core, nvram)?;
+        }
+        Ok(())
     }
+}
+
+fn trust(core: &mut Core, nvram: &Nvram) -> Step {
+    core.trust(Box::new(nvram.clone()))
+        .map_err(|error| Broken(format!("an empty memory does not take anything: {error}")))
 }

@@ -31,6 +31,7 @@ const CAPTURE: &str = "crates/vault-core/src/log/capture.rs";
 const MEMORY: &str = "crates/vault-core/src/log/memory.rs";
 const ELECTION: &str = "crates/vault-core/src/log/election.rs";
 const MEMBERSHIP: &str = "crates/vault-core/src/membership.rs";
+const TRUSTED: &str = "crates/vault-core/src/trusted.rs";
 const SEAT: &str = "crates/vault-core/src/seat.rs";
 const RECOVER: &str = "crates/vault-core/src/apply/recover.rs";
 const REGISTER: &str = "crates/vault-core/src/apply/register.rs";
@@ -42,6 +43,12 @@ const TREE: &str = "crates/vault-core/src/tree/partial.rs";
 
 pub(super) const SWITCHES: &[Switch] = &[
     // What the log promises.
+    Switch {
+        name: "a trusted memory that failed is gone by",
+        file: TRUSTED,
+        sound: "trusted.write(&memory)?;",
+        broken: "let _ = trusted.write(&memory);",
+    },
     Switch {
         name: "answers leave before the commit",
         file: CAPTURE,

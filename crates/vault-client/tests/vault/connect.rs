@@ -5,7 +5,7 @@ use keyhaven_vault_client::{
     AccountName, BundleError, BundleMemory, Group, NewDevice, Pin, Seen, Transport, TransportError,
     UnixSeconds, Vault, VaultAddress, VaultError,
 };
-use keyhaven_wire::bundle::{Bundle, OperatorSecret};
+use keyhaven_wire::bundle::{Bundle, Measurement, OperatorSecret};
 
 use crate::world::{NOW, World, account, quick};
 
@@ -99,6 +99,56 @@ fn a_vault_below_the_floor_is_refused() {
         refused.unwrap_err(),
         VaultError::Bundle(BundleError::Group { .. })
     ));
+}
+
+/// Past fault: a minimum version that was written down and enforced by nobody. A core with a known fault,
+/// another program, and one that nothing measures are all refused.
+#[test]
+fn a_core_that_the_client_does_not_accept_is_told_nothing() {
+    let world = World::new();
+    let accepted = [[1; 48], [2; 48]];
+    let connects = |measurement: Measurement| {
+        let bundle = Bundle {
+            measurement,
+            ..world.bundle.clone()
+        };
+        let note = Note(Ok(bundle.sign(&world.operator).unwrap()));
+        let policy = quick().with_measurements(&accepted);
+        let memory = &mut NewDevice::new();
+        Vault::connect(&world.address(), &account(), note, memory, NOW, policy).map(drop)
+    };
+    for good in accepted {
+        connects(Measurement::Sha384(good)).unwrap();
+    }
+    for bad in [Measurement::Sha384([3; 48]), Measurement::None] {
+        let refused = connects(bad).unwrap_err();
+        assert_eq!(refused, VaultError::Bundle(BundleError::Measurement));
+        assert_eq!(refused.remedy(), Remedy::Stop);
+    }
+}
+
+/// Past fault: sequence numbers compared the wrong way, or as if they wrapped around.
+#[test]
+fn serials_of_bundles_only_rise() {
+    let world = World::new();
+    let bundle = |serial| Bundle {
+        serial,
+        ..world.bundle.clone()
+    };
+    let mut memory = NewDevice::new();
+    for (serial, goes) in [
+        (0, true),
+        (u64::MAX / 2, true),
+        (u64::MAX / 2 + 1, true),
+        (1, false),
+        (u64::MAX, true),
+        (0, false),
+        (u64::MAX - 1, false),
+        (u64::MAX, true),
+    ] {
+        let connected = connect(&world, &bundle(serial), &mut memory);
+        assert_eq!(connected.is_ok(), goes, "serial {serial}");
+    }
 }
 
 #[test]
