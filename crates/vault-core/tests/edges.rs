@@ -1,7 +1,12 @@
 //! The edges of what a core accepts, and what it is after each call.
 
 use keyhaven_testkit::vault::{Person, VaultWorld};
-use keyhaven_vault_core::{BATCH_MAX, CoreError, Quorum, Role, Term, Touch};
+use keyhaven_vault_core::{
+    BATCH_MAX, CALL_BYTES, CAPTURE_BYTES, Call, Capture, Core, CoreError, ENTRY_BYTES, Entry,
+    FleetSecrets, LogError, MEMORY_BYTES, Memory, NodeKey, Policy, PolicyError, ProveError, Quorum,
+    REPORT_BYTES, Report, Role, SecretsError, TRANSFER_BYTES, Term, Touch, Transfer, WISH_BYTES,
+    Wish, prove,
+};
 use keyhaven_wire::message::{HostTime, Request};
 
 const RIGHT: &str = "correct horse battery";
@@ -104,5 +109,128 @@ fn a_core_prints_where_it_is_and_no_secret() {
     );
     for secret in ["RecordKey", "LogKey", "TicketKey", "ChannelKey"] {
         assert!(!printed.contains(secret), "{printed}");
+    }
+}
+
+/// VAULT-2: a core that does not lead executes nothing, examines nothing and changes no group.
+#[test]
+fn a_core_that_does_not_lead_proposes_nothing() {
+    let (mut world, person) = registered(5, Quorum::THREE);
+    let proof = world.proof(&[&person.account]);
+    let name = |world: &VaultWorld, at| world.memory_at(at).member();
+    let (go, come) = (name(&world, 2), name(&world, 1));
+    let entry = world.log()[1];
+    let witness = world.core_at(1);
+    assert_eq!(
+        witness.examine(&person.account, &proof),
+        Err(CoreError::NotLeading)
+    );
+    assert_eq!(witness.replace(go, come).err(), Some(CoreError::NotLeading));
+    assert_eq!(witness.adopt(&entry), Err(CoreError::NotLeading));
+    assert_eq!(witness.release(&[]), Err(CoreError::NothingPending));
+}
+
+/// Every statement has one length; anything else is no statement.
+#[test]
+fn a_statement_of_another_length_is_malformed() {
+    type Decodes = fn(&[u8]) -> Option<LogError>;
+    let kinds: [(usize, Decodes); 7] = [
+        (ENTRY_BYTES, |bytes| Entry::decode(bytes).err()),
+        (CAPTURE_BYTES, |bytes| Capture::decode(bytes).err()),
+        (CALL_BYTES, |bytes| Call::decode(bytes).err()),
+        (REPORT_BYTES, |bytes| Report::decode(bytes).err()),
+        (MEMORY_BYTES, |bytes| Memory::decode(bytes).err()),
+        (WISH_BYTES, |bytes| Wish::decode(bytes).err()),
+        (TRANSFER_BYTES, |bytes| Transfer::decode(bytes).err()),
+    ];
+    for (length, decode) in kinds {
+        for bytes in [
+            vec![],
+            vec![2; length - 1],
+            vec![2; length + 1],
+            vec![9; length],
+        ] {
+            assert_eq!(decode(&bytes), Some(LogError::Malformed), "{length} bytes");
+        }
+    }
+}
+
+/// VAULT-4: what is within the root and was sealed under another key is damage, and not an empty record.
+#[test]
+fn a_record_that_does_not_open_is_damaged() {
+    let (world, person) = registered(6, Quorum::ONE);
+    let proof = world.proof(&[&person.account]);
+    let memory = world.memory_at(0);
+    let bytes = world.secrets_bytes();
+    let body = bytes.len() - 32;
+    let begins = b"keyhaven fleet secrets v1\0".len();
+    let mut entropy = keyhaven_testkit::entropy::SeededEntropy::new(1);
+    let damaged = (begins..body).filter(|at| {
+        let mut other = bytes.to_vec();
+        other[*at] ^= 1;
+        let mut hasher = blake3::Hasher::new_derive_key("keyhaven v1 fleet secrets check");
+        hasher.update(&other[begins..body]);
+        other[body..].copy_from_slice(hasher.finalize().as_bytes());
+        let Ok(secrets) = FleetSecrets::decode(&other) else {
+            return false;
+        };
+        // Of another log key, the memory is somebody else's.
+        let Ok(mut core) = Core::resume(secrets, memory) else {
+            return false;
+        };
+        let call = core.stand(Term::new(9), &mut entropy).unwrap();
+        let report = core.promise(&call).unwrap();
+        core.lead(&[report]).unwrap();
+        core.examine(&person.account, &proof) == Err(CoreError::RecordDamaged)
+    });
+    assert!(
+        damaged.count() >= 32,
+        "the record key is one of the secrets"
+    );
+}
+
+#[test]
+fn a_store_that_cannot_be_read_or_is_not_whole_proves_nothing() {
+    let (world, person) = registered(7, Quorum::ONE);
+    let fleet = world.core().fleet();
+    let accounts = [&person.account];
+    let read = |key: &NodeKey| Ok::<_, ()>(world.store().get(key).cloned());
+    let failed = prove(&fleet, accounts, |_| Err(()));
+    assert_eq!(failed.unwrap_err(), ProveError::Read(()));
+    for key in world.store().keys() {
+        let without = |at: &NodeKey| if at == key { Ok(None) } else { read(at) };
+        let missing = prove(&fleet, accounts, without).unwrap_err();
+        assert_eq!(missing, ProveError::Missing { key: *key });
+    }
+    let bent = |at: &NodeKey| {
+        let bytes = read(at)?;
+        Ok::<_, ()>(bytes.map(|bytes| [bytes.as_slice(), &[0]].concat()))
+    };
+    let damaged = prove(&fleet, accounts, bent).unwrap_err();
+    assert_eq!(
+        damaged,
+        ProveError::Damaged {
+            key: NodeKey::root()
+        }
+    );
+}
+
+/// VAULT-9: no fleet is made with a quorum that does not ship, whatever its operator asks for.
+#[test]
+fn a_quorum_that_does_not_ship_is_refused() {
+    let mut entropy = keyhaven_testkit::entropy::SeededEntropy::new(1);
+    for (members, captures, rollbacks) in [(3, 1, 0), (4, 3, 1), (5, 3, 0), (7, 4, 1), (0, 0, 0)] {
+        let quorum = Quorum {
+            members,
+            captures,
+            rollbacks,
+        };
+        let policy = Policy {
+            quorum,
+            ..Policy::DEFAULT
+        };
+        let refused = Core::genesis(policy, &[], &mut entropy).unwrap_err();
+        let because = SecretsError::Policy(PolicyError::Quorum);
+        assert_eq!(refused, CoreError::Secrets(because), "{quorum:?}");
     }
 }

@@ -130,6 +130,12 @@ impl VaultWorld {
         FleetSecrets::decode(&self.secrets).expect("kept secrets")
     }
 
+    /// The fleet's secrets, as a host would keep them.
+    #[must_use]
+    pub fn secrets_bytes(&self) -> &[u8] {
+        &self.secrets
+    }
+
     /// The core that leads.
     #[must_use]
     pub fn core(&self) -> &Core {
