@@ -94,6 +94,7 @@ mod leveldb;
 mod lock;
 mod names;
 mod profile;
+pub mod rows;
 mod sniff;
 mod stat;
 mod walk;

@@ -20,6 +20,7 @@ mod in_the_way;
 mod peer;
 mod profiles;
 mod read_only;
+mod rows;
 mod shapes;
 mod signatures;
 mod walking;

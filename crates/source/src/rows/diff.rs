@@ -1,0 +1,269 @@
+//! The rows in which two copies of a database differ.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, Statement, params_from_iter};
+
+use super::patch::{PATCH_BYTES_MAX, TableChanges, VERSION};
+use super::schema::{MAIN, Table, frame, tables};
+use super::value::{put, put_len, same};
+use super::{Mounted, RowsError, Unfit};
+
+const OLD: &str = "old";
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diffed {
+    /// The patch. Empty if no row differs.
+    pub patch: Vec<u8>,
+    /// Rows that are deleted, changed or inserted.
+    pub rows: u64,
+}
+
+/// Finds what leads from `old` to `new`, in at most `bytes_max` bytes.
+///
+/// # Errors
+/// [`Unfit`] if the database, or this change, does not go by rows.
+pub fn diff(new: &Mounted, old: &Mounted, bytes_max: usize) -> Result<Diffed, RowsError> {
+    let bytes_max = bytes_max.min(PATCH_BYTES_MAX);
+    let connection = new.reader()?;
+    // An attached database is reached through the file system of the first one.
+    connection.execute(&format!("ATTACH ?1 AS {OLD}"), [old.name()])?;
+    let (now, before) = (frame(&connection, MAIN)?, frame(&connection, OLD)?);
+    if now.header != before.header {
+        return Err(Unfit::HeaderChanged.into());
+    }
+    if now.schema != before.schema {
+        return Err(Unfit::SchemaChanged.into());
+    }
+    let mut bodies = Vec::new();
+    let mut count: usize = 0;
+    let mut rows: usize = 0;
+    for table in tables(&connection)? {
+        // Whether a sequence has moved is only known at the end, and inserting moves it.
+        if table.replaced && count == 0 && !differs(&connection, &table)? {
+            continue;
+        }
+        let mut changes = TableChanges::default();
+        let limit = bytes_max.saturating_sub(bodies.len());
+        if table.replaced {
+            all(&connection, &table, &mut changes)?;
+        } else if table.rowid.is_some() {
+            by_rowid(&connection, &table, &mut changes, limit)?;
+        } else {
+            by_key(&connection, &table, &mut changes, limit)?;
+        }
+        if changes.len() > limit {
+            return Err(Unfit::TooLarge.into());
+        }
+        if !changes.is_empty() || table.replaced {
+            rows = rows.saturating_add(changes.rows());
+            count = count.saturating_add(1);
+            changes.put(&table.head(), &mut bodies);
+        }
+    }
+    let mut patch = Vec::new();
+    if count > 0 {
+        patch.push(VERSION);
+        put_len(&mut patch, count);
+        patch.append(&mut bodies);
+    }
+    if patch.len() > bytes_max {
+        return Err(Unfit::TooLarge.into());
+    }
+    Ok(Diffed {
+        patch,
+        rows: u64::try_from(rows).unwrap_or(u64::MAX),
+    })
+}
+
+/// All values of a row from column `from` on, `count` of them.
+fn values<'r>(
+    row: &'r Row<'_>,
+    from: usize,
+    count: usize,
+) -> impl Iterator<Item = Result<ValueRef<'r>, rusqlite::Error>> {
+    (from..from.saturating_add(count)).map(move |at| row.get_ref(at))
+}
+
+fn put_all(out: &mut Vec<u8>, row: &Row<'_>, table: &Table) -> Result<(), RowsError> {
+    let (from, rowid) = match table.rowid {
+        Some(_) => (1, Some(row.get::<_, i64>(0)?)),
+        None => (0, None),
+    };
+    for value in values(row, from, table.columns.len()) {
+        put(out, value?, rowid);
+    }
+    Ok(())
+}
+
+fn put_key(out: &mut Vec<u8>, row: &Row<'_>, table: &Table) -> Result<(), RowsError> {
+    for &column in &table.key {
+        put(out, row.get_ref(column)?, None);
+    }
+    Ok(())
+}
+
+fn differs(connection: &Connection, table: &Table) -> Result<bool, RowsError> {
+    let mut changes = TableChanges::default();
+    by_rowid(connection, table, &mut changes, usize::MAX)?;
+    Ok(!changes.is_empty())
+}
+
+fn all(
+    connection: &Connection,
+    table: &Table,
+    changes: &mut TableChanges,
+) -> Result<(), RowsError> {
+    let mut statement = connection.prepare(&table.select(MAIN))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let rowid: i64 = row.get(0)?;
+        put_all(changes.insert(Some(rowid)), row, table)?;
+    }
+    Ok(())
+}
+
+/// Both copies in the order of their rowids, met in one pass.
+fn by_rowid(
+    connection: &Connection,
+    table: &Table,
+    changes: &mut TableChanges,
+    limit: usize,
+) -> Result<(), RowsError> {
+    let mut new = connection.prepare(&table.select(MAIN))?;
+    let mut old = connection.prepare(&table.select(OLD))?;
+    let (mut new, mut old) = (new.query([])?, old.query([])?);
+    let (mut now, mut before) = (new.next()?, old.next()?);
+    loop {
+        if changes.len() > limit {
+            return Err(Unfit::TooLarge.into());
+        }
+        let rowid_now: Option<i64> = now.map(|row| row.get(0)).transpose()?;
+        let rowid_before: Option<i64> = before.map(|row| row.get(0)).transpose()?;
+        match (now, before, rowid_now, rowid_before) {
+            (Some(row), _, Some(at), was) if was.is_none_or(|was| at < was) => {
+                put_all(changes.insert(Some(at)), row, table)?;
+                now = new.next()?;
+            }
+            (_, Some(_), at, Some(was)) if at.is_none_or(|at| was < at) => {
+                changes.delete(Some(was));
+                before = old.next()?;
+            }
+            (Some(row), Some(was), Some(at), _) => {
+                changed(table, row, was, Some(at), changes)?;
+                now = new.next()?;
+                before = old.next()?;
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// A row that is in both: the columns that differ.
+fn changed(
+    table: &Table,
+    now: &Row<'_>,
+    before: &Row<'_>,
+    rowid: Option<i64>,
+    changes: &mut TableChanges,
+) -> Result<(), RowsError> {
+    let from = usize::from(rowid.is_some());
+    let count = table.columns.len();
+    let mut bitmap = vec![0_u8; count.div_ceil(8)];
+    let (mut any, mut conflicts) = (false, false);
+    let pairs = values(now, from, count).zip(values(before, from, count));
+    for ((place, (now, before)), unique) in pairs.enumerate().zip(&table.unique) {
+        if !same(now?, before?) {
+            any = true;
+            conflicts |= unique;
+            set(&mut bitmap, place);
+        }
+    }
+    if !any {
+        return Ok(());
+    }
+    if conflicts {
+        let out = changes.delete(rowid);
+        if rowid.is_none() {
+            put_key(out, before, table)?;
+        }
+        return put_all(changes.insert(rowid), now, table);
+    }
+    let out = changes.update(rowid);
+    if rowid.is_none() {
+        put_key(out, now, table)?;
+    }
+    out.extend_from_slice(&bitmap);
+    for (place, value) in values(now, from, count).enumerate() {
+        if is_set(&bitmap, place) {
+            put(out, value?, rowid);
+        }
+    }
+    Ok(())
+}
+
+/// Marks a column in a bitmap.
+fn set(bitmap: &mut [u8], place: usize) {
+    if let Some(byte) = bitmap.get_mut(place >> 3) {
+        *byte |= 1_u8.wrapping_shl(u32::try_from(place & 7).unwrap_or(0));
+    }
+}
+
+/// Whether a column is marked in a bitmap.
+pub(super) fn is_set(bitmap: &[u8], place: usize) -> bool {
+    let bit = 1_u8.wrapping_shl(u32::try_from(place & 7).unwrap_or(0));
+    bitmap.get(place >> 3).is_some_and(|byte| byte & bit != 0)
+}
+
+/// Tables without rowids: each row looked up in the other copy by its key.
+fn by_key(
+    connection: &Connection,
+    table: &Table,
+    changes: &mut TableChanges,
+    limit: usize,
+) -> Result<(), RowsError> {
+    let lookup = |database: &str| -> Result<Statement<'_>, RowsError> {
+        Ok(connection.prepare(&table.lookup(database))?)
+    };
+    let (mut in_old, mut in_new) = (lookup(OLD)?, lookup(MAIN)?);
+    let mut rows = connection.prepare(&table.select(OLD))?;
+    let mut rows = rows.query([])?;
+    while let Some(before) = rows.next()? {
+        if !in_new.exists(params_from_iter(key_of(before, table)?))? {
+            put_key(changes.delete(None), before, table)?;
+        }
+        if changes.len() > limit {
+            return Err(Unfit::TooLarge.into());
+        }
+    }
+    let mut rows = connection.prepare(&table.select(MAIN))?;
+    let mut rows = rows.query([])?;
+    while let Some(now) = rows.next()? {
+        let mut found = in_old.query(params_from_iter(key_of(now, table)?))?;
+        match found.next()? {
+            Some(before) => changed(table, now, before, None, changes)?,
+            None => put_all(changes.insert(None), now, table)?,
+        }
+        if changes.len() > limit {
+            return Err(Unfit::TooLarge.into());
+        }
+    }
+    Ok(())
+}
+
+fn key_of(row: &Row<'_>, table: &Table) -> Result<Vec<rusqlite::types::Value>, RowsError> {
+    let key = table.key.iter().map(|&column| {
+        let value = row.get_ref(column)?;
+        Ok(match value {
+            ValueRef::Null => rusqlite::types::Value::Null,
+            ValueRef::Integer(n) => rusqlite::types::Value::Integer(n),
+            ValueRef::Real(x) => rusqlite::types::Value::Real(x),
+            // A key that is no text is not found, and the trial then tells.
+            ValueRef::Text(text) => {
+                rusqlite::types::Value::Text(String::from_utf8_lossy(text).into_owned())
+            }
+            ValueRef::Blob(blob) => rusqlite::types::Value::Blob(blob.to_vec()),
+        })
+    });
+    key.collect()
+}

@@ -1,0 +1,68 @@
+//! Why a database cannot go by rows.
+
+use std::io;
+
+/// Why a database, or one of its changes, does not go by rows. Its pages do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// Its text is UTF-16, which SQLite would hand over in another form than it is stored in.
+    #[error("its text is UTF-16")]
+    Encoding,
+    /// Columns of this table hide every name of its rowid.
+    #[error("the rowids of table {0:?} cannot be named")]
+    HiddenRowid(String),
+    /// A table of SQLite's own that is not known here.
+    #[error("table {0:?} is SQLite's own")]
+    Internal(String),
+    /// Tables, indexes or triggers are others than before.
+    #[error("its schema has changed")]
+    SchemaChanged,
+    /// The page size, the vacuum mode or a number that the app keeps in the header is another.
+    #[error("its header has changed")]
+    HeaderChanged,
+    /// The change is so large that pages weigh no more.
+    #[error("too much of it has changed")]
+    TooLarge,
+    /// A table cannot be written with what SQLite has built in: it needs a collation, a function or
+    /// a module of the app.
+    #[error("table {table:?} needs something that only its own app has: {cause}")]
+    NeedsItsApp {
+        /// The table.
+        table: String,
+        /// What SQLite said. It names parts of the schema, and no row.
+        cause: String,
+    },
+    /// After the patch, the rows were not those of the source.
+    #[error("its rows could not be told from a trial")]
+    Mismatch,
+}
+
+/// Why rows could not be compared, applied or counted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowsError {
+    /// It goes by pages instead.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// A patch that makes no sense.
+    #[error(transparent)]
+    Malformed(#[from] super::PatchMalformed),
+    /// SQLite refused.
+    #[error("SQLite could not work on a copy of the database (result code {0})")]
+    Sqlite(i32),
+    /// The sealed copy could not be read or written.
+    #[error("the sealed copy of the database cannot be used")]
+    Sealed(#[from] io::Error),
+}
+
+impl From<rusqlite::Error> for RowsError {
+    fn from(error: rusqlite::Error) -> Self {
+        // The text may quote a value: only the code is kept (BACKUP-3).
+        Self::Sqlite(
+            error
+                .sqlite_error()
+                .map_or(-1, |failure| failure.extended_code),
+        )
+    }
+}
