@@ -70,9 +70,13 @@ const HOSTILE: [&str; 61] = [
 ];
 
 /// Every misfortune of hosts, and every way in which they come out of one.
-const SHIPPING: [&str; 29] = [
+const SHIPPING: [&str; 37] = [
+    "a backup let go of what it covers",
+    "a backup whose newest entry may not be committed covers nothing",
     "a batch was lost with its leader",
+    "a bent message was refused",
     "a core was put in another's place",
+    "a damaged tail was told at a start, and put aside",
     "a disk was lost",
     "a late append arrived",
     "a memory was lost",
@@ -80,7 +84,10 @@ const SHIPPING: [&str; 29] = [
     "a message was cut off",
     "a question to the store timed out",
     "a record carried entries of leaders that died",
-    "a record rotted",
+    "a record that rotted was not believed",
+    "a record was bent on its way",
+    "a tail rotted",
+    "a torn record was dropped at a start",
     "an append lost a race",
     "crashed after all effects",
     "crashed between effects",
@@ -97,6 +104,7 @@ const SHIPPING: [&str; 29] = [
     "led",
     "recovered, with a session",
     "released",
+    "the power was cut in a flush",
     "the store lost commits",
     "the store was led forward from a tail",
     "the store's answer was lost, after it had done what it was asked",

@@ -4,20 +4,24 @@
 //! one that ships (`keyhaven-vault-host`), and the store is asked as the shipping host asks it; what
 //! is around them is unlucky instead: crashes between any two effects, messages that are lost, late,
 //! twice and out of order, partitions, writes that time out and land later, a store that loses
-//! commits, tails that rot, memories put back and lost. The same ledger watches.
+//! commits, flushes in which the power is cut, tails that rot, memories put back and lost. The same
+//! ledger watches.
 
 mod acts;
+mod disk;
 mod effects;
 mod faults;
 mod peace;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use keyhaven_vault_core::{Core, FleetSecrets, Member, Memory, Role};
-use keyhaven_vault_host::{Ask, AskId, Host, HostId, Message, Record, Standing};
+use keyhaven_vault_core::{Core, FleetSecrets, Index, Mac, Memory, Role};
+use keyhaven_vault_host::{Ask, AskId, Host, HostId, Standing};
 use keyhaven_vault_store::{LogEntry, MemoryStore, Step as Append, Store as _};
 use keyhaven_wire::message::HostTime;
+
+use self::disk::{Disk, Kept};
 
 pub use self::acts::{Act, Weather};
 pub use self::peace::settle;
@@ -47,24 +51,12 @@ pub struct Machine {
     led: Option<u64>,
 }
 
-/// What a machine's disk holds.
-#[derive(Debug)]
-struct Disk {
-    memory: Memory,
-    /// Every memory that it ever held, oldest first.
-    images: Vec<Memory>,
-    /// The records, by the MAC of their last entry.
-    tail: BTreeMap<[u8; 32], Arc<Record>>,
-    /// The name that the core had before it forgot.
-    former: Option<Member>,
-}
-
 /// A message on its way.
 #[derive(Clone, Debug)]
 struct Flight {
     from: usize,
     to: usize,
-    message: Message,
+    bytes: Vec<u8>,
 }
 
 /// All machines, and what is between them.
@@ -87,6 +79,12 @@ pub struct Group {
     orphans: Vec<Arc<Ask>>,
     /// Machines whose disks were ever lost or damaged.
     lost: BTreeSet<usize>,
+    /// Whether the hosts keep tails: a host that is alone may, all others do.
+    tailed: bool,
+    /// The first entry, which the first backup of the store ends with.
+    genesis: (Index, Mac),
+    /// The records that hosts ever kept.
+    kept: Kept,
     /// Whether the store ever lost commits.
     went_back: bool,
     now: u64,
@@ -134,6 +132,9 @@ impl Group {
             store_away: false,
             orphans: Vec::new(),
             lost: BTreeSet::new(),
+            tailed: beginning.cores.len() > 1 || chance.percent(50),
+            genesis: (beginning.entry.index(), beginning.entry.mac()),
+            kept: Kept::new(),
             went_back: false,
             now: 1_000,
         };
@@ -145,6 +146,7 @@ impl Group {
 
     /// Starts a machine's host from its disk.
     fn start(&mut self, at: usize, chance: &mut Chance) -> Step {
+        self.open_tail(at)?;
         let memory = self.machines[at].disk.memory;
         let core = Core::resume(Arc::clone(&self.secrets), memory)
             .map_err(|error| Broken(format!("a kept memory was refused: {error}")))?;
@@ -153,7 +155,11 @@ impl Group {
             .map(id)
             .collect();
         let machine = &mut self.machines[at];
-        machine.host = Some(Host::new(core, peers, machine.disk.former, chance));
+        let host = Host::new(core, peers, machine.disk.former, chance);
+        machine.host = Some(match self.tailed {
+            true => host.keeping_tail(),
+            false => host,
+        });
         self.ledger
             .tell(|_| format!("  host {at} starts from {:?}", memory.reach()));
         Ok(())
@@ -197,12 +203,7 @@ impl Machine {
     const fn with(memory: Memory, victim: bool) -> Self {
         Self {
             host: None,
-            disk: Disk {
-                memory,
-                images: Vec::new(),
-                tail: BTreeMap::new(),
-                former: None,
-            },
+            disk: Disk::new(memory),
             victim,
             paused: false,
             asks: Vec::new(),

@@ -26,6 +26,8 @@ const LEAD: &str = "crates/vault-host/src/lead.rs";
 const MEND: &str = "crates/vault-host/src/mend.rs";
 const RECORD: &str = "crates/vault-host/src/record.rs";
 const DESK: &str = "crates/vault-node/src/desk.rs";
+const TAIL: &str = "crates/vault-host/src/tail.rs";
+const FRAME: &str = "crates/vault-host/src/tail/frame.rs";
 const STORE: &str = "crates/vault-store/src/memory.rs";
 const CAPTURE: &str = "crates/vault-core/src/log/capture.rs";
 const MEMORY: &str = "crates/vault-core/src/log/memory.rs";
@@ -368,6 +370,24 @@ pub(super) const SWITCHES: &[Switch] = &[
         file: MEND,
         sound: "if self.core.adopt(entry).is_ok() {",
         broken: "if true || self.core.adopt(entry).is_ok() {",
+    },
+    Switch {
+        name: "a host believes a record on its disk without its checksum",
+        file: FRAME,
+        sound: "if record_check(record) != check {",
+        broken: "if false && record_check(record) != check {",
+    },
+    Switch {
+        name: "a host writes on behind a torn record",
+        file: TAIL,
+        sound: "newest.is_torn() || newest.bytes >=",
+        broken: "newest.bytes >=",
+    },
+    Switch {
+        name: "a host trims records that no backup covers",
+        file: TAIL,
+        sound: "&& oldest.newest <= Some(index)",
+        broken: "&& (true || oldest.newest <= Some(index))",
     },
     Switch {
         name: "a store compares the index, and not the entry",

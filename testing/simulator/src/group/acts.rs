@@ -50,6 +50,8 @@ pub enum Act {
     StoreAway,
     /// The store is backed up.
     BackUp,
+    /// Older backups of the store are let go.
+    Retire,
     /// The store loses its last commits: a backup is put back.
     PutBack,
     /// An append of a host that is gone lands.
@@ -60,7 +62,7 @@ pub enum Act {
 
 impl Act {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Tick,
         Self::Deliver,
         Self::Drop,
@@ -80,6 +82,7 @@ impl Act {
         Self::Heal,
         Self::StoreAway,
         Self::BackUp,
+        Self::Retire,
         Self::PutBack,
         Self::Land,
         Self::Clock,
@@ -96,7 +99,7 @@ impl Act {
             Self::Drop | Self::Repeat => 30,
             Self::Start | Self::Heal => 24,
             Self::Clock | Self::Land => 10,
-            Self::Stop | Self::Pause | Self::BackUp => 4,
+            Self::Stop | Self::Pause | Self::BackUp | Self::Retire => 4,
             Self::RollBack | Self::Cut | Self::StoreAway | Self::Rot | Self::PutBack => 2,
             Self::Forget | Self::LoseDisk => 1,
         }
@@ -137,6 +140,7 @@ impl Act {
             Self::Heal => "host: heal",
             Self::StoreAway => "host: store away",
             Self::BackUp => "host: back up",
+            Self::Retire => "host: retire",
             Self::PutBack => "host: put back",
             Self::Land => "host: land",
             Self::Clock => "host: clock",
@@ -152,6 +156,10 @@ pub struct Weather {
     pub(super) crash: u8,
     /// In how many of a hundred cases a question to the store times out; and as often its answer.
     pub(super) timeout: u8,
+    /// In how many of a hundred cases the power is cut while a record is flushed.
+    pub(super) tear: u8,
+    /// In how many of a hundred cases a record that is sent arrives with another bit.
+    pub(super) bend: u8,
     /// In how many of a hundred cases it is not the oldest message that arrives.
     reorder: u8,
 }
@@ -174,6 +182,8 @@ impl Weather {
             crash: [0, 0, 1, 3][chance.below(4)],
             timeout: [0, 1, 5, 20][chance.below(4)],
             reorder: [0, 10, 50, 100][chance.below(4)],
+            tear: [0, 0, 1, 5][chance.below(4)],
+            bend: [0, 0, 1, 5][chance.below(4)],
         }
     }
 }
@@ -252,6 +262,10 @@ impl Group {
             }
             Act::BackUp => {
                 self.back_up(chance);
+                Ok(())
+            }
+            Act::Retire => {
+                self.retire(chance);
                 Ok(())
             }
             Act::PutBack => self.put_back(chance),

@@ -1,9 +1,7 @@
 //! What hosts want done, and how it is done here.
 
-use std::sync::Arc;
-
 use keyhaven_vault_core::{Answer, Memory};
-use keyhaven_vault_host::{Answered, Ask, Effect, HostId, Input, Message, Notice, Record, Said};
+use keyhaven_vault_host::{Answered, Ask, Effect, HostId, Input, Message, Notice, Said};
 use keyhaven_vault_node::desk;
 
 use super::{Flight, Group, at as machine_of, id};
@@ -14,6 +12,8 @@ use crate::{Broken, Step};
 
 /// Messages on their way at most; older ones are lost.
 const FLIGHTS_MAX: usize = 256;
+/// A message that is longer holds a record: a report, the longest that holds none, has 452 bytes.
+const RECORD_AT_LEAST: usize = 500;
 
 impl Group {
     /// Tells a host what has happened and does what it wants done; a crash may come between any two
@@ -35,7 +35,11 @@ impl Group {
             if cut == Some(done) {
                 break;
             }
-            self.perform(at, effect, chance)?;
+            if !self.perform(at, effect, chance)? {
+                // As if the power were cut; nothing of the rest is done.
+                self.stop(at);
+                return Ok(());
+            }
         }
         if let Some(done) = cut {
             self.ledger.meet(match done == count {
@@ -63,21 +67,22 @@ impl Group {
         self.ledger.note(&Event::Led { term, base })
     }
 
-    fn perform(&mut self, at: usize, effect: Effect, chance: &mut Chance) -> Step {
+    /// Does something that a host wants done, and says whether the host goes on.
+    fn perform(&mut self, at: usize, effect: Effect, chance: &mut Chance) -> Result<bool, Broken> {
+        if let Effect::KeepTail(record) = effect {
+            return self.keep_tail(at, &record, chance);
+        }
+        self.do_other(at, effect, chance).map(|()| true)
+    }
+
+    fn do_other(&mut self, at: usize, effect: Effect, chance: &mut Chance) -> Step {
         match effect {
-            Effect::KeepTail(record) => {
-                self.keep_tail(at, &record);
-                Ok(())
-            }
+            Effect::KeepTail(_) => Ok(()),
             Effect::KeepMemory(memory) => self.keep_memory(at, &memory),
-            Effect::Send { to, message } => {
-                self.post(at, machine_of(to), message);
-                Ok(())
-            }
+            Effect::Send { to, message } => self.post(at, machine_of(to), &message),
             Effect::SendTail { to, last } => {
-                let record = self.machines[at].disk.tail.get(last.as_bytes()).cloned();
-                self.post(at, machine_of(to), Message::Tail { last, record });
-                Ok(())
+                let record = self.read_tail(at, &last)?;
+                self.post(at, machine_of(to), &Message::Tail { last, record })
             }
             Effect::Ask { id, ask } => {
                 self.note_proposal(at, &ask)?;
@@ -101,25 +106,13 @@ impl Group {
         }
     }
 
-    fn keep_tail(&mut self, at: usize, record: &Arc<Record>) {
-        if record.entries.len() > 2 {
-            self.ledger
-                .meet("a record carried entries of leaders that died");
-        }
-        if let Some(last) = record.last() {
-            let key = *last.mac().as_bytes();
-            self.machines[at].disk.tail.insert(key, Arc::clone(record));
-        }
-    }
-
     /// VAULT-5: what a memory captured last has its record on the same disk.
     fn keep_memory(&mut self, at: usize, memory: &Memory) -> Step {
-        let alone = self.machines.len() == 1;
-        let disk = &mut self.machines[at].disk;
+        let disk = &self.machines[at].disk;
         if let Some(head) = memory.head()
             && disk.memory.head() != Some(head)
         {
-            if !alone && !disk.tail.contains_key(head.mac().as_bytes()) {
+            if self.tailed && !self.has_record(at, head) {
                 return Err(Broken(format!(
                     "VAULT-5: host {at} captured entry {} without its record",
                     head.index().number()
@@ -135,11 +128,15 @@ impl Group {
         self.ledger.kept(memory)
     }
 
-    pub(super) fn post(&mut self, from: usize, to: usize, message: Message) {
+    fn post(&mut self, from: usize, to: usize, message: &Message) -> Step {
+        let bytes = message
+            .encode()
+            .map_err(|error| Broken(format!("VAULT-10: {error}")))?;
         if self.flights.len() >= FLIGHTS_MAX {
             self.flights.remove(0);
         }
-        self.flights.push(Flight { from, to, message });
+        self.flights.push(Flight { from, to, bytes });
+        Ok(())
     }
 
     /// A host that asks to append an entry which nobody knew has made it.
@@ -215,8 +212,8 @@ impl Group {
         let (id, ask) = self.machines[at].asks.remove(ask);
         let said = match &*ask {
             Ask::Tail(last) => {
-                let record = self.machines[at].disk.tail.get(last.as_bytes()).cloned();
-                Said::Tail(record)
+                let last = *last;
+                Said::Tail(self.read_tail(at, &last)?)
             }
             Ask::Look { .. } | Ask::Prove(_) | Ask::Append(_) => self.ask_store(&ask, chance),
         };
@@ -279,9 +276,34 @@ impl Group {
     }
 
     pub(super) fn deliver(&mut self, flight: Flight, chance: &mut Chance) -> Step {
-        let Flight { from, to, message } = flight;
+        let Flight {
+            from,
+            to,
+            mut bytes,
+        } = flight;
+        let is_bent = self.bend(&mut bytes, chance);
         let from: HostId = id(from);
-        self.drive(to, Input::Message { from, message }, chance)
+        match Message::decode(&bytes) {
+            Ok(message) => self.drive(to, Input::Message { from, message }, chance),
+            Err(_) if is_bent => {
+                self.ledger.meet("a bent message was refused");
+                Ok(())
+            }
+            Err(error) => Err(Broken(format!("a host's message is none: {error}"))),
+        }
+    }
+
+    /// F14: a bit of a record is another when it arrives: its sender's memory is bad, or its sender is.
+    /// (What else another host says costs time only, and no host is believed for ever to say it.)
+    fn bend(&mut self, bytes: &mut [u8], chance: &mut Chance) -> bool {
+        let holds_record = bytes.len() > RECORD_AT_LEAST;
+        if !holds_record || !chance.percent(self.weather.bend) {
+            return false;
+        }
+        let at = chance.below(bytes.len());
+        bytes[at] ^= 1 << chance.below(8);
+        self.ledger.meet("a record was bent on its way");
+        true
     }
 
     /// Hands requests to a host that wants them.

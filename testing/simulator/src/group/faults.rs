@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use keyhaven_vault_core::{Member, Newcomer};
-use keyhaven_vault_host::Record;
 
-use super::Group;
+use super::{Group, disk};
 use crate::Step;
 use crate::chance::Chance;
 use crate::invariants::Event;
@@ -66,7 +65,7 @@ impl Group {
         machine.disk.memory = *core.memory();
         machine.disk.images = vec![*core.memory()];
         if disk {
-            machine.disk.tail.clear();
+            machine.disk.lose_tail();
             self.lost.insert(at);
         }
         self.start(at, chance)
@@ -100,25 +99,16 @@ impl Group {
         usize::from(quorum.members.saturating_sub(quorum.captures))
     }
 
-    /// F3: a bit of a record on a disk is another. What was lost so counts as a lost disk.
+    /// F3: a bit of a tail on a disk is another. What was lost so counts as a lost disk.
     pub(super) fn rot(&mut self, chance: &mut Chance) {
         let at = chance.below(self.machines.len());
         if !self.may_lose(at) {
             return;
         }
-        let tail = &mut self.machines[at].disk.tail;
-        let nth = chance.below(tail.len().max(1));
-        let Some((_, record)) = tail.iter_mut().nth(nth) else {
-            return;
-        };
-        let mut rotten = Record::clone(record);
-        let count = rotten.puts.len();
-        let put = rotten.puts.values_mut().nth(chance.below(count.max(1)));
-        if let Some(byte) = put.and_then(|put| put.last_mut()) {
-            *byte ^= 1 << chance.below(8);
-            *record = Arc::new(rotten);
+        if self.machines[at].disk.rot(chance) {
             self.lost.insert(at);
-            self.ledger.meet("a record rotted");
+            self.ledger.meet("a tail rotted");
+            self.ledger.tell(|_| format!("  the tail of host {at}"));
         }
     }
 
@@ -163,7 +153,7 @@ impl Group {
     /// is restored knows nothing of connections to what it was before. Only while the tails cover
     /// what it loses: beyond that the group is gone, and rightly.
     pub(super) fn put_back(&mut self, chance: &mut Chance) -> Step {
-        if self.machines.len() == 1 || self.lost.len() > self.losses_borne() {
+        if !self.tailed || self.lost.len() > self.losses_borne() {
             return Ok(());
         }
         self.went_back = true;
@@ -172,6 +162,9 @@ impl Group {
         };
         self.store.put_back(backup);
         self.ledger.meet("the store lost commits");
+        let store = disk::newest(&self.store).map(|head| head.index().number());
+        self.ledger
+            .tell(|_| format!("  the store is at {store:?} again"));
         self.drop_connections(chance)
     }
 

@@ -1,6 +1,6 @@
 //! VAULT-5, VAULT-11: when the faults stop, the group goes on, with all that it acknowledged.
 
-use keyhaven_vault_core::Touch;
+use keyhaven_vault_core::{Member, Touch};
 use keyhaven_vault_host::{Input, Standing};
 use keyhaven_wire::message::HostTime;
 
@@ -24,6 +24,8 @@ const EXCHANGES_MAX: usize = 20_000;
 /// [`Broken`] when the group does not go on though a quorum of it is there.
 pub fn settle(group: &mut Group, chance: &mut Chance) -> Step {
     group.weather.crash = 0;
+    group.weather.tear = 0;
+    group.weather.bend = 0;
     group.weather.timeout = 0;
     group.heal();
     group.orphans.clear();
@@ -48,8 +50,7 @@ pub fn settle(group: &mut Group, chance: &mut Chance) -> Step {
                 .meet("more machines were hurt than a group bears: it stopped");
             return Ok(());
         }
-        let memories = group.machines.iter().map(|machine| &machine.disk.memory);
-        if quorum_is_here(memories, &group.swarm.policy.quorum) {
+        if group.quorum_is_here() {
             return Err(Broken(format!(
                 "VAULT-11: a quorum is here, and nobody leads after {TICKS_TO_A_LEADER} ticks: {:?}",
                 (0..group.machines.len())
@@ -63,13 +64,26 @@ pub fn settle(group: &mut Group, chance: &mut Chance) -> Step {
         return Ok(());
     }
     for account in 0..group.ledger.people.accounts() {
-        answer(group, account, chance)?;
+        if answer(group, account, chance)? {
+            continue;
+        }
+        // A leader needs reports of the newest roster; to commit, while a change of members is under
+        // way, captures of the one before as well.
+        if group.quorum_is_here() {
+            return Err(Broken(format!(
+                "VAULT-11: account {account} is not answered after {TICKS_TO_AN_ANSWER} ticks"
+            )));
+        }
+        group
+            .ledger
+            .meet("too many cores forgot: the group of hosts stopped");
+        return Ok(());
     }
     Ok(())
 }
 
-/// Hands a request to whoever is ready to take it, until it is answered.
-fn answer(group: &mut Group, account: usize, chance: &mut Chance) -> Step {
+/// Hands a request to whoever is ready to take it, until it is answered; says whether it was.
+fn answer(group: &mut Group, account: usize, chance: &mut Chance) -> Result<bool, Broken> {
     let sent = group.ledger.people.status(account, chance);
     let released = group.ledger.met.get("released").copied();
     for _ in 0..TICKS_TO_AN_ANSWER {
@@ -86,14 +100,12 @@ fn answer(group: &mut Group, account: usize, chance: &mut Chance) -> Step {
             group.hand(at, batch, chance)?;
             exchange(group, chance)?;
             if group.ledger.met.get("released").copied() != released {
-                return Ok(());
+                return Ok(true);
             }
         }
         tick(group, chance)?;
     }
-    Err(Broken(format!(
-        "VAULT-11: account {account} is not answered after {TICKS_TO_AN_ANSWER} ticks"
-    )))
+    Ok(false)
 }
 
 /// Ticks until something holds.
@@ -122,7 +134,7 @@ fn tick(group: &mut Group, chance: &mut Chance) -> Step {
     // An operator reads that the group is gone, and puts back the oldest backup: the tails lead from
     // there to where the cores are.
     let gone = (0..group.machines.len()).any(|at| group.standing(at) == Some(Standing::Gone));
-    if gone && group.machines.len() > 1 {
+    if gone && group.tailed {
         group.put_back_oldest(chance)?;
     }
     Ok(())
@@ -146,6 +158,11 @@ fn exchange(group: &mut Group, chance: &mut Chance) -> Step {
 }
 
 impl Group {
+    fn quorum_is_here(&self) -> bool {
+        let memories = self.machines.iter().map(|machine| &machine.disk.memory);
+        quorum_is_here(memories, &self.swarm.policy.quorum)
+    }
+
     /// Whether a machine whose disk was never lost has captured anything.
     fn somebody_knows(&self) -> bool {
         let whole = (0..self.machines.len()).filter(|at| !self.lost.contains(at));
@@ -155,12 +172,20 @@ impl Group {
     }
 
     /// How many machines have a disk that was lost or damaged, or a core that forgot and was not taken
-    /// in again.
+    /// in again: a change of members that takes it in may be on a lost disk itself, until it is over.
     fn hurt(&self) -> usize {
-        let roster = self.roster();
+        let memories = self.machines.iter().map(|machine| &machine.disk.memory);
+        let heads = memories.filter_map(|memory| memory.head());
+        let newest = heads.max_by_key(|head| head.reach());
+        let members = usize::from(self.swarm.policy.quorum.members);
+        let voters: Vec<Member> = newest
+            .iter()
+            .flat_map(|head| head.membership().voters().copied())
+            .collect();
         let hurt = |at: &usize| {
             let name = self.machines[*at].disk.memory.member();
-            self.lost.contains(at) || !roster.contains(&name)
+            let taken_in = voters.chunks(members).all(|roster| roster.contains(&name));
+            self.lost.contains(at) || !taken_in
         };
         (0..self.machines.len()).filter(hurt).count()
     }
