@@ -1,5 +1,6 @@
 //! The part of the tree that a batch touches, inside the core.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -19,16 +20,22 @@ pub(crate) enum Found<'a> {
     Elsewhere,
 }
 
-/// A tree of which only the proven part is known. Reading checks every byte against the root;
-/// writing keeps the root up to date.
+/// A tree of which only the proven part is known. Reading checks every byte against the root; what is
+/// written comes into the digests above it when the root is asked for, so that a node which many
+/// requests of a batch touch is hashed once.
 pub(crate) struct PartialTree<'a> {
     root: Digest,
     proof: &'a MultiProof,
-    /// Nodes that were checked, or written here.
-    nodes: BTreeMap<NodeKey, Node>,
-    written_nodes: BTreeSet<NodeKey>,
+    /// Nodes that were checked, or written here. What is here is not checked again.
+    nodes: BTreeMap<NodeKey, Box<Node>>,
+    /// Nodes of `nodes` whose digests do not stand above them yet.
+    changed: BTreeSet<NodeKey>,
+    written_nodes: BTreeMap<NodeKey, Vec<u8>>,
     written_leaves: BTreeMap<LeafIndex, Vec<u8>>,
 }
+
+/// Stands in a slot above a node that is changed, until its digest does.
+const TO_COME: Slot = Slot::Branch(Digest::new([0; 32]));
 
 impl<'a> PartialTree<'a> {
     pub(crate) fn new(root: Digest, proof: &'a MultiProof) -> Self {
@@ -36,13 +43,30 @@ impl<'a> PartialTree<'a> {
             root,
             proof,
             nodes: BTreeMap::new(),
-            written_nodes: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            written_nodes: BTreeMap::new(),
             written_leaves: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn root(&self) -> Digest {
+    /// The root over all that was written.
+    pub(crate) fn root(&mut self) -> Digest {
+        self.settle();
         self.root
+    }
+
+    /// Brings the digests up to date, the deepest first, for keys are in the order of depth. Whoever
+    /// takes a digest out of a node, or puts one there, settles before.
+    pub(super) fn settle(&mut self) {
+        while let Some(key) = self.changed.pop_last() {
+            let bytes = self.node(key).encode();
+            let digest = node_digest(&bytes);
+            self.written_nodes.insert(key, bytes);
+            match key.depth().and_then(|depth| depth.checked_sub(1)) {
+                None => self.root = digest,
+                Some(above) => self.set(&key.path(), above, Slot::Branch(digest)),
+            }
+        }
     }
 
     /// A leaf's sealed bytes, or the proof that there is none, or that it is not this group's to say.
@@ -88,22 +112,17 @@ impl<'a> PartialTree<'a> {
                 return Err(ProofError::Mismatch { key });
             }
         };
-        self.rise(index, depth, top);
+        self.set(index, depth, top);
         self.written_leaves.insert(*index, sealed);
         Ok(())
     }
 
     /// What changed: keys and bytes for the host's store.
-    pub(crate) fn into_puts(self) -> Vec<(NodeKey, Vec<u8>)> {
-        let nodes = self
-            .written_nodes
-            .iter()
-            .filter_map(|key| Some((*key, self.nodes.get(key)?.encode())));
-        let leaves = self
-            .written_leaves
-            .iter()
-            .map(|(index, sealed)| (NodeKey::leaf(index), sealed.clone()));
-        nodes.chain(leaves).collect()
+    pub(crate) fn into_puts(mut self) -> Vec<(NodeKey, Vec<u8>)> {
+        self.settle();
+        let leaves = self.written_leaves.into_iter();
+        let leaves = leaves.map(|(index, sealed)| (NodeKey::leaf(&index), sealed));
+        self.written_nodes.into_iter().chain(leaves).collect()
     }
 
     /// Walks down towards an index, to the deepest node or to this depth; the depth of the node, and
@@ -133,7 +152,7 @@ impl<'a> PartialTree<'a> {
                     return Err(ProofError::Mismatch { key });
                 }
                 let node = Node::decode(bytes).ok_or(ProofError::Mismatch { key })?;
-                Ok(vacant.insert(node))
+                Ok(vacant.insert(Box::new(node)))
             }
         }
     }
@@ -153,16 +172,12 @@ impl<'a> PartialTree<'a> {
         let fork = (below..=DEPTH_MAX)
             .find(|at| nibble(index, *at) != nibble(other, *at))
             .unwrap_or(DEPTH_MAX);
-        let mut node = Node::default();
-        node.set(index, fork, leaf);
-        node.set(other, fork, other_leaf);
-        let mut digest = self.put(NodeKey::node(index, fork), node);
-        for at in (below..fork).rev() {
-            let mut node = Node::default();
-            node.set(index, at, Slot::Branch(digest));
-            digest = self.put(NodeKey::node(index, at), node);
+        self.set(index, fork, leaf);
+        self.set(other, fork, other_leaf);
+        for at in below..fork {
+            self.set(index, at, TO_COME);
         }
-        Slot::Branch(digest)
+        TO_COME
     }
 
     /// Divides what stands in the slot of the node at depth `from` until there is a slot of its own
@@ -186,27 +201,23 @@ impl<'a> PartialTree<'a> {
                 node.set(&index, at, above);
             }
             node.set(path, at, slot);
-            slot = Slot::Branch(self.put(NodeKey::node(path, at), node));
+            let key = NodeKey::node(path, at);
+            self.nodes.insert(key, Box::new(node));
+            self.changed.insert(key);
+            slot = TO_COME;
         }
         slot
     }
 
-    /// Puts a slot into the node at `depth`, and the new digests into all nodes above it.
-    pub(super) fn rise(&mut self, index: &LeafIndex, depth: u8, mut slot: Slot) {
-        for at in (0..=depth).rev() {
-            let key = NodeKey::node(index, at);
-            let mut node = self.nodes.remove(&key).unwrap_or_default();
-            node.set(index, at, slot);
-            let digest = self.put(key, node);
-            slot = Slot::Branch(digest);
-            self.root = digest;
-        }
+    /// Puts something in the slot towards an index of the node at `depth`.
+    pub(super) fn set(&mut self, index: &LeafIndex, depth: u8, slot: Slot) {
+        let key = NodeKey::node(index, depth);
+        self.node(key).set(index, depth, slot);
+        self.changed.insert(key);
     }
 
-    fn put(&mut self, key: NodeKey, node: Node) -> Digest {
-        let digest = node.digest();
-        self.nodes.insert(key, node);
-        self.written_nodes.insert(key);
-        digest
+    /// A node that was checked, or a new one.
+    fn node(&mut self, key: NodeKey) -> &mut Node {
+        self.nodes.entry(key).or_default()
     }
 }

@@ -246,6 +246,7 @@ pub(crate) enum Holding {
 impl PartialTree<'_> {
     /// What the tree says of a range.
     pub(crate) fn holding(&mut self, range: Range) -> Result<Holding, ProofError> {
+        self.settle();
         let (depth, slot) = self.walk(&range.path(), range.depth())?;
         Ok(match slot {
             Slot::Empty => Holding::Own(Content::Empty),
@@ -261,6 +262,8 @@ impl PartialTree<'_> {
 
     /// Says something else of a range that has a [`Holding::Own`] or [`Holding::Away`].
     pub(crate) fn hold(&mut self, range: Range, slot: Slot) -> Result<(), ProofError> {
+        // VAULT-1: what was written below the slot must not come up into it later.
+        self.settle();
         let path = range.path();
         let (depth, above) = self.walk(&path, range.depth())?;
         let slot = if depth == range.depth() {
@@ -268,7 +271,7 @@ impl PartialTree<'_> {
         } else {
             self.spread(&path, (depth, above), (range.depth(), slot))
         };
-        self.rise(&path, depth, slot);
+        self.set(&path, depth, slot);
         Ok(())
     }
 }

@@ -101,13 +101,17 @@ impl World {
         let indices: Vec<LeafIndex> = writes.iter().map(|(index, _)| *index).collect();
         let proof = self.proof(&indices);
         let mut tree = PartialTree::new(self.root, &proof);
-        for (index, sealed) in writes {
+        for (at, (index, sealed)) in writes.iter().enumerate() {
             let known = self.model.leaves.get(index).map(Vec::as_slice);
             let known = known.map_or(Found::None, Found::Sealed);
             assert_eq!(tree.read(index).unwrap(), known);
             tree.write(index, sealed.clone()).unwrap();
             self.model.leaves.insert(*index, sealed.clone());
             assert_eq!(tree.read(index).unwrap(), Found::Sealed(sealed));
+            // The root may be asked for at any time, and need not be.
+            if at % 3 == 1 {
+                assert_eq!(tree.root(), self.model.root());
+            }
         }
         self.root = tree.root();
         self.store.extend(tree.into_puts());
@@ -195,6 +199,42 @@ fn one_batch_may_split_the_slot_that_it_filled() {
         write(&[9, 9, 8, 1], 4),
     ]);
     world.check_all();
+}
+
+/// VAULT-1: what a batch wrote below a slot is in the digest that goes with it, and does not come up into
+/// the slot once it is given away.
+#[test]
+fn a_range_that_was_written_in_the_same_batch_goes_as_it_was_written() {
+    let range = Range::parse("a").unwrap();
+    let writes = [write(&[10, 1], 1), write(&[10, 2], 2), write(&[3], 3)];
+    let given = |content| {
+        Slot::Away(Away::Given(Given {
+            to: GroupId::new([7; 16]),
+            nonce: Nonce([8; 16]),
+            content,
+        }))
+    };
+    let mut world = World::new();
+    world.batch(&writes);
+    let proof = world.proof(&[index(&[10])]);
+    let mut later = PartialTree::new(world.root, &proof);
+    let Holding::Own(content) = later.holding(range).unwrap() else {
+        panic!("a range of one's own");
+    };
+    later.hold(range, given(content)).unwrap();
+
+    let empty = World::new();
+    let proof = empty.proof(&[index(&[])]);
+    let mut at_once = PartialTree::new(empty.root, &proof);
+    for (index, sealed) in &writes {
+        at_once.write(index, sealed.clone()).unwrap();
+    }
+    assert_eq!(at_once.holding(range).unwrap(), Holding::Own(content));
+    at_once
+        .write(&index(&[10, 1]), writes[0].1.clone())
+        .unwrap();
+    at_once.hold(range, given(content)).unwrap();
+    assert_eq!(at_once.root(), later.root());
 }
 
 #[test]
