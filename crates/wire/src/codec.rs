@@ -48,7 +48,13 @@ pub enum EncodeError {
 /// # Errors
 /// None in practice: writing to memory does not fail.
 pub fn encode<T: Encode<()>>(value: &T) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(512));
+    append(value, Vec::with_capacity(512))
+}
+
+/// Writes a value behind what is there. With room for it from the start, no copy of a secret is left
+/// behind in memory that was given back.
+fn append<T: Encode<()>>(value: &T, start: Vec<u8>) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
+    let mut bytes = Zeroizing::new(start);
     minicbor::encode(value, &mut *bytes).map_err(|_| EncodeError::TooLong {
         body_bytes: usize::MAX,
     })?;
@@ -61,7 +67,8 @@ pub fn encode<T: Encode<()>>(value: &T) -> Result<Zeroizing<Vec<u8>>, EncodeErro
 /// See [`DecodeError`].
 pub fn decode<T: Encode<()> + for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     let value: T = minicbor::decode(bytes).map_err(|_| DecodeError::Malformed)?;
-    let again = encode(&value).map_err(|_| DecodeError::Malformed)?;
+    let room = Vec::with_capacity(bytes.len());
+    let again = append(&value, room).map_err(|_| DecodeError::Malformed)?;
     if again.as_slice() == bytes {
         Ok(value)
     } else {
@@ -78,14 +85,18 @@ pub fn encode_padded<T: Encode<()>>(
     body_bytes: usize,
 ) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
     let too_long = EncodeError::TooLong { body_bytes };
-    let cbor = encode(value)?;
-    let length = u16::try_from(cbor.len()).map_err(|_| too_long)?;
-    let mut body = Zeroizing::new(Vec::with_capacity(body_bytes));
-    body.extend_from_slice(&length.to_be_bytes());
-    body.extend_from_slice(&cbor);
+    let mut start = Vec::with_capacity(body_bytes);
+    start.extend_from_slice(&[0; PREFIX_BYTES]);
+    let mut body = append(value, start)?;
     if body.len() > body_bytes {
         return Err(too_long);
     }
+    let (prefix, cbor) = body
+        .split_first_chunk_mut::<PREFIX_BYTES>()
+        .ok_or(too_long)?;
+    *prefix = u16::try_from(cbor.len())
+        .map_err(|_| too_long)?
+        .to_be_bytes();
     body.resize(body_bytes, 0);
     Ok(body)
 }
@@ -103,7 +114,8 @@ pub fn decode_padded<T: Encode<()> + for<'b> Decode<'b, ()>>(
     let (cbor, padding) = rest
         .split_at_checked(usize::from(u16::from_be_bytes(*prefix)))
         .ok_or(DecodeError::Truncated)?;
-    if padding.iter().any(|byte| *byte != 0) {
+    // All of it, without a branch for each byte: most of a body is padding.
+    if padding.iter().fold(0, |all, byte| all | byte) != 0 {
         return Err(DecodeError::Padding);
     }
     decode(cbor)
