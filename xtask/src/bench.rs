@@ -4,6 +4,7 @@
 //! rounds are compared. `cp -a` followed by `sync -f` is the measure of what the machine can do at all.
 //! The programs compared encrypt, as ours does, and each keeps its own habit of flushing.
 
+pub(crate) mod core;
 pub(crate) mod files;
 mod measure;
 mod peers;

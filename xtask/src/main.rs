@@ -2,7 +2,8 @@
 //!
 //! `cargo xtask tidy` holds what the architecture means: what a core crate may stand on, which
 //! way arrows point, and that every promise is named by code and by a test. `cargo xtask corpus` makes a chat
-//! store to play with, `cargo xtask bench engine` compares the backup engine with its peers.
+//! store to play with, `cargo xtask bench engine` compares the backup engine with its peers, `bench core` a vault's core with the
+//! cryptography that it needs.
 //! `cargo xtask sim` lets a hostile world loose on the vault's cores, and `cargo xtask enclave` takes the
 //! operating system from under one. `cargo xtask fuzz` throws bytes at every decoder. `cargo xtask long` runs the long
 //! forms of tests that `cargo test` has in short.
@@ -69,6 +70,8 @@ enum Bench {
     Engine(bench::Options),
     /// Few and many small files: memory must not grow with their number.
     Files(bench::files::Options),
+    /// Whole recoveries by one vault core with ten million accounts, against the cryptography they need.
+    Core(sim::Options),
 }
 
 fn main() -> ExitCode {
@@ -87,6 +90,9 @@ fn main() -> ExitCode {
         Task::Bench {
             what: Bench::Files(options),
         } => bench::files::run(&options),
+        Task::Bench {
+            what: Bench::Core(options),
+        } => bench::core::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

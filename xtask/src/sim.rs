@@ -13,6 +13,13 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
+impl Options {
+    /// What goes to the program.
+    pub(crate) fn arguments(&self) -> &[String] {
+        &self.arguments
+    }
+}
+
 /// `cargo xtask sim`.
 pub(crate) fn simulate(options: &Options) -> anyhow::Result<()> {
     run("keyhaven-simulator", options)

@@ -160,6 +160,7 @@ const FOR_TESTS: &[&str] = &[
     "keyhaven-exhaustive",
     "keyhaven-enclave",
     "keyhaven-fuzz-targets",
+    "keyhaven-bench",
 ];
 
 pub(super) fn check(root: &Path) -> anyhow::Result<Vec<Fault>> {
