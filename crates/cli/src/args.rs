@@ -128,8 +128,22 @@ pub(crate) struct VaultArgs {
     pub(crate) login_file: Option<PathBuf>,
 }
 
+/// How databases are backed up.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Tier {
+    /// Changed pages: a restore gives the exact bytes
+    Pages,
+    /// Changed rows where possible: less to send, a restore gives the exact rows; keeps a sealed copy here
+    Rows,
+    /// Rows where they pay (databases of 4 MiB to 2 GiB), pages elsewhere
+    Auto,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
+    /// How databases are backed up
+    #[arg(long, value_enum, default_value = "pages")]
+    pub(crate) tier: Tier,
     /// Back up although the source has vanished, emptied or shrunk by half
     #[arg(long)]
     pub(crate) accept_shrunk: bool,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use keyhaven::{BackupOptions, BackupReport, Budget, Outcome as Became};
+use keyhaven::{BackupOptions, BackupReport, Budget, Outcome as Became, Tier, Way};
 
 use crate::args;
 use crate::failure::Outcome;
@@ -22,11 +22,21 @@ pub(crate) fn run(world: &World, args: &args::Backup) -> Outcome {
             bytes: args.upload_limit.map(|mib| mib.saturating_mul(1 << 20)),
         },
         accept_shrunk: args.accept_shrunk,
+        tier: match args.tier {
+            args::Tier::Pages => Tier::Pages,
+            args::Tier::Rows => Tier::Rows,
+            args::Tier::Auto => Tier::Auto,
+        },
         ..BackupOptions::default()
     };
     let mut show = world.voice.observer();
     let report = haven.backup(options, &mut show)?;
     drop(show);
+    if !matches!(args.tier, args::Tier::Pages) {
+        for way in &report.ways {
+            world.voice.say(describe_way(way));
+        }
+    }
     world.voice.say(describe(&report, begun.elapsed()));
     world.voice.answer(&answer(&report, begun.elapsed()));
     Ok(match report.outcome {
@@ -88,6 +98,38 @@ fn answer(report: &BackupReport, took: Duration) -> serde_json::Value {
             "databases": report.source.databases,
             "bytes": report.source.bytes,
         },
+        "databases": report.ways.iter().map(way_json).collect::<Vec<_>>(),
         "seconds": took.as_secs_f64(),
+    })
+}
+
+/// How a database went, for a person.
+pub(crate) fn describe_way(way: &Way) -> String {
+    let path = way.path.display();
+    if way.by_rows {
+        let rows = ui::counted(way.rows, "row");
+        let bytes = ui::bytes(way.bytes);
+        let patches = match way.patches {
+            1 => "1 patch".to_owned(),
+            more => format!("{more} patches"),
+        };
+        format!(
+            "{path}: by rows ({rows} changed, {bytes}; {patches} on its pages): {}",
+            way.why
+        )
+    } else {
+        format!("{path}: by pages: {}", way.why)
+    }
+}
+
+/// How a database went, for programs.
+pub(crate) fn way_json(way: &Way) -> serde_json::Value {
+    serde_json::json!({
+        "path": way.path,
+        "tier": if way.by_rows { "rows" } else { "pages" },
+        "patches": way.patches,
+        "rows": way.rows,
+        "bytes": way.bytes,
+        "why": way.why,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::backup::{describe_way, way_json};
 use crate::browse::json;
 use crate::failure::Outcome;
 use crate::ui;
@@ -47,6 +48,10 @@ pub(crate) fn run(world: &World) -> Outcome {
             }
         ));
     }
+    let ways = haven.ways();
+    for way in &ways {
+        voice.say(format!("database    {}", describe_way(way)));
+    }
     let others = snapshots
         .iter()
         .filter(|one| one.head)
@@ -88,6 +93,7 @@ pub(crate) fn run(world: &World) -> Outcome {
         "recovery_key_proven": config.recovery_key_proven,
         "newest": newest.map(json),
         "snapshots": snapshots.len(),
+        "databases": ways.iter().map(way_json).collect::<Vec<_>>(),
         "vault": vault,
     }));
     Ok(ExitCode::SUCCESS)

@@ -19,6 +19,7 @@ use crate::engine::error::BackupError;
 use crate::engine::history::{Access, Loaded};
 use crate::engine::nodes::Nodes;
 use crate::engine::outbox::{Outbox, packs_folder};
+use crate::engine::rows::{Shadows, Tier, Way, recall_ways, remember_ways};
 use crate::engine::survey::{Survey, survey};
 use crate::haven::{Keyhaven, OpenError, note};
 use crate::progress::{Budget, Cancel, Limits, Meter, Notice, Observer, Phase, Stop};
@@ -35,6 +36,8 @@ pub struct BackupOptions<'a> {
     pub budget: Budget,
     /// Backs up although the source has vanished, emptied or shrunk by half.
     pub accept_shrunk: bool,
+    /// How databases are backed up.
+    pub tier: Tier,
     /// Databases that the app itself has open, by their path below the source: it reads them
     /// through its own connection.
     pub databases: Vec<(PathBuf, &'a mut dyn PageSource)>,
@@ -56,6 +59,8 @@ pub struct BackupReport {
     pub source: Census,
     /// Databases and files that were read.
     pub changed: u64,
+    /// How each database that was read went, and why.
+    pub ways: Vec<Way>,
 }
 
 /// What became of a backup run.
@@ -96,6 +101,7 @@ impl Keyhaven {
         meter: &mut Meter<'_>,
     ) -> Result<BackupReport, BackupError> {
         let limits = Limits::new(&options.cancel, options.budget);
+        let tier = options.tier;
         let mut loaded = access.load()?;
         let mut contents = self.open_contents(meter)?;
         let start = match self.start(access, &mut loaded, &mut contents, meter) {
@@ -148,6 +154,7 @@ impl Keyhaven {
                 sent_objects: 0,
                 source: found.census,
                 changed: 0,
+                ways: Vec::new(),
             });
         }
         let access = &self.spooled(access, &found, &mut contents, &options.cancel)?;
@@ -156,7 +163,7 @@ impl Keyhaven {
         } else {
             1
         };
-        let outbox = Outbox::open(keyring, Arc::clone(&access.store), workers);
+        let outbox = Outbox::open(Arc::clone(&keyring), Arc::clone(&access.store), workers);
         let nodes = nodes.writing(&outbox);
         let changed = found
             .media_files
@@ -173,6 +180,7 @@ impl Keyhaven {
             nodes,
             &limits,
             &found,
+            Shadows::open(self.home.shadow(), Arc::clone(&keyring), tier),
         );
         if verdict != Verdict::Fine {
             run.pin(totals)?;
@@ -211,6 +219,10 @@ impl Keyhaven {
         };
         let committed = run.commit(completeness, false)?;
         let (sent, sequence, stopped) = (run.sent(), run.start.sequence, run.stopped);
+        let ways = std::mem::take(&mut run.shadows.ways);
+        if !ways.is_empty() {
+            remember_ways(&self.home.ways(), &ways);
+        }
         meter.end();
         self.note_newest(sequence, *committed.digest.as_bytes(), meter);
         if stopped == Some(Stop::Cancelled) {
@@ -226,7 +238,14 @@ impl Keyhaven {
             sent_objects: sent.objects,
             source: census,
             changed,
+            ways,
         })
+    }
+
+    /// How databases went when they were last read, and why.
+    #[must_use]
+    pub fn ways(&self) -> Vec<Way> {
+        recall_ways(&self.home.ways())
     }
 
     /// Local state; one that is damaged is begun anew.

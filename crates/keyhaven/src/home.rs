@@ -9,6 +9,8 @@
 //!         head         the newest snapshot of this device
 //!         cache/       sealed index packs and snapshots, as they are in the store
 //!         spool/       sealed packs that are on their way
+//!         shadow/      sealed copies of databases that go by rows
+//!         ways         how databases went when they were last read
 //!         vault/       messages to the vault that may have to be sent again
 //! ```
 
@@ -235,6 +237,14 @@ impl Home {
 
     pub(crate) fn spool(&self) -> PathBuf {
         self.state().join("spool")
+    }
+
+    pub(crate) fn shadow(&self) -> PathBuf {
+        self.state().join("shadow")
+    }
+
+    pub(crate) fn ways(&self) -> PathBuf {
+        self.state().join("ways")
     }
 
     pub(crate) fn contents(&self) -> PathBuf {

@@ -74,6 +74,7 @@ pub use engine::error::{BackupError, RestoreError};
 pub use engine::fetch::FetchError;
 pub use engine::history::HistoryError;
 pub use engine::restore::{Lost, RestoreReport};
+pub use engine::rows::{Tier, Way};
 pub use haven::{Fresh, Keyhaven, OpenError, SnapshotInfo};
 pub use keyhaven_source::{
     ConnectionPages, DatabaseError, Detection, Image, ImageShape, Opening, PageSink, PageSize,

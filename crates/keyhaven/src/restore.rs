@@ -16,6 +16,7 @@ use crate::engine::fetch::Fetcher;
 use crate::engine::history::{Access, HistoryError, Loaded};
 use crate::engine::nodes::Nodes;
 use crate::engine::pages::{FrameReader, ReadBackError};
+use crate::engine::replay::{replay, write_out};
 use crate::engine::restore::{Plan, RestoreReport, restore, visit};
 use crate::engine::target::{Target, relative};
 use crate::haven::{Fresh, Keyhaven, OpenError, SnapshotInfo, fresh, note};
@@ -224,7 +225,30 @@ impl Keyhaven {
                     return Err(damaged(path, NodeError::PageAltered.into()));
                 }
             }
-            FileEntry::Database { pages, .. } => {
+            FileEntry::Database {
+                pages,
+                rows: Some(rows),
+                ..
+            } => {
+                let mut frames = FrameReader::new(
+                    Fetcher::new(Arc::clone(&access.store), Arc::clone(&keyring)),
+                    Arc::clone(&keyring),
+                )?;
+                let copy = replay(
+                    &pages,
+                    &rows,
+                    &self.home.state(),
+                    &mut frames,
+                    &mut fetcher,
+                    &keyring,
+                    &mut nodes,
+                );
+                copy.and_then(|copy| write_out(&copy, out))
+                    .map_err(|cause| damaged(path, cause))?;
+            }
+            FileEntry::Database {
+                pages, rows: None, ..
+            } => {
                 let mut frames = FrameReader::new(fetcher, keyring)?;
                 frames
                     .in_order(&pages, &mut nodes, &mut |page| Ok(out.write_all(page)?))
@@ -392,10 +416,12 @@ fn damaged(path: &Path, cause: ReadBackError) -> RestoreError {
             path: "the output".into(),
             cause,
         },
-        cause @ (ReadBackError::Fetch(_) | ReadBackError::Node(_)) => RestoreError::Lost {
-            path: path.to_path_buf(),
-            reason: cause.to_string(),
-        },
+        cause @ (ReadBackError::Fetch(_) | ReadBackError::Node(_) | ReadBackError::Rows(_)) => {
+            RestoreError::Lost {
+                path: path.to_path_buf(),
+                reason: cause.to_string(),
+            }
+        }
     }
 }
 

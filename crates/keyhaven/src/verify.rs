@@ -7,12 +7,14 @@ use keyhaven_repo::entry::FileEntry;
 use keyhaven_repo::layout::SizeClass;
 use keyhaven_repo::names::PackName;
 use keyhaven_repo::pack::PackKind;
+use keyhaven_repo::rows::load_patches;
 
 use crate::engine::error::RestoreError;
 use crate::engine::fetch::{FetchError, Fetcher};
 use crate::engine::history::Access;
 use crate::engine::outbox::packs_folder;
 use crate::engine::pages::{FrameReader, ReadBackError};
+use crate::engine::replay::replay;
 use crate::engine::restore::{Lost, Plan, ends_the_run, measure, visit};
 use crate::engine::target::relative;
 use crate::haven::{Keyhaven, SnapshotInfo};
@@ -118,7 +120,13 @@ impl Keyhaven {
                     }
                     stat.size
                 }
-                FileEntry::Database { pages, .. } => {
+                FileEntry::Database { pages, rows, .. } => {
+                    for patch in rows.map_or(Ok(Vec::new()), |rows| load_patches(&rows, nodes))? {
+                        for frame in &patch.frames {
+                            needed.insert(frame.extent.pack);
+                            fault = fault.or_else(|| missing(&stored, &frame.extent.pack));
+                        }
+                    }
                     for index in 0..pages.leaves() {
                         for used in pages.leaf(index, nodes)?.frames() {
                             let pack = used.frame.extent.pack;
@@ -127,7 +135,17 @@ impl Keyhaven {
                         }
                     }
                     if depth == Depth::All && fault.is_none() {
-                        match frames.scatter(&pages, nodes, &mut |_, _| Ok(())) {
+                        let read = match &rows {
+                            None => frames.scatter(&pages, nodes, &mut |_, _| Ok(())),
+                            // Patches prove themselves only one upon the other.
+                            Some(rows) => {
+                                let place = self.home.state();
+                                let keys = &keyring;
+                                replay(&pages, rows, &place, &mut frames, &mut media, keys, nodes)
+                                    .map(drop)
+                            }
+                        };
+                        match read {
                             Ok(()) => {}
                             Err(ReadBackError::Fetch(error)) => fault = told(Err(error))?,
                             Err(other) => fault = Some(other.to_string()),

@@ -57,14 +57,16 @@ pub enum FileEntry {
         /// Its bytes.
         extents: ExtentList,
     },
-    /// A database, kept as the page image of one commit.
+    /// A database, kept as the page image of one commit, or as such a base and patches of its rows.
     Database {
         /// As the walk saw the main file.
         stat: Stat,
         /// What told that nothing was committed: opaque here, at most [`SIGNATURE_BYTES_MAX`].
         signature: Vec<u8>,
-        /// Its pages.
+        /// Its pages; by rows, those of its base.
         pages: PageMap,
+        /// By rows, the patches on the base: see [`crate::rows`].
+        rows: Option<NodeRef>,
     },
     /// A folder.
     Dir {

@@ -162,6 +162,7 @@ impl fmt::Debug for PageKey {
 pub(crate) struct IdKeys {
     content: Box<Zeroizing<[u8; 32]>>,
     node: Box<Zeroizing<[u8; 32]>>,
+    shadow: Box<Zeroizing<[u8; 32]>>,
 }
 
 impl IdKeys {
@@ -173,11 +174,16 @@ impl IdKeys {
         Self {
             content: derive(b"keyhaven v1 content"),
             node: derive(b"keyhaven v1 node"),
+            shadow: derive(b"keyhaven v1 shadow"),
         }
     }
 
     pub(crate) fn content_hasher(&self) -> ContentHasher {
         ContentHasher(blake3::Hasher::new_keyed(&self.content))
+    }
+
+    pub(crate) fn shadow_key(&self, salt: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(*blake3::keyed_hash(&self.shadow, salt).as_bytes())
     }
 
     pub(crate) fn node_digest(&self, raw: &[u8]) -> NodeDigest {

@@ -114,6 +114,12 @@ impl Keyring {
         self.ids.node_digest(raw)
     }
 
+    /// The key of one sealed copy of a database on a device, by the copy's random salt.
+    #[must_use]
+    pub fn shadow_key(&self, salt: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        self.ids.shadow_key(salt)
+    }
+
     /// The key for page hashes.
     #[must_use]
     pub fn page_key(&self) -> PageKey {

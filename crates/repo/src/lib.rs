@@ -82,5 +82,6 @@ pub mod object;
 pub mod pack;
 pub mod page_map;
 pub mod path;
+pub mod rows;
 pub mod snapshot;
 pub mod tree;

@@ -43,6 +43,8 @@ pub enum NodeKind {
     Map,
     /// A long list of extents.
     List,
+    /// The patches of a database's rows.
+    Rows,
 }
 
 impl NodeKind {
@@ -50,7 +52,7 @@ impl NodeKind {
     #[must_use]
     pub const fn bytes_max(self) -> u32 {
         match self {
-            Self::Tree | Self::List => NODE_BYTES_MAX,
+            Self::Tree | Self::List | Self::Rows => NODE_BYTES_MAX,
             Self::Map => MAP_NODE_BYTES_MAX,
         }
     }

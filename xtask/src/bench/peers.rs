@@ -144,7 +144,7 @@ impl Places {
 
 /// The programs that are here, ours first; says which are not.
 pub(super) fn available(keyhaven: &Path) -> anyhow::Result<Vec<Peer>> {
-    let all = [ours(keyhaven), copy(), borg(), restic()];
+    let all = [ours(keyhaven), our_rows(keyhaven), copy(), borg(), restic()];
     let mut here = Vec::new();
     for mut peer in all {
         let ask: &[&str] = if peer.name == "restic" {
@@ -229,6 +229,23 @@ fn ours(program: &Path) -> Peer {
         ]),
         keeps_history: true,
         environment: &[],
+    }
+}
+
+/// The same program, by rows: more work on the device, less to send.
+fn our_rows(program: &Path) -> Peer {
+    const BACKUP: &[&str] = &[
+        "--home",
+        "{home}/keyhaven",
+        "--quiet",
+        "backup",
+        "--tier",
+        "rows",
+    ];
+    Peer {
+        name: "keyhaven-rows",
+        backup: line(BACKUP),
+        ..ours(program)
     }
 }
 

@@ -26,6 +26,7 @@ use super::join::{Join, Met, Reading, to_repo};
 use super::media::{MediaError, MediaWriter, StoredFile};
 use super::nodes::Nodes;
 use super::outbox::{Outbox, Sent};
+use super::rows::Shadows;
 use super::survey::{Changed, Survey};
 use super::target::relative;
 use crate::progress::{Limits, Meter, Notice, Stop};
@@ -75,6 +76,7 @@ pub(crate) struct Run<'a> {
     pub(crate) stopped: Option<Stop>,
     pub(crate) snapshot_bytes: Sent,
     pub(crate) last: Option<Committed>,
+    pub(crate) shadows: Shadows,
     /// Files that the survey found changed and that were not looked at yet.
     media_left: u64,
     remembered: u64,
@@ -98,6 +100,7 @@ impl<'a> Run<'a> {
         nodes: Nodes<'a>,
         limits: &'a Limits,
         survey: &Survey,
+        shadows: Shadows,
     ) -> Self {
         let totals = Totals {
             files: survey.census.files,
@@ -118,6 +121,7 @@ impl<'a> Run<'a> {
             stopped: None,
             snapshot_bytes: Sent::default(),
             last: None,
+            shadows,
             media_left: survey.media_files,
             remembered: 0,
             noted: 0,
@@ -160,12 +164,16 @@ impl<'a> Run<'a> {
                     }
                     let stat = to_repo(&database.stat);
                     let StoredDatabase {
-                        pages, signature, ..
+                        pages,
+                        rows,
+                        signature,
+                        ..
                     } = stored;
                     let entry = FileEntry::Database {
                         stat,
                         signature,
                         pages,
+                        rows,
                     };
                     changes.push((database.key, Some(entry)));
                 }
@@ -190,15 +198,15 @@ impl<'a> Run<'a> {
         database: &Changed,
         supplied: &mut Supplied<'_>,
     ) -> Result<StoredDatabase, PagesError> {
-        let keyring = Arc::clone(&self.start.keyring);
+        let (shadows, nodes) = (&mut self.shadows, &mut self.nodes);
         if database.supplied {
             let place = PathKey::parse(database.key.as_bytes().to_vec()).ok();
             if let Some(source) = place.and_then(|place| supplied.get_mut(&place)) {
-                return frames.store(*source, database.old, &keyring, &mut self.nodes);
+                return shadows.store(*source, database, frames, nodes);
             }
         }
         let mut live = LiveDatabase::at(&database.path);
-        frames.store(&mut live, database.old, &keyring, &mut self.nodes)
+        shadows.store(&mut live, database, frames, nodes)
     }
 
     /// Whether the messages should be committed before the media.

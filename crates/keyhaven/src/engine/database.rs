@@ -8,12 +8,13 @@
 use std::ops::ControlFlow;
 
 use keyhaven_repo::compress::Squeezer;
-use keyhaven_repo::hash::ExtentDigest;
+use keyhaven_repo::hash::{ContentId, ExtentDigest};
 use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::layout::{Extent, SizeClass};
 use keyhaven_repo::node::{NodeError, NodeKind, NodeRef, NodeStore};
 use keyhaven_repo::pack::{ExtentKind, PackBuilder, PackKind};
 use keyhaven_repo::page_map::{PageDiffer, PageMap, PageStore};
+use keyhaven_repo::rows::{Patch, PatchFrame};
 use keyhaven_source::{DatabaseError, ImageShape, PageSink, PageSource, Signature};
 
 use super::nodes::Nodes;
@@ -21,10 +22,14 @@ use super::outbox::{Outbox, SendError};
 
 /// zstd's level for pages: chat rows shrink to a third; higher levels cost more time than the disk.
 const LEVEL: i32 = 3;
+/// A patch is small and is sent once: a higher level costs a blink.
+const PATCH_LEVEL: i32 = 15;
 
 /// A database that the store has now.
 pub(crate) struct StoredDatabase {
     pub(crate) pages: PageMap,
+    /// By rows, the patches on these pages.
+    pub(crate) rows: Option<NodeRef>,
     pub(crate) signature: Vec<u8>,
     /// Whether everything was stored anew although an older map was there.
     pub(crate) new_base: bool,
@@ -45,12 +50,12 @@ pub(crate) struct FrameWriter<'a> {
     outbox: &'a Outbox,
     open: Option<PackBuilder>,
     full: SizeClass,
-    squeezer: Squeezer,
+    squeezer: Option<Squeezer>,
 }
 
 impl<'a> FrameWriter<'a> {
     pub(crate) fn new(outbox: &'a Outbox) -> Result<Self, NodeError> {
-        let squeezer = Squeezer::new(LEVEL)?;
+        let squeezer = Some(Squeezer::new(LEVEL)?);
         Ok(Self {
             outbox,
             open: None,
@@ -102,6 +107,7 @@ impl<'a> FrameWriter<'a> {
             .unwrap_or_default();
         Ok(StoredDatabase {
             pages,
+            rows: None,
             signature,
             new_base,
         })
@@ -116,8 +122,56 @@ impl<'a> FrameWriter<'a> {
         }
     }
 
+    /// Stores a patch of rows, which leads to `state`.
+    pub(crate) fn store_patch(
+        &mut self,
+        patch: &[u8],
+        state: ContentId,
+        keyring: &Keyring,
+    ) -> Result<Patch, NodeError> {
+        self.full = SizeClass::Mib4;
+        let id = |bytes: &[u8]| {
+            let mut hasher = keyring.content_hasher();
+            hasher.update(bytes);
+            hasher.finish()
+        };
+        let mut squeezer = Squeezer::new(PATCH_LEVEL)?;
+        let mut frames = Vec::new();
+        for raw in super::rows::frames_of(patch) {
+            let stored = squeezer.squeeze(raw)?;
+            let digest = id(raw).extent_digest();
+            frames.push(PatchFrame {
+                extent: self.append(stored, ExtentKind::PatchFrame, digest)?,
+                raw_len: u32::try_from(raw.len()).map_err(|_| NodeError::TooLong)?,
+            });
+        }
+        Ok(Patch {
+            content: id(patch),
+            state,
+            frames,
+        })
+    }
+
     fn save(&mut self, raw: &[u8], digest: ExtentDigest) -> Result<Extent, NodeError> {
-        let stored = self.squeezer.squeeze(raw)?;
+        // Taken out while it lends its buffer.
+        let mut squeezer = match self.squeezer.take() {
+            Some(squeezer) => squeezer,
+            None => Squeezer::new(LEVEL)?,
+        };
+        let extent = squeezer
+            .squeeze(raw)
+            .map_err(NodeError::from)
+            .and_then(|stored| self.append(stored, ExtentKind::PageFrame, digest));
+        self.squeezer = Some(squeezer);
+        extent
+    }
+
+    fn append(
+        &mut self,
+        stored: &[u8],
+        kind: ExtentKind,
+        digest: ExtentDigest,
+    ) -> Result<Extent, NodeError> {
         let is_full = |pack: &PackBuilder| usize::try_from(pack.room()).unwrap_or(0) < stored.len();
         if self.open.as_ref().is_some_and(is_full)
             && let Some(pack) = self.open.take()
@@ -132,7 +186,7 @@ impl<'a> FrameWriter<'a> {
             }
         };
         let extent = pack
-            .append(stored, ExtentKind::PageFrame, digest)
+            .append(stored, kind, digest)
             .ok_or(NodeError::TooLong)?;
         self.open = Some(pack);
         Ok(extent)

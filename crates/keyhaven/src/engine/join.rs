@@ -8,10 +8,11 @@ use std::path::PathBuf;
 
 use keyhaven_repo::entry::FileEntry;
 use keyhaven_repo::node::{NodeError, NodeRef, NodeStore};
-use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::path::Key;
 use keyhaven_repo::tree::Cursor;
 use keyhaven_source::{Content, Item, PathKey, Patience, Signature, SkipReason, Stat, Walk};
+
+use super::survey::Stored;
 
 /// What stands at one path, now and in the newest manifest.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(crate) enum Met {
         key: Key,
         path: PathBuf,
         stat: Stat,
-        old: Option<PageMap>,
+        old: Option<Stored>,
         supplied: bool,
     },
     /// It was there and is gone.
@@ -200,7 +201,7 @@ impl Join {
                         key,
                         path,
                         stat,
-                        old: pages_of(before),
+                        old: stored_of(before),
                         supplied: true,
                     },
                     Err(reason) => self.skipped(place, key, reason),
@@ -247,14 +248,14 @@ fn database(key: Key, path: PathBuf, stat: Stat, before: Option<FileEntry>) -> M
         key,
         path,
         stat,
-        old: pages_of(before),
+        old: stored_of(before),
         supplied: false,
     }
 }
 
-fn pages_of(before: Option<FileEntry>) -> Option<PageMap> {
+fn stored_of(before: Option<FileEntry>) -> Option<Stored> {
     match before {
-        Some(FileEntry::Database { pages, .. }) => Some(pages),
+        Some(FileEntry::Database { pages, rows, .. }) => Some(Stored { pages, rows }),
         _ => None,
     }
 }

@@ -12,6 +12,8 @@ pub(crate) mod media;
 pub(crate) mod nodes;
 pub(crate) mod outbox;
 pub(crate) mod pages;
+pub(crate) mod replay;
 pub(crate) mod restore;
+pub(crate) mod rows;
 pub(crate) mod survey;
 pub(crate) mod target;

@@ -221,6 +221,7 @@ impl NodeStore for Nodes<'_> {
             NodeKind::Tree => ExtentKind::TreeNode,
             NodeKind::Map => ExtentKind::MapNode,
             NodeKind::List => ExtentKind::ListNode,
+            NodeKind::Rows => ExtentKind::RowsNode,
         };
         let full = |pack: &PackBuilder| usize::try_from(pack.room()).unwrap_or(0) < stored.len();
         if self.open.as_ref().is_some_and(full) {

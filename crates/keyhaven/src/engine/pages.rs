@@ -22,6 +22,8 @@ pub(crate) enum ReadBackError {
     Node(#[from] NodeError),
     #[error("the files cannot be written")]
     Write(#[from] std::io::Error),
+    #[error(transparent)]
+    Rows(#[from] keyhaven_source::rows::RowsError),
 }
 
 /// Takes a run of bytes and its offset in the image.

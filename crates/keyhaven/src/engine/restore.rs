@@ -19,12 +19,14 @@ use keyhaven_repo::pack::PackKind;
 use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::path::Key;
 use keyhaven_repo::tree::Cursor;
+use keyhaven_source::rows::RowsError;
 
 use super::error::RestoreError;
 use super::fetch::{FetchError, Fetcher};
 use super::history::Access;
 use super::nodes::{Nodes, store_error};
 use super::pages::{FrameReader, ReadBackError};
+use super::replay::{has_rows, replay, write_out};
 use super::target::{Target, relative};
 use crate::progress::{Cancel, Meter, Phase};
 
@@ -214,25 +216,44 @@ fn databases(
 ) -> Result<(), RestoreError> {
     let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
     let mut frames = FrameReader::new(fetcher, Arc::clone(keyring))?;
+    let mut patches = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
     visit(plan, nodes, &mut |key, entry, nodes| {
-        let FileEntry::Database { stat, pages, .. } = entry else {
+        let FileEntry::Database {
+            stat, pages, rows, ..
+        } = entry
+        else {
             return Ok(());
         };
         if plan.cancel.is_cancelled() {
             return Err(RestoreError::Cancelled);
         }
         let bytes = pages.image_len();
-        if is_there(
-            target,
-            &key,
-            bytes,
-            pages.image(),
-            keyring.content_hasher(),
-            plan.overwrite,
-        )? {
+        let is_there = match &rows {
+            None => is_there(
+                target,
+                &key,
+                bytes,
+                pages.image(),
+                keyring.content_hasher(),
+                plan.overwrite,
+            )?,
+            Some(rows) => rows_are_there(target, &key, rows, keyring, nodes, plan.overwrite)?,
+        };
+        if is_there {
             report.already_there = report.already_there.saturating_add(1);
         } else {
-            match database(target, &key, &stat, &pages, keyring, &mut frames, nodes) {
+            let written = match &rows {
+                None => database(target, &key, &stat, &pages, keyring, &mut frames, nodes),
+                Some(rows) => {
+                    let mut base = Base {
+                        pages: &pages,
+                        frames: &mut frames,
+                        fetcher: &mut patches,
+                    };
+                    by_rows(target, &key, &stat, &mut base, rows, keyring, nodes)
+                }
+            };
+            match written {
                 Ok(()) => {
                     report.files = report.files.saturating_add(1);
                     report.bytes = report.bytes.saturating_add(bytes);
@@ -267,6 +288,64 @@ fn database(
     Ok(part.finish(stat)?)
 }
 
+/// What a database by rows is read from.
+struct Base<'a> {
+    pages: &'a PageMap,
+    frames: &'a mut FrameReader,
+    fetcher: &'a mut Fetcher,
+}
+
+fn by_rows(
+    target: &Target,
+    key: &Key,
+    stat: &Stat,
+    base: &mut Base<'_>,
+    rows: &NodeRef,
+    keyring: &Keyring,
+    nodes: &mut Nodes<'_>,
+) -> Result<(), ReadBackError> {
+    target.make_way(key)?;
+    let Base {
+        pages,
+        frames,
+        fetcher,
+    } = base;
+    let copy = replay(pages, rows, target.root(), frames, fetcher, keyring, nodes)?;
+    let mut part = target.begin(key)?;
+    write_out(&copy, &mut part.file)?;
+    Ok(part.finish(stat)?)
+}
+
+/// Whether the target has a database with exactly these rows.
+fn rows_are_there(
+    target: &Target,
+    key: &Key,
+    rows: &NodeRef,
+    keyring: &Arc<Keyring>,
+    nodes: &mut Nodes<'_>,
+    overwrite: bool,
+) -> Result<bool, RestoreError> {
+    let broken = |cause| at(target.path(key), cause);
+    let Some(found) = target.existing(key).map_err(broken)? else {
+        return Ok(false);
+    };
+    if found.is_file() {
+        let path = target.path(key);
+        match has_rows(&path, rows, target.root(), keyring, nodes) {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(error) => {
+                lost(key, error, target)?;
+            }
+        }
+    }
+    if overwrite && !found.is_dir() {
+        Ok(false)
+    } else {
+        Err(RestoreError::Differs(target.path(key)))
+    }
+}
+
 /// What a database that was not restored means: lost, or the end of the run.
 fn lost(key: &Key, error: ReadBackError, target: &Target) -> Result<Lost, RestoreError> {
     match error {
@@ -275,10 +354,13 @@ fn lost(key: &Key, error: ReadBackError, target: &Target) -> Result<Lost, Restor
         ReadBackError::Node(cause) if store_error(&cause).is_some_and(ends_the_run) => {
             Err(cause.into())
         }
-        cause @ (ReadBackError::Fetch(_) | ReadBackError::Node(_)) => Ok(Lost {
-            path: relative(key),
-            reason: cause.to_string(),
-        }),
+        ReadBackError::Rows(RowsError::Sealed(cause)) => Err(at(target.path(key), cause)),
+        cause @ (ReadBackError::Fetch(_) | ReadBackError::Node(_) | ReadBackError::Rows(_)) => {
+            Ok(Lost {
+                path: relative(key),
+                reason: cause.to_string(),
+            })
+        }
     }
 }
 

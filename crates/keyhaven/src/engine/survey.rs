@@ -13,12 +13,20 @@ use super::nodes::Nodes;
 use super::target::relative;
 use crate::progress::{Meter, Notice};
 
+/// A database as the newest manifest has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    pub(crate) pages: PageMap,
+    /// By rows, the patches on these pages.
+    pub(crate) rows: Option<NodeRef>,
+}
+
 /// A database that is new or has changed.
 pub(crate) struct Changed {
     pub(crate) key: Key,
     pub(crate) path: PathBuf,
     pub(crate) stat: Stat,
-    pub(crate) old: Option<PageMap>,
+    pub(crate) old: Option<Stored>,
     pub(crate) supplied: bool,
 }
 

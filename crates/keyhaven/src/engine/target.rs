@@ -48,6 +48,10 @@ impl Target {
     }
 
     /// Where a key stands.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn path(&self, key: &Key) -> PathBuf {
         self.root.join(relative(key))
     }

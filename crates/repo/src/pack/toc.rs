@@ -27,6 +27,10 @@ pub enum ExtentKind {
     MapNode,
     /// A node of a long list of extents.
     ListNode,
+    /// A frame of a patch of a database's rows.
+    PatchFrame,
+    /// A node that lists such patches.
+    RowsNode,
 }
 
 impl ExtentKind {
@@ -39,6 +43,8 @@ impl ExtentKind {
             Self::TreeNode => 3,
             Self::MapNode => 4,
             Self::ListNode => 5,
+            Self::PatchFrame => 6,
+            Self::RowsNode => 7,
         }
     }
 
@@ -49,6 +55,8 @@ impl ExtentKind {
             Self::TreeNode,
             Self::MapNode,
             Self::ListNode,
+            Self::PatchFrame,
+            Self::RowsNode,
         ]
         .into_iter()
         .find(|kind| kind.code() == code)

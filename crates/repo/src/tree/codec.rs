@@ -123,7 +123,9 @@ impl Value for FileEntry {
                 extents: ExtentList::Far { .. },
                 ..
             } => NODE_REF_COST + 48,
-            Self::Database { signature, .. } => signature.len().saturating_add(NODE_REF_COST + 64),
+            Self::Database { signature, .. } => {
+                signature.len().saturating_add(2 * NODE_REF_COST + 64)
+            }
             Self::Dir { .. } => 0,
             Self::Symlink { target, .. } => target.len().saturating_add(5),
         };
@@ -159,8 +161,9 @@ impl Value for FileEntry {
                 stat,
                 signature,
                 pages,
+                rows,
             } => {
-                out.push(DATABASE);
+                out.push(rows.map_or(DATABASE, |_| DATABASE_BY_ROWS));
                 put_stat(out, stat);
                 put_size(out, signature.len());
                 out.extend_from_slice(signature);
@@ -169,6 +172,9 @@ impl Value for FileEntry {
                 out.extend_from_slice(pages.image().as_bytes());
                 if let Some(root) = pages.root() {
                     table.put_node(out, root);
+                }
+                if let Some(rows) = rows {
+                    table.put_node(out, rows);
                 }
             }
             Self::Dir { stat } => {
@@ -189,6 +195,7 @@ const FILE: u8 = 1;
 const DATABASE: u8 = 2;
 const DIR: u8 = 3;
 const SYMLINK: u8 = 4;
+const DATABASE_BY_ROWS: u8 = 5;
 const INLINE: u8 = 0;
 const FAR: u8 = 1;
 
@@ -205,7 +212,7 @@ fn entry(front: &Front, reader: &mut Reader<'_>) -> Result<FileEntry, NodeError>
                 extents,
             })
         }
-        DATABASE => {
+        DATABASE | DATABASE_BY_ROWS => {
             let signature = bytes(reader, SIGNATURE_BYTES_MAX)?;
             let page_size = reader.varint32()?;
             let page_count = reader.varint32()?;
@@ -215,10 +222,15 @@ fn entry(front: &Front, reader: &mut Reader<'_>) -> Result<FileEntry, NodeError>
                 _ => Some(front.node(reader)?),
             };
             let pages = PageMap::new(page_size, page_count, root, image)?;
+            let rows = match tag {
+                DATABASE_BY_ROWS => Some(front.node(reader)?),
+                _ => None,
+            };
             Ok(FileEntry::Database {
                 stat,
                 signature,
                 pages,
+                rows,
             })
         }
         DIR => Ok(FileEntry::Dir { stat }),

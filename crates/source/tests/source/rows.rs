@@ -441,3 +441,37 @@ fn nothing_is_written_beside_the_copies() {
         ["chat.db", "chat.db-shm", "chat.db-wal", "new", "shadow"]
     );
 }
+
+/// BACKUP-7: the bytes of a patch, and those whose digest stands for all rows, are those of
+/// `docs/format.md`, put together here by hand.
+#[test]
+fn a_patch_and_a_digest_have_the_bytes_that_are_written_down() {
+    const SQL: &str = "CREATE TABLE a(id INTEGER PRIMARY KEY, t TEXT)";
+    let world = World::new(&format!(
+        "{SQL}; INSERT INTO a VALUES (1, 'x'), (2, 'y'), (5, 'z');"
+    ));
+    let (shadow, _, patch) = world.change(
+        "DELETE FROM a WHERE id = 2; UPDATE a SET t = 'w' WHERE id = 1; INSERT INTO a VALUES (7, NULL);",
+    );
+    let patch = patch.unwrap();
+    let mut want = vec![1, 1, 1, b'a', 0, 2, 0];
+    want.extend([1, 4]);
+    want.extend([1, 2, 0b10, 3, 1, b'w']);
+    want.extend([1, 14, 5, 0]);
+    assert_eq!(patch, want);
+    apply(&shadow, &patch).unwrap();
+
+    let mut bytes = b"keyhaven rows 1".to_vec();
+    bytes.extend([1, 0, 1, 0, 1, 0x80, 0x40, 1, 0, 1]);
+    for text in ["table", "a", "a", SQL] {
+        bytes.extend([3, u8::try_from(text.len()).unwrap()]);
+        bytes.extend(text.as_bytes());
+    }
+    bytes.extend([3, 1, b'a']);
+    bytes.extend([1, 1, 2, 1, 2, 3, 1, b'w']);
+    bytes.extend([1, 1, 10, 1, 10, 3, 1, b'z']);
+    bytes.extend([1, 1, 14, 1, 14, 0, 0]);
+    let mut found = Vec::new();
+    digest(&shadow, &mut |part| found.extend_from_slice(part)).unwrap();
+    assert_eq!(found, bytes);
+}

@@ -75,6 +75,7 @@ impl NodeStore for Store {
             NodeKind::Tree => ExtentKind::TreeNode,
             NodeKind::Map => ExtentKind::MapNode,
             NodeKind::List => ExtentKind::ListNode,
+            NodeKind::Rows => ExtentKind::RowsNode,
         };
         let digest = packed.digest.extent_digest();
         Ok(NodeRef {
@@ -150,6 +151,7 @@ pub(crate) fn write() -> BTreeMap<String, Vec<u8>> {
                     stat,
                     signature: b"signature".to_vec(),
                     pages,
+                    rows: None,
                 }
             }
         };

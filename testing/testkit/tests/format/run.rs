@@ -62,7 +62,7 @@ pub(crate) fn outcome(vector: &Vector, golden: &Golden) -> String {
         "snapshot" => snapshot(vector, golden),
         "pack" => pack(vector, golden, rest).map_err(|e| e.outcome()),
         "extent" => extent(vector, golden, rest).map_err(|e| e.outcome()),
-        "tree" | "list" | "map" => nodes(vector, golden, what).map_err(|e| e.outcome()),
+        "tree" | "list" | "map" | "rows" => nodes(vector, golden, what).map_err(|e| e.outcome()),
         "stored" => stored(vector).map_err(|e| NodeError::from(e).outcome()),
         "key" => match Key::parse(&unhex(vector.one("raw").unwrap())) {
             Ok(_) => Ok(()),
@@ -202,7 +202,7 @@ impl NodeStore for Nodes {
     }
 }
 
-/// Reads all of a tree, list or page map whose root is the vector's last node.
+/// Reads all of a tree, list, page map or list of patches whose root is the vector's last node.
 fn nodes(vector: &Vector, golden: &Golden, what: &str) -> Result<(), NodeError> {
     let raw: Vec<_> = vector.all("node").map(unhex).collect();
     let mut nodes = Nodes {
@@ -219,6 +219,12 @@ fn nodes(vector: &Vector, golden: &Golden, what: &str) -> Result<(), NodeError> 
         "list" => {
             let count = number("count") as u32;
             ExtentList::Far { count, root }.load(number("total"), &mut nodes)?;
+        }
+        "rows" => {
+            let patches = keyhaven_repo::rows::load_patches(&root, &mut nodes)?;
+            assert_eq!(patches.len() as u64, number("count"));
+            let raw: u64 = patches.iter().map(|patch| patch.raw_len()).sum();
+            assert_eq!(raw, number("total"));
         }
         _ => {
             let image = ContentId::from_bytes([0; 32]);

@@ -1,0 +1,142 @@
+//! A database by rows brought back: its base, and the patches on it.
+//!
+//! BACKUP-3: the patches are applied to a sealed copy, which nothing on the disk names; only what has
+//! been checked as a whole is written out. BACKUP-1: the digest of all rows must be that of the
+//! snapshot.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use keyhaven_repo::compress::Expander;
+use keyhaven_repo::hash::ContentId;
+use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::node::{NodeError, NodeRef};
+use keyhaven_repo::pack::PackKind;
+use keyhaven_repo::page_map::PageMap;
+use keyhaven_repo::rows::{Patch, load_patches};
+use keyhaven_source::rows::{Mounted, SealedFile, apply, digest};
+use keyhaven_source::{LiveDatabase, PageSize};
+use zeroize::Zeroizing;
+
+use super::fetch::Fetcher;
+use super::nodes::Nodes;
+use super::pages::{FrameReader, ReadBackError};
+
+/// Names the copy for the moment in which it has a name.
+const COPY: &str = ".keyhaven-copy";
+
+/// An empty sealed copy in `folder` under a key that nobody keeps.
+fn fresh(folder: &Path, page_size: PageSize) -> Result<SealedFile, ReadBackError> {
+    let mut key = Zeroizing::new([0; 32]);
+    getrandom::fill(key.as_mut_slice())
+        .map_err(|error| std::io::Error::other(error.to_string()))?;
+    let path = folder.join(format!("{COPY}-{}", std::process::id()));
+    let copy = SealedFile::create(&path, page_size, &|_| key.clone())?;
+    std::fs::remove_file(&path)?;
+    Ok(copy)
+}
+
+/// The database of a base and its patches, checked, as a sealed copy in `folder`.
+pub(crate) fn replay(
+    base: &PageMap,
+    rows: &NodeRef,
+    folder: &Path,
+    frames: &mut FrameReader,
+    fetcher: &mut Fetcher,
+    keyring: &Keyring,
+    nodes: &mut Nodes<'_>,
+) -> Result<Mounted, ReadBackError> {
+    let page_size = PageSize::new(base.page_size()).ok_or(NodeError::Malformed)?;
+    let mut file = fresh(folder, page_size)?;
+    let mut index = 0;
+    frames.in_order(base, nodes, &mut |page| {
+        file.write_page(index, page)?;
+        index = index.saturating_add(1);
+        Ok(())
+    })?;
+    let copy = Mounted::new(file)?;
+    let patches = load_patches(rows, nodes)?;
+    for patch in &patches {
+        apply(&copy, &bytes_of(patch, fetcher, keyring)?)?;
+    }
+    if patches.last().map(|patch| patch.state) == Some(state_of(&copy, keyring)?) {
+        Ok(copy)
+    } else {
+        Err(NodeError::PageAltered.into())
+    }
+}
+
+/// The digest of all rows of a copy.
+fn state_of(copy: &Mounted, keyring: &Keyring) -> Result<ContentId, ReadBackError> {
+    let mut hasher = keyring.content_hasher();
+    digest(copy, &mut |bytes| hasher.update(bytes))?;
+    Ok(hasher.finish())
+}
+
+/// A patch's bytes, which must be those that were stored.
+pub(crate) fn bytes_of(
+    patch: &Patch,
+    fetcher: &mut Fetcher,
+    keyring: &Keyring,
+) -> Result<Vec<u8>, ReadBackError> {
+    let mut expander = Expander::new().map_err(NodeError::from)?;
+    let mut out = Vec::new();
+    let mut stored = Vec::new();
+    for frame in &patch.frames {
+        fetcher.extent_into(&frame.extent, PackKind::Messages, &mut stored)?;
+        let len = usize::try_from(frame.raw_len).map_err(|_| NodeError::TooLong)?;
+        let mut raw = vec![0; len];
+        expander
+            .expand(&stored, &mut raw)
+            .map_err(NodeError::from)?;
+        out.extend_from_slice(&raw);
+    }
+    let mut hasher = keyring.content_hasher();
+    hasher.update(&out);
+    if hasher.finish() == patch.content {
+        Ok(out)
+    } else {
+        Err(NodeError::Swapped.into())
+    }
+}
+
+/// Whether the database file at `path` has exactly the rows after the last patch.
+pub(crate) fn has_rows(
+    path: &Path,
+    rows: &NodeRef,
+    folder: &Path,
+    keyring: &Arc<Keyring>,
+    nodes: &mut Nodes<'_>,
+) -> Result<bool, ReadBackError> {
+    let Some(state) = load_patches(rows, nodes)?.last().map(|patch| patch.state) else {
+        return Ok(false);
+    };
+    let mut key = Zeroizing::new([0; 32]);
+    getrandom::fill(key.as_mut_slice())
+        .map_err(|error| std::io::Error::other(error.to_string()))?;
+    let name = folder.join(format!("{COPY}-{}", std::process::id()));
+    let copied = SealedFile::copy(&mut LiveDatabase::at(path), &name, &|_| key.clone());
+    let _ = std::fs::remove_file(&name);
+    let Ok((file, _)) = copied else {
+        return Ok(false);
+    };
+    let copy = Mounted::new(file)?;
+    Ok(state_of(&copy, keyring).is_ok_and(|found| found == state))
+}
+
+/// Writes a checked copy out, page by page.
+pub(crate) fn write_out(copy: &Mounted, out: &mut dyn Write) -> Result<(), ReadBackError> {
+    copy.with_file(|file| {
+        let len = usize::try_from(file.page_size().bytes()).map_err(|_| NodeError::TooLong)?;
+        let pages = file
+            .bytes()
+            .checked_div(u64::from(file.page_size().bytes()));
+        let mut page = vec![0; len];
+        for index in 0..pages.unwrap_or(0) {
+            file.read_page(index, &mut page)?;
+            out.write_all(&page)?;
+        }
+        Ok(())
+    })
+}

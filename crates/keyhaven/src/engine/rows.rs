@@ -1,0 +1,375 @@
+//! Databases by rows: a patch on a base, tried on a shadow before it is kept.
+//!
+//! BACKUP-1: the source is copied as one commit, sealed. A patch counts only if the shadow, which is
+//! what a restore would give, has after it the digest of that copy; otherwise the copy's pages are
+//! stored in the same run. BACKUP-2: the shadow is ahead of the store for a moment. Its mark says
+//! which state it is; one that is not the newest manifest's is not used.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keyhaven_repo::hash::ContentId;
+use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::node::{NodeError, NodeRef};
+use keyhaven_repo::page_map::PageMap;
+use keyhaven_repo::path::Key;
+use keyhaven_repo::rows::{
+    PATCH_FRAME_RAW_MAX, PATCH_FRAMES_MAX, Patch, load_patches, store_patches,
+};
+use keyhaven_source::rows::{
+    CopyError, Mounted, PATCH_BYTES_MAX, RowsError, SealedFile, Unfit, apply, diff, digest,
+};
+use keyhaven_source::{PageSource, Signature};
+use serde::{Deserialize, Serialize};
+
+use super::database::{FrameWriter, PagesError, StoredDatabase};
+use super::nodes::Nodes;
+use super::survey::{Changed, Stored};
+use crate::files::{self, Mode};
+
+/// How databases are backed up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tier {
+    /// By pages: a restore gives the exact bytes. Nothing of a database stays on the device.
+    #[default]
+    Pages,
+    /// By rows wherever that is possible: a restore gives the exact rows, and a day's change weighs
+    /// little. A sealed copy of each database stays on the device.
+    Rows,
+    /// By rows where that pays, by pages elsewhere.
+    Auto,
+}
+
+/// How one database went, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Way {
+    /// The database, relative to the source.
+    pub path: PathBuf,
+    /// Whether it went by rows.
+    pub by_rows: bool,
+    /// The patches that stand on its base.
+    pub patches: u64,
+    /// The rows that its last patch deletes, changes or inserts.
+    pub rows: u64,
+    /// What that patch weighs, sealed, before padding.
+    pub bytes: u64,
+    /// Why it went so.
+    pub why: String,
+}
+
+/// Patches on one base, before a new one is begun.
+const PATCHES_MAX: usize = 30;
+/// Below this, a database's pages weigh no more than the padding.
+const AUTO_BYTES_MIN: u64 = 4 << 20;
+/// Above this, writing a whole copy for each backup wears the device.
+const AUTO_BYTES_MAX: u64 = 2 << 30;
+
+/// Why a database goes by pages.
+#[derive(Debug)]
+pub(crate) enum Why {
+    Asked,
+    Small,
+    Large,
+    NoRoom,
+    First,
+    NoShadow,
+    Chain,
+    Weight,
+    Rows(RowsError),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Asked => "pages were asked for",
+            Self::Small => "it is small: its pages weigh no more",
+            Self::Large => "it is large: each backup would write a copy of it on this device",
+            Self::NoRoom => "this device has no room for copies of it",
+            Self::First => "rows need pages to stand on: from the next backup on it goes by rows",
+            Self::NoShadow => "no copy of its last state is on this device: one was made now",
+            Self::Chain => "30 patches stood on its pages: it has new ones now",
+            Self::Weight => "its patches weighed half of its pages: it has new ones now",
+            Self::Rows(cause) => return cause.fmt(f),
+        })
+    }
+}
+
+/// Sealed copies of databases on this device.
+pub(crate) struct Shadows {
+    folder: PathBuf,
+    keyring: Arc<Keyring>,
+    tier: Tier,
+    /// How each database of this run went.
+    pub(crate) ways: Vec<Way>,
+}
+
+impl Shadows {
+    pub(crate) fn open(folder: PathBuf, keyring: Arc<Keyring>, tier: Tier) -> Self {
+        if tier == Tier::Pages {
+            // Who asks for pages keeps no copies.
+            let _ = std::fs::remove_dir_all(&folder);
+        }
+        Self {
+            folder,
+            keyring,
+            tier,
+            ways: Vec::new(),
+        }
+    }
+
+    fn place(&self, key: &Key, kind: &str) -> PathBuf {
+        let mut hasher = self.keyring.content_hasher();
+        hasher.update(key.as_bytes());
+        let name = hasher.finish();
+        let head = name.as_bytes().iter().take(16);
+        let name: String = head.map(|byte| format!("{byte:02x}")).collect();
+        self.folder.join(format!("{name}.{kind}"))
+    }
+
+    /// Whether a database of this size is not even tried.
+    pub(crate) fn refuses(&self, bytes: u64) -> Option<Why> {
+        match self.tier {
+            Tier::Pages => return Some(Why::Asked),
+            Tier::Auto if bytes < AUTO_BYTES_MIN => return Some(Why::Small),
+            Tier::Auto if bytes > AUTO_BYTES_MAX => return Some(Why::Large),
+            Tier::Rows | Tier::Auto => {}
+        }
+        let has_room = files::create_private_folder(&self.folder)
+            .and_then(|()| Ok(rustix::fs::statvfs(&self.folder)?))
+            .is_ok_and(|stat| {
+                // The shadow, the new copy, and something to breathe.
+                let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+                free / 3 > bytes
+            });
+        (!has_room).then_some(Why::NoRoom)
+    }
+
+    fn derive(&self) -> impl Fn(&[u8; 32]) -> zeroize::Zeroizing<[u8; 32]> {
+        let keyring = Arc::clone(&self.keyring);
+        move |salt| keyring.shadow_key(salt)
+    }
+
+    /// The shadow of a database, if it is of that state. From here on it is marked as of none.
+    fn take(&self, key: &Key, state: &ContentId) -> Option<SealedFile> {
+        let mark = self.place(key, "state");
+        let marked = files::read_small(&mark, 64).ok()?;
+        std::fs::remove_file(&mark).ok()?;
+        if marked != state.as_bytes() {
+            return None;
+        }
+        SealedFile::open(&self.place(key, "shadow"), &self.derive()).ok()
+    }
+
+    /// Marks the shadow as of that state.
+    fn mark(&self, key: &Key, state: &ContentId) {
+        // Without its mark a shadow is not used, and pages are sent.
+        let _ = files::replace(&self.place(key, "state"), state.as_bytes(), Mode::Private);
+    }
+
+    /// Makes the new copy the shadow.
+    fn promote(&self, key: &Key, copy: &Mounted, state: &ContentId) {
+        let _ = std::fs::remove_file(self.place(key, "state"));
+        let renamed = copy
+            .with_file(|file| file.sync())
+            .and_then(|()| std::fs::rename(self.place(key, "new"), self.place(key, "shadow")));
+        if renamed.is_ok() {
+            self.mark(key, state);
+        }
+    }
+
+    /// Forgets a database's copies.
+    pub(crate) fn forget(&self, key: &Key) {
+        for kind in ["state", "shadow", "new"] {
+            let _ = std::fs::remove_file(self.place(key, kind));
+        }
+    }
+
+    fn digest(&self, copy: &Mounted) -> Result<ContentId, RowsError> {
+        let mut hasher = self.keyring.content_hasher();
+        digest(copy, &mut |bytes| hasher.update(bytes))?;
+        Ok(hasher.finish())
+    }
+
+    /// Stores a database: its rows if they can be told, otherwise its pages.
+    pub(crate) fn store(
+        &mut self,
+        source: &mut dyn PageSource,
+        database: &Changed,
+        frames: &mut FrameWriter<'_>,
+        nodes: &mut Nodes<'_>,
+    ) -> Result<StoredDatabase, PagesError> {
+        let key = &database.key;
+        let old = database.old;
+        let keyring = Arc::clone(&self.keyring);
+        if let Some(why) = self.refuses(database.stat.size) {
+            self.forget(key);
+            self.told_pages(key, &why);
+            return frames.store(source, old.map(|old| old.pages), &keyring, nodes);
+        }
+        let copied = SealedFile::copy(source, &self.place(key, "new"), &self.derive());
+        let (file, image) = match copied {
+            Ok(copied) => copied,
+            Err(CopyError::Source(cause)) => return Err(cause.into()),
+            Err(_) => {
+                self.forget(key);
+                self.told_pages(key, &Why::NoRoom);
+                return frames.store(source, old.map(|old| old.pages), &keyring, nodes);
+            }
+        };
+        let signature = image.signature;
+        let copy = match Mounted::new(file) {
+            Ok(copy) => copy,
+            Err(cause) => return Err(sealed(cause)),
+        };
+        match self.try_rows(key, old, &copy, frames, nodes)? {
+            Ok((pages, rows)) => {
+                let _ = std::fs::remove_file(self.place(key, "new"));
+                let signature = signature.as_ref().map(Signature::encode);
+                Ok(StoredDatabase {
+                    pages,
+                    rows,
+                    signature: signature.unwrap_or_default(),
+                    new_base: false,
+                })
+            }
+            Err(why) => {
+                let old = old.map(|old| old.pages);
+                let stored = copy.with_file(|file| {
+                    frames.store(&mut file.pages(signature), old, &keyring, nodes)
+                })?;
+                self.promote(key, &copy, stored.pages.image());
+                self.told_pages(key, &why);
+                Ok(stored)
+            }
+        }
+    }
+
+    /// A patch that leads to the copy, tried and stored; or why there is none.
+    fn try_rows(
+        &mut self,
+        key: &Key,
+        old: Option<Stored>,
+        copy: &Mounted,
+        frames: &mut FrameWriter<'_>,
+        nodes: &mut Nodes<'_>,
+    ) -> Result<Result<(PageMap, Option<NodeRef>), Why>, NodeError> {
+        let Some(Stored { pages, rows }) = old else {
+            return Ok(Err(Why::First));
+        };
+        let mut patches = match &rows {
+            Some(rows) => load_patches(rows, nodes)?,
+            None => Vec::new(),
+        };
+        if patches.len() >= PATCHES_MAX {
+            return Ok(Err(Why::Chain));
+        }
+        let half = pages.image_len() / 2;
+        let weight = patches.iter().map(Patch::stored_len).sum::<u64>();
+        if weight > half {
+            return Ok(Err(Why::Weight));
+        }
+        let state = patches.last().map_or(*pages.image(), |patch| patch.state);
+        let Some(shadow) = self.take(key, &state) else {
+            return Ok(Err(Why::NoShadow));
+        };
+        let bytes_max = usize::try_from(half)
+            .unwrap_or(usize::MAX)
+            .min(PATCH_BYTES_MAX);
+        let tried = (|| {
+            let shadow = Mounted::new(shadow)?;
+            let diffed = diff(copy, &shadow, bytes_max)?;
+            apply(&shadow, &diffed.patch)?;
+            let after = self.digest(&shadow)?;
+            // BACKUP-1: what a restore would give is what the source committed, or it is not kept.
+            if after != self.digest(copy)? {
+                return Err(RowsError::Unfit(Unfit::Mismatch));
+            }
+            shadow.with_file(|file| file.sync())?;
+            Ok((diffed, after))
+        })();
+        let (diffed, after) = match tried {
+            Ok(tried) => tried,
+            Err(cause) => return Ok(Err(Why::Rows(cause))),
+        };
+        let count = |patches: &[Patch]| u64::try_from(patches.len()).unwrap_or(u64::MAX);
+        if diffed.patch.is_empty() {
+            // Rows as they were: only where they lie, or a log, has changed.
+            self.mark(key, &state);
+            self.told(key, count(&patches), [0, 0], "no row has changed");
+            return Ok(Ok((pages, rows)));
+        }
+        let patch = frames.store_patch(&diffed.patch, after, &self.keyring)?;
+        let weight = [diffed.rows, patch.stored_len()];
+        patches.push(patch);
+        let rows = store_patches(&patches, nodes)?;
+        self.mark(key, &after);
+        let why = "its rows were tried on a copy of its last state";
+        self.told(key, count(&patches), weight, why);
+        Ok(Ok((pages, Some(rows))))
+    }
+
+    fn told(&mut self, key: &Key, patches: u64, [rows, bytes]: [u64; 2], why: &str) {
+        self.ways.push(Way {
+            path: super::target::relative(key),
+            by_rows: true,
+            patches,
+            rows,
+            bytes,
+            why: why.to_owned(),
+        });
+    }
+
+    fn told_pages(&mut self, key: &Key, why: &Why) {
+        self.ways.push(Way {
+            path: super::target::relative(key),
+            by_rows: false,
+            patches: 0,
+            rows: 0,
+            bytes: 0,
+            why: why.to_string(),
+        });
+    }
+}
+
+/// A copy that SQLite does not take is a fault of this program's build.
+fn sealed(cause: io::Error) -> PagesError {
+    NodeError::Unavailable {
+        cause: Box::new(cause),
+        remedy: keyhaven_secrets::Remedy::Stop,
+    }
+    .into()
+}
+
+/// Cuts a patch into frames.
+pub(crate) fn frames_of(patch: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const {
+        assert!(
+            PATCH_BYTES_MAX <= PATCH_FRAME_RAW_MAX as usize * PATCH_FRAMES_MAX,
+            "the longest patch has frames for all its bytes"
+        );
+    }
+    patch.chunks(usize::try_from(PATCH_FRAME_RAW_MAX).unwrap_or(usize::MAX))
+}
+
+/// How databases went, as the last runs told it; older ones stay as they were told.
+pub(crate) fn remember_ways(file: &Path, ways: &[Way]) {
+    let mut all = recall_ways(file);
+    all.retain(|old| !ways.iter().any(|new| new.path == old.path));
+    all.extend_from_slice(ways);
+    all.sort_by(|a, b| a.path.cmp(&b.path));
+    if let Ok(bytes) = serde_json::to_vec(&all) {
+        // It is told to people and nothing else.
+        let _ = files::replace(file, &bytes, Mode::Private);
+    }
+}
+
+/// How databases went, as far as it is remembered.
+pub(crate) fn recall_ways(file: &Path) -> Vec<Way> {
+    files::read_small(file, 1 << 20)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
+}

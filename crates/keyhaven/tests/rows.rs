@@ -1,0 +1,322 @@
+//! The row tier, whole: backups by rows, the chain of patches, the ways back, and the fall to pages.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test program, helpers included: a failure is a panic"
+)]
+
+use std::path::{Path, PathBuf};
+
+use keyhaven::{
+    BackupOptions, BackupReport, Cancel, Depth, Keyhaven, Outcome, Place, RestoreError,
+    RestoreOptions, Setup, Tier, Way,
+};
+use rusqlite::Connection;
+
+struct World {
+    folder: tempfile::TempDir,
+    haven: Keyhaven,
+    app: Connection,
+}
+
+const SETUP: &str = "PRAGMA journal_mode = WAL;
+    CREATE TABLE message(id INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT, body BLOB);
+    CREATE VIRTUAL TABLE found USING fts5(text, content='message', content_rowid='id');
+    CREATE TRIGGER more AFTER INSERT ON message BEGIN
+      INSERT INTO found(rowid, text) VALUES (new.id, new.text); END;
+    WITH RECURSIVE n(v) AS (VALUES(1) UNION ALL SELECT v + 1 FROM n LIMIT 3000)
+      INSERT INTO message(text, body) SELECT 'message number ' || v, randomblob(300) FROM n;";
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let chats = folder.path().join("chats");
+        std::fs::create_dir(&chats).unwrap();
+        let app = Connection::open(chats.join("chat.db")).unwrap();
+        app.execute_batch(SETUP).unwrap();
+        let place = Place::parse(folder.path().join("store").to_str().unwrap()).unwrap();
+        let setup = Setup::begin(&folder.path().join("home"), &chats, place).unwrap();
+        let digits = setup.recovery_key().to_string();
+        let haven = setup.prove_recovery_key(&digits).unwrap().finish().unwrap();
+        Self { folder, haven, app }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn backup(&self, tier: Tier) -> BackupReport {
+        let options = BackupOptions {
+            tier,
+            ..BackupOptions::default()
+        };
+        let report = self.haven.backup(options, &mut ()).unwrap();
+        assert_ne!(report.outcome, Outcome::Partial { pending_files: 1 });
+        report
+    }
+
+    fn way(&self, tier: Tier) -> Way {
+        self.backup(tier).ways.pop().unwrap()
+    }
+
+    fn day(&self, number: u32) {
+        let sql = format!(
+            "INSERT INTO message(text, body) VALUES ('day {number} brings words', randomblob(100));
+             UPDATE message SET text = 'edited on {number}' WHERE id = {number} * 7;
+             DELETE FROM message WHERE id = {number} * 11;"
+        );
+        self.app.execute_batch(&sql).unwrap();
+    }
+
+    fn restore(&self, name: &str) -> PathBuf {
+        let to = self.path(name);
+        let restored = self
+            .haven
+            .restore(&to, &RestoreOptions::default(), &mut ())
+            .unwrap();
+        assert_eq!(restored.report.lost, []);
+        to.join("chat.db")
+    }
+
+    /// The restored file has what the app's has, and is sound.
+    fn holds(&self, file: &Path) {
+        let back = Connection::open(file).unwrap();
+        let check: String = back
+            .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(check, "ok");
+        for table in [
+            "message",
+            "found_data",
+            "found_idx",
+            "found_docsize",
+            "sqlite_sequence",
+        ] {
+            assert_eq!(rows(&back, table), rows(&self.app, table), "{table}");
+        }
+        let found: i64 = back
+            .query_row(
+                "SELECT count(*) FROM found WHERE found MATCH 'message'",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert!(found > 1000);
+    }
+}
+
+fn rows(database: &Connection, table: &str) -> Vec<String> {
+    let columns = database
+        .prepare(&format!("SELECT * FROM {table}"))
+        .unwrap()
+        .column_count();
+    let key = if table == "found_idx" { "" } else { "rowid, " };
+    let mut statement = database
+        .prepare(&format!("SELECT {key}* FROM {table}"))
+        .unwrap();
+    let columns = columns + usize::from(!key.is_empty());
+    let mut rows = statement.query([]).unwrap();
+    let mut all = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        let values: Vec<_> = (0..columns).map(|at| row.get_ref(at).unwrap()).collect();
+        all.push(format!("{values:?}"));
+    }
+    all
+}
+
+/// BACKUP-1: every day of a chain comes back with exactly its rows, whichever way it is asked for.
+#[test]
+fn a_chain_of_patches_restores_the_exact_rows() {
+    let world = World::new();
+    assert!(
+        !world.way(Tier::Rows).by_rows,
+        "the first backup is the base"
+    );
+    for day in 1..=4 {
+        world.day(day);
+        let way = world.way(Tier::Rows);
+        assert!(way.by_rows, "{way:?}");
+        assert_eq!(way.patches, u64::from(day));
+        assert!(way.rows >= 3, "{way:?}");
+        world.holds(&world.restore(&format!("back-{day}")));
+    }
+    // Again into the same folder: its rows are there already. With others in its place it asks.
+    let again = |name: &str| {
+        let to = world.path(name);
+        world
+            .haven
+            .restore(&to, &RestoreOptions::default(), &mut ())
+    };
+    assert_eq!(again("back-4").unwrap().report.already_there, 1);
+    assert!(matches!(again("back-3"), Err(RestoreError::Differs(_))));
+}
+
+#[test]
+fn one_file_is_read_out_and_everything_is_verified() {
+    let world = World::new();
+    world.backup(Tier::Rows);
+    world.day(1);
+    assert!(world.way(Tier::Rows).by_rows);
+    let mut out = Vec::new();
+    world
+        .haven
+        .cat(None, Path::new("chat.db"), &mut out)
+        .unwrap();
+    std::fs::write(world.path("cat.db"), out).unwrap();
+    world.holds(&world.path("cat.db"));
+    for depth in [Depth::Structure, Depth::All] {
+        let report = world
+            .haven
+            .verify(depth, None, &Cancel::new(), &mut ())
+            .unwrap();
+        assert_eq!(report.lost, []);
+    }
+}
+
+/// BACKUP-3: what stays on the device holds nothing in the clear.
+#[test]
+fn the_shadow_is_sealed() {
+    let world = World::new();
+    world.backup(Tier::Rows);
+    world.day(1);
+    world.backup(Tier::Rows);
+    let shadows = world.path("home/state/shadow");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(shadows).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        for needle in ["message number", "CREATE TABLE", "SQLite format"] {
+            assert!(
+                !bytes
+                    .windows(needle.len())
+                    .any(|part| part == needle.as_bytes())
+            );
+        }
+        names.push(path.extension().unwrap().to_str().unwrap().to_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["shadow", "state"]);
+    // Who asks for pages keeps no copy.
+    world.day(2);
+    let way = world.way(Tier::Pages);
+    assert!(!way.by_rows);
+    assert!(!world.path("home/state/shadow").exists());
+    world.holds(&world.restore("back"));
+}
+
+/// What cannot go by rows goes by pages in the same run, to the byte, and the chain begins anew.
+#[test]
+fn a_schema_change_a_lost_shadow_and_a_damaged_one_go_by_pages() {
+    let world = World::new();
+    world.backup(Tier::Rows);
+    world.day(1);
+    assert!(world.way(Tier::Rows).by_rows);
+    world
+        .app
+        .execute_batch("CREATE INDEX i ON message(text)")
+        .unwrap();
+    let way = world.way(Tier::Rows);
+    assert!(!way.by_rows && way.why.contains("schema"), "{way:?}");
+    world.holds(&world.restore("schema"));
+    world.day(2);
+    assert_eq!(world.way(Tier::Rows).patches, 1);
+
+    std::fs::remove_dir_all(world.path("home/state/shadow")).unwrap();
+    world.day(3);
+    let way = world.way(Tier::Rows);
+    assert!(!way.by_rows && way.why.contains("no copy"), "{way:?}");
+    world.holds(&world.restore("lost"));
+
+    for entry in std::fs::read_dir(world.path("home/state/shadow")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|kind| kind == "shadow") {
+            let mut bytes = std::fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    world.day(4);
+    let way = world.way(Tier::Rows);
+    assert!(!way.by_rows, "{way:?}");
+    world.holds(&world.restore("damaged"));
+}
+
+/// BACKUP-2: a run that died after its shadow had moved on, before its snapshot, costs pages and
+/// nothing else: a shadow counts only as the state that the store has.
+#[test]
+fn a_shadow_that_is_ahead_of_the_store_is_not_used() {
+    let world = World::new();
+    world.backup(Tier::Rows);
+    let kept = world.path("store-of-then");
+    copy_all(&world.path("home/state"), &world.path("state-of-then"));
+    copy_all(&world.path("store"), &kept);
+    world.day(1);
+    assert!(world.way(Tier::Rows).by_rows);
+    // The snapshot never came about: store and head are those of before, the shadow is not.
+    let shadow = world.path("shadow-of-now");
+    copy_all(&world.path("home/state/shadow"), &shadow);
+    for (from, to) in [("state-of-then", "home/state"), ("store-of-then", "store")] {
+        std::fs::remove_dir_all(world.path(to)).unwrap();
+        copy_all(&world.path(from), &world.path(to));
+    }
+    std::fs::remove_dir_all(world.path("home/state/shadow")).unwrap();
+    copy_all(&shadow, &world.path("home/state/shadow"));
+    world.day(2);
+    let way = world.way(Tier::Rows);
+    assert!(!way.by_rows && way.why.contains("no copy"), "{way:?}");
+    world.holds(&world.restore("back"));
+}
+
+/// Rows as they were are no patch; a small database is not worth one.
+#[test]
+fn nothing_new_is_no_patch_and_small_databases_stay_with_pages() {
+    let world = World::new();
+    world.backup(Tier::Rows);
+    world.day(1);
+    world.backup(Tier::Rows);
+    world
+        .app
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
+    let way = world.way(Tier::Rows);
+    assert!(way.by_rows && way.rows == 0 && way.patches == 1, "{way:?}");
+    world.holds(&world.restore("back"));
+    world.day(2);
+    let way = world.way(Tier::Auto);
+    assert!(!way.by_rows && way.why.contains("small"), "{way:?}");
+    assert_eq!(world.haven.ways(), [way]);
+    world.holds(&world.restore("small"));
+}
+
+#[test]
+fn a_base_carries_thirty_patches() {
+    let world = World::new();
+    world.backup(Tier::Rows);
+    for day in 1..=30 {
+        world.day(day);
+        assert_eq!(world.way(Tier::Rows).patches, u64::from(day));
+    }
+    world.day(31);
+    let way = world.way(Tier::Rows);
+    assert!(!way.by_rows && way.why.contains("30 patches"), "{way:?}");
+    world.day(32);
+    assert_eq!(world.way(Tier::Rows).patches, 1);
+    world.holds(&world.restore("back"));
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_all(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
