@@ -86,6 +86,22 @@ pub enum Act {
     },
 }
 
+impl Act {
+    /// Which core it is done to.
+    const fn core(&self) -> usize {
+        match self {
+            Self::Execute { core, .. }
+            | Self::Capture { core, .. }
+            | Self::Release { core }
+            | Self::Stand { core, .. }
+            | Self::Promise { core, .. }
+            | Self::Lead { core, .. }
+            | Self::Adopt { core, .. }
+            | Self::Crash { core, .. } => *core,
+        }
+    }
+}
+
 /// The hosts of one group, and what they may do.
 pub struct Hosts {
     bounds: Bounds,
@@ -144,6 +160,7 @@ impl Hosts {
             answered: std::collections::BTreeSet::new(),
             released: std::collections::BTreeSet::new(),
             crashes: 0,
+            touched: 0,
             broken: None,
         };
         let account = AccountName::parse("alice").expect("a name");
@@ -266,6 +283,32 @@ impl Hosts {
 
     fn is_victim(&self, core: usize) -> bool {
         core < usize::from(self.bounds.quorum.rollbacks)
+    }
+
+    /// The cores that the hosts may turn to. Those that no host has turned to yet are all alike, but for
+    /// the founder and for those whose memory may be put back: of these only the first is tried, for
+    /// what comes of any other is the same under another name.
+    fn within_reach(&self, state: &State) -> usize {
+        let all = state.cores.len();
+        if self.bounds.every_name {
+            return all;
+        }
+        all.min(self.alike() + state.touched + 1)
+    }
+
+    /// The first of the cores that are alike at the beginning.
+    fn alike(&self) -> usize {
+        usize::from(self.bounds.quorum.rollbacks).max(1)
+    }
+
+    /// The guesses that a leader may be handed: those that are out already, and the first of the others,
+    /// which are alike too.
+    fn guesses(&self, state: &State) -> usize {
+        if self.bounds.every_name {
+            return GUESSES;
+        }
+        let out = state.made.iter().filter_map(|made| made.guess).max();
+        GUESSES.min(out.map_or(0, |newest| newest + 1) + 1)
     }
 
     fn depth(&self, state: &State, page: usize) -> u64 {
@@ -391,10 +434,10 @@ impl Model for Hosts {
         if state.broken.is_some() {
             return;
         }
-        for core in 0..state.cores.len() {
+        for core in 0..self.within_reach(state) {
             match state.cores[core].role() {
                 Role::Leader { .. } => {
-                    acts.extend((0..GUESSES).map(|guess| Act::Execute { core, guess }));
+                    acts.extend((0..self.guesses(state)).map(|guess| Act::Execute { core, guess }));
                     acts.push(Act::Release { core });
                     acts.extend((0..state.made.len()).map(|page| Act::Adopt { core, page }));
                 }
@@ -419,6 +462,10 @@ impl Model for Hosts {
 
     fn next_state(&self, before: &State, act: Act) -> Option<State> {
         let mut state = before.clone();
+        if !self.bounds.every_name {
+            let newest = (act.core() + 1).saturating_sub(self.alike());
+            state.touched = state.touched.max(newest);
+        }
         let done = match act {
             Act::Execute { core, guess } => self.execute(&mut state, core, guess),
             Act::Release { core } => self.release(&mut state, core),

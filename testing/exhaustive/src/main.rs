@@ -26,6 +26,9 @@ struct Args {
     /// Crashes, puttings-back of a memory included.
     #[arg(long)]
     crashes: Option<u8>,
+    /// Visit also what differs in the names of cores and guesses only.
+    #[arg(long)]
+    every_name: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -39,6 +42,7 @@ fn main() -> anyhow::Result<()> {
         term_max: args.terms.unwrap_or(usual.term_max),
         entries_max: args.entries.unwrap_or(usual.entries_max),
         crashes_max: args.crashes.unwrap_or(usual.crashes_max),
+        every_name: args.every_name,
         ..usual
     };
     let began = Instant::now();
@@ -47,6 +51,9 @@ fn main() -> anyhow::Result<()> {
     println!("{explored:?} in {:.1} s", began.elapsed().as_secs_f64());
     if !explored.broken.is_empty() {
         bail!("broken: {:?}", explored.broken);
+    }
+    if let Some(states) = bounds.known().filter(|states| *states != explored.states) {
+        bail!("there were {states} states within these bounds");
     }
     Ok(())
 }

@@ -34,6 +34,8 @@ pub struct State {
     /// The entries of which answers left.
     pub(crate) released: BTreeSet<usize>,
     pub(crate) crashes: u8,
+    /// How many of the cores that are alike at the beginning the hosts have turned to.
+    pub(crate) touched: usize,
     /// What a core said that none may ever say.
     pub(crate) broken: Option<String>,
 }
@@ -81,7 +83,8 @@ impl State {
         for guess in &self.answered {
             hasher.update(&[0xff, 2, u8::try_from(*guess).unwrap_or(u8::MAX)]);
         }
-        hasher.update(&[self.crashes, u8::from(self.broken.is_some())]);
+        let touched = u8::try_from(self.touched).unwrap_or(u8::MAX);
+        hasher.update(&[self.crashes, touched, u8::from(self.broken.is_some())]);
         *hasher.finalize().as_bytes()
     }
 
@@ -124,6 +127,7 @@ impl Clone for State {
             answered: self.answered.clone(),
             released: self.released.clone(),
             crashes: self.crashes,
+            touched: self.touched,
             broken: self.broken.clone(),
         }
     }
