@@ -112,6 +112,7 @@ pub const KNOWN: &[(Bounds, usize)] = &[
     (Bounds::THREE.up_to(1, 0), 59_386),
     (Bounds::THREE.up_to(1, 0).by_every_name(), 213_232),
     (Bounds::THREE.up_to(1, 1), 192_626),
+    (Bounds::FOUR.up_to(1, 0), 1_306_668),
 ];
 
 /// What an exploration came to.
