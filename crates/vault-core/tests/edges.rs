@@ -234,3 +234,43 @@ fn a_quorum_that_does_not_ship_is_refused() {
         assert_eq!(refused, CoreError::Secrets(because), "{quorum:?}");
     }
 }
+
+/// VAULT-8: a core takes nothing of another group of its own fleet.
+#[test]
+fn a_core_takes_nothing_of_another_group() {
+    let (mut world, _) = registered(8, Quorum::THREE);
+    let mut other = world.another_group();
+    let mut entropy = keyhaven_testkit::entropy::SeededEntropy::new(2);
+    let entry = other.log()[0];
+    let call = other.core_at(0).stand(Term::new(9), &mut entropy).unwrap();
+    let not_this = CoreError::Log(LogError::OtherGroup);
+    assert_eq!(world.core_mut().adopt(&entry), Err(not_this));
+    assert_eq!(world.core_at(1).capture(&entry), Err(not_this));
+    assert_eq!(world.core_at(1).promise(&call), Err(not_this));
+    assert_eq!(
+        world.core_mut().vouch(&entry),
+        Ok(()),
+        "it is of this fleet"
+    );
+}
+
+/// VAULT-9: who has not called, or has not promised its own call, does not lead.
+#[test]
+fn a_core_leads_by_its_own_call_alone() {
+    let (mut world, _) = registered(9, Quorum::THREE);
+    let mut entropy = keyhaven_testkit::entropy::SeededEntropy::new(3);
+    let call = world.core_at(1).stand(Term::new(4), &mut entropy).unwrap();
+    assert_eq!(
+        world.core_at(1).role(),
+        Role::Candidate { term: call.term() }
+    );
+    let reports: Vec<_> = [0, 2]
+        .map(|at| world.core_at(at).promise(&call).unwrap())
+        .into();
+    assert_eq!(world.core_at(1).lead(&reports), Err(CoreError::NotElected));
+    assert_eq!(world.core_at(2).lead(&reports), Err(CoreError::NotElected));
+    let own = world.core_at(1).promise(&call).unwrap();
+    assert_eq!(world.core_at(1).lead(&[own]), Err(CoreError::NotElected));
+    let all = [reports, vec![own]].concat();
+    world.core_at(1).lead(&all).unwrap();
+}
