@@ -60,7 +60,7 @@ impl Person {
     fn send(&mut self, request: Vec<u8>, entropy: &mut dyn Entropy) -> Option<Vec<u8>> {
         match self.hosts.exchange(&self.account, request, entropy)? {
             Answer::Sealed(reply) => Some(reply),
-            Answer::Unreadable => None,
+            Answer::Unreadable | Answer::Elsewhere | Answer::Range(_) => None,
         }
     }
 
