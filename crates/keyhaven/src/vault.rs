@@ -302,8 +302,11 @@ impl Link {
     }
 
     /// Forgets the vault, whose record is destroyed: what is remembered of this fleet and this record
-    /// would be held against the next ones.
-    pub(crate) fn forget(self) -> Result<(), JournalError> {
+    /// would be held against the next ones, and what was still to be sent here would be sent there.
+    pub(crate) fn forget(mut self) -> Result<(), JournalError> {
+        for slot in Slot::ALL {
+            self.journal.clear(slot)?;
+        }
         clear(&self.known)?;
         clear(&self.bundle)
     }

@@ -451,6 +451,14 @@ fn a_move_to_another_fleet_waits_for_the_old_ones_word() {
         assert_eq!(other.standing().state, RecordState::Vacant);
     };
     refused(&haven);
+    // A change of the password was cut off before: it goes with the record that it was for.
+    world.door.set_line(Line::CutAfter(1));
+    assert!(
+        haven
+            .change_password(&password(OTHER), LastGuess::Keep)
+            .is_err()
+    );
+    assert!(world.path("home/state/vault/registration").exists());
     // The old fleet's host swallows the request, then the acknowledgement.
     for line in [Line::CutAfter(0), Line::DeafAfter(0)] {
         world.door.set_line(line);
