@@ -26,7 +26,7 @@ pub struct Policy {
     pub(crate) cost: Cost,
     pub(crate) cost_floor: Cost,
     group_floor: Option<Group>,
-    measured: Option<Vec<[u8; 48]>>,
+    measurements: Option<Vec<[u8; 48]>>,
     resends: u8,
     pause: Duration,
 }
@@ -39,7 +39,7 @@ impl Default for Policy {
             cost: Cost::DEFAULT,
             cost_floor: Cost::FLOOR,
             group_floor: None,
-            measured: None,
+            measurements: None,
             resends: 2,
             pause: Duration::from_millis(300),
         }
@@ -58,7 +58,7 @@ impl Policy {
     /// versions without known faults, and so enforces the oldest that it talks to.
     #[must_use]
     pub fn with_measurements(mut self, accepted: &[[u8; 48]]) -> Self {
-        self.measured = Some(accepted.to_vec());
+        self.measurements = Some(accepted.to_vec());
         self
     }
 
@@ -113,8 +113,8 @@ impl<T: Transport> Vault<T> {
         if let Some(group) = policy.group_floor {
             trust = trust.at_least(group);
         }
-        if let Some(accepted) = &policy.measured {
-            trust = trust.measured(accepted);
+        if let Some(accepted) = &policy.measurements {
+            trust = trust.with_measurements(accepted);
         }
         let note = again(&policy, || transport.bundle())?;
         let bundle = Bundle::open(&note, &trust, now)?;

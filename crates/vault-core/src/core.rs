@@ -1,5 +1,7 @@
 //! The core as a host drives it.
 
+mod error;
+
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -25,9 +27,11 @@ use crate::record::Record;
 use crate::seat::{Role, Seat};
 use crate::secrets::{FleetSecrets, SecretsError};
 use crate::ticket::TicketBody;
-use crate::tree::{Away, Found, MultiProof, Node, NodeKey, PartialTree, ProofError, Slot};
+use crate::tree::{Away, Found, MultiProof, Node, NodeKey, PartialTree, Slot};
 use crate::trusted::{Kept, TrustedMemory};
 use crate::withheld::Withheld;
+
+pub use self::error::CoreError;
 
 /// Requests in one batch at most (VAULT-10). A host that has more waits for the next.
 pub const BATCH_MAX: usize = 1024;
@@ -77,76 +81,6 @@ pub enum Answer {
     Elsewhere,
     /// What came of a step of a range. For hosts, not for a client.
     Range(RangeAnswer),
-}
-
-/// Why a core refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CoreError {
-    /// The batch is empty or longer than [`BATCH_MAX`].
-    #[error("a batch holds 1 to {BATCH_MAX} requests")]
-    BatchSize,
-    /// This core does not lead its group: only a leader executes.
-    #[error("this core does not lead its group")]
-    NotLeading,
-    /// Not a quorum of the group has promised itself to this core's call, itself among them.
-    #[error("not enough cores have promised themselves to this one's call")]
-    NotElected,
-    /// An earlier batch is not committed yet: capture and release it, or step down.
-    #[error("an earlier batch is not committed yet")]
-    Pending,
-    /// There is nothing to release.
-    #[error("there is no batch to release")]
-    NothingPending,
-    /// Not enough cores have captured the entry. The answers stay inside (VAULT-2).
-    #[error("the entry is not captured by a quorum")]
-    NotCommitted,
-    /// The proof does not lead to this core's root. Nothing was applied.
-    #[error(transparent)]
-    Proof(#[from] ProofError),
-    /// An entry, a statement or a memory was refused.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The group's members cannot be changed so.
-    #[error(transparent)]
-    Membership(#[from] MembershipError),
-    /// A step of a range was refused.
-    #[error(transparent)]
-    Range(#[from] RangeError),
-    /// The secrets were refused.
-    #[error(transparent)]
-    Secrets(#[from] SecretsError),
-    /// A leaf within the root does not open: sealed by other secrets, or a bug of ours.
-    #[error("a record within the root does not open")]
-    RecordDamaged,
-    /// The log is as long as it can be, or a value does not fit: a bug of ours.
-    #[error("an inner bound was reached")]
-    Bound,
-}
-
-impl CoreError {
-    /// What helps.
-    #[must_use]
-    pub fn remedy(&self) -> keyhaven_secrets::Remedy {
-        use keyhaven_secrets::Remedy;
-        match self {
-            Self::BatchSize
-            | Self::NotLeading
-            | Self::NotElected
-            | Self::Pending
-            | Self::NothingPending
-            | Self::NotCommitted
-            | Self::Membership(MembershipError::Underway)
-            | Self::Log(LogError::OldTerm { .. } | LogError::NotKept(_)) => Remedy::RetryLater,
-            Self::Proof(_)
-            | Self::Log(_)
-            | Self::Membership(_)
-            | Self::Range(_)
-            | Self::Secrets(_)
-            | Self::RecordDamaged
-            | Self::Bound => Remedy::Stop,
-        }
-    }
 }
 
 /// A core that belongs to no group yet. It has a name, which it drew itself and will not draw again.

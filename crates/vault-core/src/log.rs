@@ -120,6 +120,15 @@ impl Mac {
         };
         Self(bytes)
     }
+
+    /// VAULT-8: whether a core of this fleet made it, over these bytes.
+    fn check(&self, key: &LogKey, domain: &[u8], body: &[u8]) -> Result<(), LogError> {
+        if Self::compute(key, domain, body) == *self {
+            Ok(())
+        } else {
+            Err(LogError::BadMac)
+        }
+    }
 }
 
 impl PartialEq for Mac {

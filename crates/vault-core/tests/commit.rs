@@ -12,10 +12,7 @@ use keyhaven_wire::message::{Outcome, Request};
 const RIGHT: &str = "correct horse battery";
 
 fn registered(seed: u64) -> (VaultWorld, Person) {
-    let mut world = VaultWorld::new(seed);
-    let person = Person::new(&mut world, "alice");
-    person.register(&mut world, RIGHT);
-    (world, person)
+    VaultWorld::new(seed).with_alice(RIGHT)
 }
 
 /// VAULT-2: the core has no way to give an answer before its entry is captured.

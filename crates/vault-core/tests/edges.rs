@@ -3,19 +3,15 @@
 use keyhaven_testkit::vault::{Person, VaultWorld};
 use keyhaven_vault_core::{
     BATCH_MAX, CALL_BYTES, CAPTURE_BYTES, Call, Capture, Core, CoreError, ENTRY_BYTES, Entry,
-    FleetSecrets, LogError, MEMORY_BYTES, Memory, NodeKey, Policy, PolicyError, ProveError, Quorum,
-    REPORT_BYTES, Report, Role, SecretsError, TRANSFER_BYTES, Term, Touch, Transfer, WISH_BYTES,
-    Wish, prove,
+    FleetSecrets, LogError, MEMORY_BYTES, Memory, NodeKey, ProveError, Quorum, REPORT_BYTES,
+    Report, Role, TRANSFER_BYTES, Term, Touch, Transfer, WISH_BYTES, Wish, prove,
 };
 use keyhaven_wire::message::{HostTime, Request};
 
 const RIGHT: &str = "correct horse battery";
 
 fn registered(seed: u64, quorum: Quorum) -> (VaultWorld, Person) {
-    let mut world = VaultWorld::group(seed, quorum);
-    let person = Person::new(&mut world, "alice");
-    person.register(&mut world, RIGHT);
-    (world, person)
+    VaultWorld::group(seed, quorum).with_alice(RIGHT)
 }
 
 /// VAULT-10: a batch has its bounds, and the largest one is taken.
@@ -213,26 +209,6 @@ fn a_store_that_cannot_be_read_or_is_not_whole_proves_nothing() {
             key: NodeKey::root()
         }
     );
-}
-
-/// VAULT-9: no fleet is made with a quorum that does not ship, whatever its operator asks for.
-#[test]
-fn a_quorum_that_does_not_ship_is_refused() {
-    let mut entropy = keyhaven_testkit::entropy::SeededEntropy::new(1);
-    for (members, captures, rollbacks) in [(3, 1, 0), (4, 3, 1), (5, 3, 0), (7, 4, 1), (0, 0, 0)] {
-        let quorum = Quorum {
-            members,
-            captures,
-            rollbacks,
-        };
-        let policy = Policy {
-            quorum,
-            ..Policy::DEFAULT
-        };
-        let refused = Core::genesis(policy, &[], &mut entropy).unwrap_err();
-        let because = SecretsError::Policy(PolicyError::Quorum);
-        assert_eq!(refused, CoreError::Secrets(because), "{quorum:?}");
-    }
 }
 
 /// VAULT-8: a core takes nothing of another group of its own fleet.

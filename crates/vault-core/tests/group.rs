@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use keyhaven_testkit::vault::{Person, VaultWorld};
 use keyhaven_vault_core::{
-    Answer, Core, CoreError, LogError, Member, MembershipError, Newcomer, Policy, ProofError,
-    Quorum, Role,
+    Answer, Core, CoreError, LogError, Member, MembershipError, Newcomer, Policy, PolicyError,
+    ProofError, Quorum, Role, SecretsError,
 };
 use keyhaven_wire::message::{Action, Denial, Outcome, RecordState, RegisterAuthority, Request};
 
@@ -15,10 +15,7 @@ const RIGHT: &str = "correct horse battery";
 const WRONG: &str = "wrong horse battery";
 
 fn registered(seed: u64, quorum: Quorum) -> (VaultWorld, Person) {
-    let mut world = VaultWorld::group(seed, quorum);
-    let person = Person::new(&mut world, "alice");
-    person.register(&mut world, RIGHT);
-    (world, person)
+    VaultWorld::group(seed, quorum).with_alice(RIGHT)
 }
 
 fn status(world: &mut VaultWorld, person: &Person) -> Vec<u8> {
@@ -390,7 +387,14 @@ fn a_group_is_never_shrunk_below_its_floor() {
         let refused = Core::genesis(policy, &names, world.entropy()).map(drop);
         assert_eq!(refused, Err(MembershipError::Size(3).into()));
     }
-    for (members, captures, rollbacks) in [(2, 2, 0), (3, 1, 0), (5, 3, 1), (1, 1, 1), (4, 3, 1)] {
+    for (members, captures, rollbacks) in [
+        (2, 2, 0),
+        (3, 1, 0),
+        (5, 3, 1),
+        (1, 1, 1),
+        (4, 3, 1),
+        (0, 0, 0),
+    ] {
         let quorum = Quorum {
             members,
             captures,
@@ -400,7 +404,9 @@ fn a_group_is_never_shrunk_below_its_floor() {
             quorum,
             ..Policy::DEFAULT
         };
-        assert!(Core::genesis(policy, &[], world.entropy()).is_err());
+        let refused = Core::genesis(policy, &[], world.entropy()).map(drop);
+        let because = SecretsError::Policy(PolicyError::Quorum);
+        assert_eq!(refused, Err(because.into()), "{quorum:?}");
     }
 }
 

@@ -11,11 +11,7 @@ const WRONG: &str = "incorrect horse";
 
 /// Somebody who has registered.
 fn registered(seed: u64) -> (VaultWorld, Person) {
-    let mut world = VaultWorld::new(seed);
-    let person = Person::new(&mut world, "alice");
-    let reply = person.register(&mut world, RIGHT);
-    assert!(matches!(reply.outcome, Outcome::Registered { .. }));
-    (world, person)
+    VaultWorld::new(seed).with_alice(RIGHT)
 }
 
 /// A wrong guess, all the way; what is left after it.

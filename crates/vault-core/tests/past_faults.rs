@@ -14,13 +14,10 @@ const RIGHT: &str = "correct horse battery";
 const WRONG: &str = "wrong horse battery";
 
 fn registered(seed: u64, quorum: Quorum) -> (VaultWorld, Person) {
-    let mut world = VaultWorld::group(seed, quorum);
-    let person = Person::new(&mut world, "alice");
-    person.register(&mut world, RIGHT);
-    (world, person)
+    VaultWorld::group(seed, quorum).with_alice(RIGHT)
 }
 
-/// A counter of tries that stands at zero is taken over by another replica, and counted down once more:
+/// VAULT-1, VAULT-3: a counter of tries that stands at zero is taken over by another replica, and counted down once more:
 /// it must not wrap around to as many tries as a byte can say.
 #[test]
 fn a_record_with_no_guess_left_has_none_at_the_next_leader() {
@@ -63,7 +60,7 @@ fn a_record_with_no_guess_left_has_none_at_the_next_leader() {
     }
 }
 
-/// A message in several parts that is cut after one of them, and a part that is another message's: what
+/// VAULT-2, VAULT-10: a message in several parts that is cut after one of them, and a part that is another message's: what
 /// does not authenticate as a whole is nothing.
 #[test]
 fn a_request_that_is_cut_or_put_together_is_not_read() {
@@ -89,7 +86,7 @@ fn a_request_that_is_cut_or_put_together_is_not_read() {
     assert_eq!(person.standing(&mut world).guesses_left, 10);
 }
 
-/// A reply that is not asked who it is from: a statement counts for the core that made it, once, and in
+/// VAULT-2, VAULT-8, VAULT-9: a reply that is not asked who it is from: a statement counts for the core that made it, once, and in
 /// the group and for the entry or call that it was made for.
 #[test]
 fn a_statement_under_another_cores_name_does_not_count() {
@@ -128,7 +125,7 @@ fn a_statement_under_another_cores_name_does_not_count() {
     assert_eq!(led, Err(CoreError::NotElected));
 }
 
-/// A reply to somebody else, or to an earlier request of one's own, is no reply.
+/// VAULT-2: a reply to somebody else, or to an earlier request of one's own, is no reply.
 #[test]
 fn a_reply_to_another_request_does_not_open() {
     let (mut world, person) = registered(5, Quorum::ONE);
@@ -148,7 +145,7 @@ fn a_reply_to_another_request_does_not_open() {
     conversation.open(&own).unwrap();
 }
 
-/// Sequence numbers that are compared the wrong way, or that wrap around: a change carries the next
+/// VAULT-4, VAULT-8: sequence numbers that are compared the wrong way, or that wrap around: a change carries the next
 /// number and no other, a term is above all that were promised, and the last of them has no next.
 #[test]
 fn numbers_only_rise_and_none_wraps_around() {

@@ -22,11 +22,7 @@ fn different(person: &Person, id: &RegistrationId, finish: &RegisterFinish) -> R
 }
 
 fn registered(seed: u64) -> (VaultWorld, Person) {
-    let mut world = VaultWorld::new(seed);
-    let person = Person::new(&mut world, "alice");
-    let reply = person.register(&mut world, RIGHT);
-    assert!(matches!(reply.outcome, Outcome::Registered { .. }));
-    (world, person)
+    VaultWorld::new(seed).with_alice(RIGHT)
 }
 
 fn arms(world: &mut VaultWorld, person: &Person, registration: &Registration) -> bool {

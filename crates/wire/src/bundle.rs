@@ -125,7 +125,7 @@ pub struct Trust {
     guesses_max: u8,
     group_min: Group,
     /// The cores that are accepted; none if any is.
-    measured: Option<Vec<[u8; 48]>>,
+    measurements: Option<Vec<[u8; 48]>>,
 }
 
 /// The newest bundle that this client has believed before: it goes on from there, never back.
@@ -150,7 +150,7 @@ impl Trust {
                 quorum: 1,
                 rollbacks: 0,
             },
-            measured: None,
+            measurements: None,
         }
     }
 
@@ -164,8 +164,8 @@ impl Trust {
     /// Refuses cores that do not have one of these measurements: older versions with known faults, other
     /// programs, and whatever is not measured at all.
     #[must_use]
-    pub fn measured(mut self, accepted: &[[u8; 48]]) -> Self {
-        self.measured = Some(accepted.to_vec());
+    pub fn with_measurements(mut self, accepted: &[[u8; 48]]) -> Self {
+        self.measurements = Some(accepted.to_vec());
         self
     }
 
@@ -269,7 +269,7 @@ impl Bundle {
         if !self.group.is_sound() || !self.group.meets(trust.group_min) {
             return Err(BundleError::Group { group: self.group });
         }
-        match (&trust.measured, &self.measurement) {
+        match (&trust.measurements, &self.measurement) {
             (None, _) => Ok(()),
             (Some(accepted), Measurement::Sha384(own)) if accepted.contains(own) => Ok(()),
             (Some(_), Measurement::Sha384(_) | Measurement::None) => Err(BundleError::Measurement),

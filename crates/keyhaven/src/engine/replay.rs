@@ -5,7 +5,7 @@
 //! snapshot.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyhaven_repo::compress::Expander;
@@ -23,15 +23,20 @@ use super::fetch::Fetcher;
 use super::nodes::Nodes;
 use super::pages::{FrameReader, ReadBackError};
 
-/// Names the copy for the moment in which it has a name.
+/// How a copy's name begins.
 const COPY: &str = ".keyhaven-copy";
 
-/// An empty sealed copy in `folder` under a key that nobody keeps.
-fn fresh(folder: &Path, page_size: PageSize) -> Result<SealedFile, ReadBackError> {
+/// A key that nobody keeps, and the name of a copy in `folder` for the moment in which it has one.
+fn unkept(folder: &Path) -> std::io::Result<(Zeroizing<[u8; 32]>, PathBuf)> {
     let mut key = Zeroizing::new([0; 32]);
     getrandom::fill(key.as_mut_slice())
         .map_err(|error| std::io::Error::other(error.to_string()))?;
-    let path = folder.join(format!("{COPY}-{}", std::process::id()));
+    Ok((key, folder.join(format!("{COPY}-{}", std::process::id()))))
+}
+
+/// An empty sealed copy in `folder`.
+fn fresh(folder: &Path, page_size: PageSize) -> Result<SealedFile, ReadBackError> {
+    let (key, path) = unkept(folder)?;
     let copy = SealedFile::create(&path, page_size, &|_| key.clone())?;
     std::fs::remove_file(&path)?;
     Ok(copy)
@@ -112,10 +117,7 @@ pub(crate) fn has_rows(
     let Some(state) = load_patches(rows, nodes)?.last().map(|patch| patch.state) else {
         return Ok(false);
     };
-    let mut key = Zeroizing::new([0; 32]);
-    getrandom::fill(key.as_mut_slice())
-        .map_err(|error| std::io::Error::other(error.to_string()))?;
-    let name = folder.join(format!("{COPY}-{}", std::process::id()));
+    let (key, name) = unkept(folder)?;
     let copied = SealedFile::copy(&mut LiveDatabase::at(path), &name, &|_| key.clone());
     let _ = std::fs::remove_file(&name);
     let Ok((file, _)) = copied else {

@@ -164,14 +164,20 @@ impl SealedFile {
         if page.len() != self.page_size.len() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        while self.pages < index {
-            let zeros = vec![0; self.page_size.len()];
-            self.seal(self.pages, &zeros)?;
-        }
+        self.fill(index)?;
         if index == 0 {
             self.log_format = log_format_of(page);
         }
         self.seal(index, page)
+    }
+
+    /// Pages of zeros up to this one.
+    fn fill(&mut self, index: u64) -> io::Result<()> {
+        let zeros = vec![0; self.page_size.len()];
+        while self.pages < index {
+            self.seal(self.pages, &zeros)?;
+        }
+        Ok(())
     }
 
     fn seal(&mut self, index: u64, page: &[u8]) -> io::Result<()> {
@@ -192,7 +198,8 @@ impl SealedFile {
             )
             .map_err(io::Error::other)?;
         self.record.extend_from_slice(tag.as_ref());
-        self.file.write_all_at(&self.record, self.place(index))?;
+        self.file
+            .write_all_at(&self.record, place(self.page_size, index))?;
         self.pages = self.pages.max(index.saturating_add(1));
         Ok(())
     }
@@ -224,10 +231,6 @@ impl SealedFile {
         }
         page.copy_from_slice(opened);
         Ok(())
-    }
-
-    fn place(&self, index: u64) -> u64 {
-        place(self.page_size, index)
     }
 
     /// Reads for SQLite. A database that is used with a log is shown as one that is not: here is
@@ -285,10 +288,7 @@ impl SealedFile {
             {
                 slot.copy_from_slice(&kept);
             }
-            while self.pages < index {
-                let zeros = vec![0; self.page_size.len()];
-                self.seal(self.pages, &zeros)?;
-            }
+            self.fill(index)?;
             self.seal(index, &page)?;
             at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
             rest = later;
@@ -299,12 +299,9 @@ impl SealedFile {
     /// Cuts or extends for SQLite, to whole pages.
     pub(crate) fn set_len(&mut self, bytes: u64) -> io::Result<()> {
         let pages = bytes.div_ceil(u64::from(self.page_size.bytes()));
-        while self.pages < pages {
-            let zeros = vec![0; self.page_size.len()];
-            self.seal(self.pages, &zeros)?;
-        }
+        self.fill(pages)?;
         if pages < self.pages {
-            self.file.set_len(self.place(pages))?;
+            self.file.set_len(place(self.page_size, pages))?;
             self.pages = pages;
         }
         Ok(())

@@ -101,7 +101,7 @@ fn a_vault_below_the_floor_is_refused() {
     ));
 }
 
-/// Past fault: a minimum version that was written down and enforced by nobody. A core with a known fault,
+/// VAULT-1. Past fault: a minimum version that was written down and enforced by nobody. A core with a known fault,
 /// another program, and one that nothing measures are all refused.
 #[test]
 fn a_core_that_the_client_does_not_accept_is_told_nothing() {
@@ -127,7 +127,7 @@ fn a_core_that_the_client_does_not_accept_is_told_nothing() {
     }
 }
 
-/// Past fault: sequence numbers compared the wrong way, or as if they wrapped around.
+/// VAULT-4. Past fault: sequence numbers compared the wrong way, or as if they wrapped around.
 #[test]
 fn serials_of_bundles_only_rise() {
     let world = World::new();

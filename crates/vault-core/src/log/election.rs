@@ -97,11 +97,7 @@ impl Call {
     }
 
     pub(crate) fn verify(&self, key: &LogKey) -> Result<(), LogError> {
-        if Mac::compute(key, CALL_DOMAIN, &self.body()) == self.mac {
-            Ok(())
-        } else {
-            Err(LogError::BadMac)
-        }
+        self.mac.check(key, CALL_DOMAIN, &self.body())
     }
 
     fn body(&self) -> Vec<u8> {

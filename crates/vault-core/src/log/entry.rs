@@ -146,11 +146,7 @@ impl Entry {
     }
 
     pub(crate) fn verify(&self, key: &LogKey) -> Result<(), LogError> {
-        if Mac::compute(key, ENTRY_DOMAIN, &self.body()) == self.mac {
-            Ok(())
-        } else {
-            Err(LogError::BadMac)
-        }
+        self.mac.check(key, ENTRY_DOMAIN, &self.body())
     }
 
     fn body(&self) -> Vec<u8> {

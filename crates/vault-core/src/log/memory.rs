@@ -98,11 +98,7 @@ impl Memory {
     }
 
     pub(crate) fn verify(&self, key: &LogKey) -> Result<(), LogError> {
-        if Mac::compute(key, MEMORY_DOMAIN, &self.body()) == self.mac {
-            Ok(())
-        } else {
-            Err(LogError::BadMac)
-        }
+        self.mac.check(key, MEMORY_DOMAIN, &self.body())
     }
 
     /// The memory after a promise to take nothing of an older term than this. Each term is promised

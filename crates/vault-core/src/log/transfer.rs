@@ -77,12 +77,7 @@ impl Wish {
     }
 
     pub(crate) fn verify(&self, key: &LogKey) -> Result<(), LogError> {
-        let mac = Mac::compute(key, WISH_DOMAIN, &self.body());
-        if mac == self.mac {
-            Ok(())
-        } else {
-            Err(LogError::BadMac)
-        }
+        self.mac.check(key, WISH_DOMAIN, &self.body())
     }
 
     fn body(&self) -> Vec<u8> {
@@ -171,12 +166,7 @@ impl Transfer {
     }
 
     pub(crate) fn verify(&self, key: &LogKey) -> Result<(), LogError> {
-        let mac = Mac::compute(key, TRANSFER_DOMAIN, &self.body());
-        if mac == self.mac {
-            Ok(())
-        } else {
-            Err(LogError::BadMac)
-        }
+        self.mac.check(key, TRANSFER_DOMAIN, &self.body())
     }
 
     fn body(&self) -> Vec<u8> {

@@ -55,7 +55,7 @@ impl Range {
     /// Whether an account is in it.
     #[must_use]
     pub fn holds(&self, index: &LeafIndex) -> bool {
-        (0..self.digits).all(|at| nibble(index, at) == nibble(&self.begin(), at))
+        (0..self.digits).all(|at| nibble(index, at) == nibble(&self.path(), at))
     }
 
     /// Whether a node or leaf lies below its slot: what hosts copy when the range goes to another
@@ -66,23 +66,18 @@ impl Range {
         below && self.holds(&key.path())
     }
 
-    /// The first index in it.
-    fn begin(&self) -> LeafIndex {
-        let mut index = [0; 32];
-        for (byte, path) in index.iter_mut().zip(self.path) {
-            *byte = path;
-        }
-        LeafIndex::new(index)
-    }
-
     /// The depth of the node in which it is one slot.
     pub(crate) const fn depth(&self) -> u8 {
         self.digits.saturating_sub(1)
     }
 
-    /// The path to its slot.
+    /// The path to its slot: the first index in it.
     pub(crate) fn path(&self) -> LeafIndex {
-        self.begin()
+        let mut index = [0; 32];
+        for (byte, path) in index.iter_mut().zip(self.path) {
+            *byte = path;
+        }
+        LeafIndex::new(index)
     }
 
     pub(crate) const fn encode(&self) -> [u8; Self::BYTES] {
@@ -105,7 +100,7 @@ impl Range {
 
 impl core::fmt::Display for Range {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        (0..self.digits).try_for_each(|at| write!(f, "{:x}", nibble(&self.begin(), at)))
+        (0..self.digits).try_for_each(|at| write!(f, "{:x}", nibble(&self.path(), at)))
     }
 }
 

@@ -49,29 +49,25 @@ impl World {
 
     /// The machine after its store was backed up.
     fn backed_up(self, to: &std::path::Path) -> Self {
-        let Self {
-            _temp,
-            fleet,
-            machine,
-        } = self;
-        drop(machine);
-        crate::backup::back_up(_temp.path(), to).unwrap();
-        let machine = Machine::resume(&fleet, &mut SystemEntropy).unwrap();
-        Self {
-            _temp,
-            fleet,
-            machine,
-        }
+        self.stopped(|folder| {
+            crate::backup::back_up(folder, to).unwrap();
+        })
     }
 
     /// The machine as the next start finds it.
     fn restart(self) -> Self {
+        self.stopped(|_| {})
+    }
+
+    /// The machine as it starts after something was done to its folder while it stood still.
+    fn stopped(self, meanwhile: impl FnOnce(&std::path::Path)) -> Self {
         let Self {
             _temp,
             fleet,
             machine,
         } = self;
         drop(machine);
+        meanwhile(_temp.path());
         let machine = Machine::resume(&fleet, &mut SystemEntropy).unwrap();
         Self {
             _temp,

@@ -8,8 +8,9 @@ use keyhaven_vault_core::{
     MultiProof, Newcomer, NodeKey, Policy, Quorum, Range, RangeAnswer, RangeStep, Report, Term,
     Touch, prove, prove_range,
 };
-use keyhaven_wire::message::{AccountName, HostTime};
+use keyhaven_wire::message::{AccountName, HostTime, Outcome};
 
+use super::Person;
 use crate::entropy::SeededEntropy;
 
 /// A group of cores with a store in memory, driven one batch at a time. One of them leads; most
@@ -72,6 +73,18 @@ impl VaultWorld {
             puts: genesis.puts,
         };
         Self::begin(core, others, genesis.secrets.to_vec(), first, entropy)
+    }
+
+    /// The same with somebody who has registered this password.
+    ///
+    /// # Panics
+    /// When the registration is refused.
+    #[must_use]
+    pub fn with_alice(mut self, password: &str) -> (Self, Person) {
+        let alice = Person::new(&mut self, "alice");
+        let reply = alice.register(&mut self, password);
+        assert!(matches!(reply.outcome, Outcome::Registered { .. }));
+        (self, alice)
     }
 
     /// One more group of the same fleet. It holds no account yet.
