@@ -89,13 +89,16 @@ impl NodeKey {
     /// The key of the node at a depth on the path to an index.
     pub(crate) fn node(index: &LeafIndex, depth: u8) -> Self {
         let mut key = [0; Self::BYTES];
-        let path = (0..depth).map(|at| nibble(index, at));
         let (head, prefix) = key.split_at_mut(2);
         head.copy_from_slice(&[Self::NODE, depth]);
-        for (at, value) in path.enumerate() {
-            if let Some(byte) = prefix.get_mut(at / 2) {
-                *byte |= if at % 2 == 0 { value << 4 } else { value };
-            }
+        let whole = usize::from(depth / 2);
+        for (byte, path) in prefix.iter_mut().zip(index.as_bytes()).take(whole) {
+            *byte = *path;
+        }
+        if !depth.is_multiple_of(2)
+            && let Some(byte) = prefix.get_mut(whole)
+        {
+            *byte = nibble(index, depth.saturating_sub(1)) << 4;
         }
         Self(key)
     }

@@ -1,5 +1,6 @@
 //! One node: sixteen slots, and its bytes.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use keyhaven_wire::message::LeafIndex;
@@ -8,14 +9,13 @@ use super::range::Away;
 use super::{Digest, nibble};
 
 /// Slots of a node: one for each nibble.
-const SLOTS: usize = 16;
+const SLOTS: u8 = 16;
 const BITMAPS_BYTES: usize = 4;
-const BRANCH_BYTES: usize = 32;
 
 /// The longest a node's bytes can be: every slot a range that was given away.
 pub const NODE_BYTES_MAX: usize = 1572;
 
-const _: () = assert!(BITMAPS_BYTES + SLOTS * Away::BYTES_MAX == NODE_BYTES_MAX);
+const _: () = assert!(BITMAPS_BYTES + SLOTS as usize * Away::BYTES_MAX == NODE_BYTES_MAX);
 
 /// What stands in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -30,106 +30,206 @@ pub(crate) enum Slot {
     Away(Away),
 }
 
-/// A node.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+impl Slot {
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::Empty => Kind::Empty,
+            Self::Branch(_) => Kind::Branch,
+            Self::Leaf { .. } => Kind::Leaf,
+            Self::Away(_) => Kind::Away,
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Empty => {}
+            Self::Branch(digest) => out.extend_from_slice(digest.as_bytes()),
+            Self::Leaf { index, digest } => {
+                out.extend_from_slice(index.as_bytes());
+                out.extend_from_slice(digest.as_bytes());
+            }
+            Self::Away(away) => away.encode(out),
+        }
+    }
+}
+
+/// A node: its one encoding, which is looked at and changed in place. A path needs one slot of each
+/// node on it, so that to unpack all sixteen would be most of the work.
+///
+/// A bitmap of branches, a bitmap of leaves (both big-endian, bit n for slot n; a slot in both is a
+/// range that is away), then each taken slot in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
-    slots: [Slot; SLOTS],
+    bytes: Vec<u8>,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            bytes: vec![0; BITMAPS_BYTES],
+        }
+    }
 }
 
 impl Node {
+    /// A node of slots that are all alike.
+    pub(crate) fn of(slot: Slot) -> Self {
+        let mut node = Self::default();
+        for at in 0..SLOTS {
+            node.put(at, slot);
+        }
+        node
+    }
+
     /// What stands in the slot towards an index.
     pub(crate) fn slot(&self, index: &LeafIndex, depth: u8) -> Slot {
-        self.slots
-            .get(usize::from(nibble(index, depth)))
-            .copied()
-            .unwrap_or_default()
+        self.at(nibble(index, depth))
     }
 
     /// All slots, in order.
     pub(crate) fn slots(&self) -> impl Iterator<Item = (u8, Slot)> {
-        (0_u8..).zip(self.slots)
+        (0..SLOTS).map(|at| (at, self.at(at)))
     }
 
     /// Puts something in the slot towards an index.
     pub(crate) fn set(&mut self, index: &LeafIndex, depth: u8, slot: Slot) {
-        if let Some(place) = self.slots.get_mut(usize::from(nibble(index, depth))) {
-            *place = slot;
-        }
+        self.put(nibble(index, depth), slot);
     }
 
-    /// A node of slots that are all alike.
-    pub(crate) const fn of(slot: Slot) -> Self {
-        Self {
-            slots: [slot; SLOTS],
-        }
+    /// Its bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
-    /// Its one encoding: a bitmap of branches, a bitmap of leaves (both big-endian, bit n for slot n;
-    /// a slot in both is a range that is away), then each taken slot in order.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let (mut branches, mut leaves) = (0_u16, 0_u16);
-        let mut body = Vec::with_capacity(NODE_BYTES_MAX);
-        for (at, slot) in (0_u32..).zip(&self.slots) {
-            let bit = 1_u16.checked_shl(at).unwrap_or(0);
-            match slot {
-                Slot::Empty => {}
-                Slot::Branch(digest) => {
-                    branches |= bit;
-                    body.extend_from_slice(digest.as_bytes());
-                }
-                Slot::Leaf { index, digest } => {
-                    leaves |= bit;
-                    body.extend_from_slice(index.as_bytes());
-                    body.extend_from_slice(digest.as_bytes());
-                }
-                Slot::Away(away) => {
-                    branches |= bit;
-                    leaves |= bit;
-                    away.encode(&mut body);
-                }
-            }
-        }
-        [
-            branches.to_be_bytes().as_slice(),
-            &leaves.to_be_bytes(),
-            &body,
-        ]
-        .concat()
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Reads a node; none for anything but its one encoding.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (branches, rest) = bytes.split_first_chunk::<2>()?;
-        let (leaves, mut rest) = rest.split_first_chunk::<2>()?;
-        let branches = u16::from_be_bytes(*branches);
-        let leaves = u16::from_be_bytes(*leaves);
-        let mut node = Self::default();
-        for (at, slot) in (0_u32..).zip(&mut node.slots) {
-            let bit = 1_u16.checked_shl(at).unwrap_or(0);
-            if branches & leaves & bit != 0 {
-                let (away, after) = Away::decode(rest)?;
-                *slot = Slot::Away(away);
-                rest = after;
-            } else if branches & bit != 0 {
-                let (digest, after) = rest.split_first_chunk::<BRANCH_BYTES>()?;
-                *slot = Slot::Branch(Digest::new(*digest));
-                rest = after;
-            } else if leaves & bit != 0 {
-                let (index, after) = rest.split_first_chunk::<32>()?;
-                let (digest, after) = after.split_first_chunk::<32>()?;
-                *slot = Slot::Leaf {
-                    index: LeafIndex::new(*index),
-                    digest: Digest::new(*digest),
-                };
-                rest = after;
-            }
-        }
-        rest.is_empty().then_some(node)
+        let node = Self {
+            bytes: bytes.to_vec(),
+        };
+        let (_, behind) = node.find(SLOTS)?;
+        behind.is_empty().then_some(node)
     }
 
     pub(crate) fn digest(&self) -> Digest {
-        node_digest(&self.encode())
+        node_digest(&self.bytes)
     }
+
+    fn at(&self, at: u8) -> Slot {
+        // A node's bytes are an encoding, so that every slot is there.
+        self.find(at)
+            .and_then(|(kind, rest)| kind.read(rest))
+            .map(|(slot, _)| slot)
+            .unwrap_or_default()
+    }
+
+    fn put(&mut self, at: u8, slot: Slot) {
+        let Some((was, rest)) = self.find(at) else {
+            return;
+        };
+        let start = self.bytes.len().saturating_sub(rest.len());
+        let taken = was.read(rest).map_or(0, |(_, after)| after.len());
+        let end = self.bytes.len().saturating_sub(taken);
+        let mut bytes = Vec::new();
+        slot.encode(&mut bytes);
+        self.bytes.splice(start..end, bytes);
+        if let Some((kinds, _)) = Kinds::read(&self.bytes)
+            && let Some(head) = self.bytes.first_chunk_mut()
+        {
+            *head = kinds.with(at, slot.kind()).bytes();
+        }
+    }
+
+    /// The kind of a slot, and the bytes from it on; of the slot behind the last, what is behind the node.
+    fn find(&self, at: u8) -> Option<(Kind, &[u8])> {
+        let (kinds, mut rest) = Kinds::read(&self.bytes)?;
+        for before in 0..at {
+            rest = kinds.of(before).read(rest)?.1;
+        }
+        Some((kinds.of(at), rest))
+    }
+}
+
+/// What is said of a slot by the bitmaps.
+#[derive(Clone, Copy)]
+enum Kind {
+    Empty,
+    Branch,
+    Leaf,
+    Away,
+}
+
+impl Kind {
+    /// What stands at the head of these bytes, and the bytes behind it.
+    fn read(self, bytes: &[u8]) -> Option<(Slot, &[u8])> {
+        Some(match self {
+            Self::Empty => (Slot::Empty, bytes),
+            Self::Branch => {
+                let (digest, rest) = bytes.split_first_chunk()?;
+                (Slot::Branch(Digest::new(*digest)), rest)
+            }
+            Self::Leaf => {
+                let (index, rest) = bytes.split_first_chunk()?;
+                let (digest, rest) = rest.split_first_chunk()?;
+                let (index, digest) = (LeafIndex::new(*index), Digest::new(*digest));
+                (Slot::Leaf { index, digest }, rest)
+            }
+            Self::Away => {
+                let (away, rest) = Away::decode(bytes)?;
+                (Slot::Away(away), rest)
+            }
+        })
+    }
+}
+
+/// The two bitmaps.
+#[derive(Clone, Copy)]
+struct Kinds {
+    branches: u16,
+    leaves: u16,
+}
+
+impl Kinds {
+    fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let ([a, b, c, d], rest) = bytes.split_first_chunk()?;
+        let kinds = Self {
+            branches: u16::from_be_bytes([*a, *b]),
+            leaves: u16::from_be_bytes([*c, *d]),
+        };
+        Some((kinds, rest))
+    }
+
+    const fn bytes(self) -> [u8; BITMAPS_BYTES] {
+        let ([a, b], [c, d]) = (self.branches.to_be_bytes(), self.leaves.to_be_bytes());
+        [a, b, c, d]
+    }
+
+    fn of(self, at: u8) -> Kind {
+        match (self.branches & bit(at) != 0, self.leaves & bit(at) != 0) {
+            (false, false) => Kind::Empty,
+            (true, false) => Kind::Branch,
+            (false, true) => Kind::Leaf,
+            (true, true) => Kind::Away,
+        }
+    }
+
+    fn with(self, at: u8, kind: Kind) -> Self {
+        let set = |bitmap: u16, taken| {
+            let others = bitmap & !bit(at);
+            if taken { others | bit(at) } else { others }
+        };
+        Self {
+            branches: set(self.branches, matches!(kind, Kind::Branch | Kind::Away)),
+            leaves: set(self.leaves, matches!(kind, Kind::Leaf | Kind::Away)),
+        }
+    }
+}
+
+fn bit(at: u8) -> u16 {
+    1_u16.checked_shl(at.into()).unwrap_or(0)
 }
 
 /// The digest of a node's bytes.

@@ -1,6 +1,5 @@
 //! The part of the tree that a batch touches, inside the core.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -27,11 +26,14 @@ pub(crate) struct PartialTree<'a> {
     root: Digest,
     proof: &'a MultiProof,
     /// Nodes that were checked, or written here. What is here is not checked again.
-    nodes: BTreeMap<NodeKey, Box<Node>>,
+    nodes: BTreeMap<NodeKey, Node>,
     /// Nodes of `nodes` whose digests do not stand above them yet.
     changed: BTreeSet<NodeKey>,
-    written_nodes: BTreeMap<NodeKey, Vec<u8>>,
+    /// Nodes of `nodes` that were changed, and whose digests do.
+    settled: BTreeSet<NodeKey>,
     written_leaves: BTreeMap<LeafIndex, Vec<u8>>,
+    /// Where the last read ended, until something is changed: most is read and then written.
+    read: Option<(LeafIndex, (u8, Slot))>,
 }
 
 /// Stands in a slot above a node that is changed, until its digest does.
@@ -44,8 +46,9 @@ impl<'a> PartialTree<'a> {
             proof,
             nodes: BTreeMap::new(),
             changed: BTreeSet::new(),
-            written_nodes: BTreeMap::new(),
+            settled: BTreeSet::new(),
             written_leaves: BTreeMap::new(),
+            read: None,
         }
     }
 
@@ -59,9 +62,8 @@ impl<'a> PartialTree<'a> {
     /// takes a digest out of a node, or puts one there, settles before.
     pub(super) fn settle(&mut self) {
         while let Some(key) = self.changed.pop_last() {
-            let bytes = self.node(key).encode();
-            let digest = node_digest(&bytes);
-            self.written_nodes.insert(key, bytes);
+            let digest = self.node(key).digest();
+            self.settled.insert(key);
             match key.depth().and_then(|depth| depth.checked_sub(1)) {
                 None => self.root = digest,
                 Some(above) => self.set(&key.path(), above, Slot::Branch(digest)),
@@ -72,8 +74,9 @@ impl<'a> PartialTree<'a> {
     /// A leaf's sealed bytes, or the proof that there is none, or that it is not this group's to say.
     /// VAULT-4: nothing that does not hash up to the root is ever looked at.
     pub(crate) fn read(&mut self, index: &LeafIndex) -> Result<Found<'_>, ProofError> {
-        let (_, slot) = self.walk(index, DEPTH_MAX)?;
-        let digest = match slot {
+        let place = self.walk(index, DEPTH_MAX)?;
+        self.read = Some((*index, place));
+        let digest = match place.1 {
             Slot::Leaf { index: at, digest } if at == *index => digest,
             Slot::Empty | Slot::Leaf { .. } => return Ok(Found::None),
             Slot::Away(_) => return Ok(Found::Elsewhere),
@@ -96,7 +99,10 @@ impl<'a> PartialTree<'a> {
 
     /// Puts a leaf's sealed bytes in place, where [`read`](Self::read) found them or none.
     pub(crate) fn write(&mut self, index: &LeafIndex, sealed: Vec<u8>) -> Result<(), ProofError> {
-        let (depth, slot) = self.walk(index, DEPTH_MAX)?;
+        let (depth, slot) = match self.read {
+            Some((read, place)) if read == *index => place,
+            Some(_) | None => self.walk(index, DEPTH_MAX)?,
+        };
         let leaf = Slot::Leaf {
             index: *index,
             digest: leaf_digest(index, &sealed),
@@ -120,9 +126,12 @@ impl<'a> PartialTree<'a> {
     /// What changed: keys and bytes for the host's store.
     pub(crate) fn into_puts(mut self) -> Vec<(NodeKey, Vec<u8>)> {
         self.settle();
+        let nodes = self.nodes.into_iter();
+        let nodes = nodes.filter(|(key, _)| self.settled.contains(key));
+        let nodes = nodes.map(|(key, node)| (key, node.into_bytes()));
         let leaves = self.written_leaves.into_iter();
         let leaves = leaves.map(|(index, sealed)| (NodeKey::leaf(&index), sealed));
-        self.written_nodes.into_iter().chain(leaves).collect()
+        nodes.chain(leaves).collect()
     }
 
     /// Walks down towards an index, to the deepest node or to this depth; the depth of the node, and
@@ -152,7 +161,7 @@ impl<'a> PartialTree<'a> {
                     return Err(ProofError::Mismatch { key });
                 }
                 let node = Node::decode(bytes).ok_or(ProofError::Mismatch { key })?;
-                Ok(vacant.insert(Box::new(node)))
+                Ok(vacant.insert(node))
             }
         }
     }
@@ -202,7 +211,7 @@ impl<'a> PartialTree<'a> {
             }
             node.set(path, at, slot);
             let key = NodeKey::node(path, at);
-            self.nodes.insert(key, Box::new(node));
+            self.nodes.insert(key, node);
             self.changed.insert(key);
             slot = TO_COME;
         }
@@ -214,6 +223,7 @@ impl<'a> PartialTree<'a> {
         let key = NodeKey::node(index, depth);
         self.node(key).set(index, depth, slot);
         self.changed.insert(key);
+        self.read = None;
     }
 
     /// A node that was checked, or a new one.

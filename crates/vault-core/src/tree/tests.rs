@@ -72,7 +72,7 @@ impl World {
         let empty = Node::default();
         Self {
             model: Model::default(),
-            store: [(NodeKey::root(), empty.encode())].into(),
+            store: [(NodeKey::root(), empty.as_bytes().to_vec())].into(),
             root: empty.digest(),
         }
     }
@@ -245,8 +245,8 @@ fn the_greatest_node_is_one_whose_ranges_were_all_given_away() {
         content: Content::Empty,
     };
     let node = Node::of(Slot::Away(Away::Given(given)));
-    assert_eq!(node.encode().len(), super::NODE_BYTES_MAX);
-    assert_eq!(Node::decode(&node.encode()), Some(node));
+    assert_eq!(node.as_bytes().len(), super::NODE_BYTES_MAX);
+    assert_eq!(Node::decode(node.as_bytes()), Some(node));
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn keys_of_different_places_differ() {
 #[test]
 fn the_bytes_of_a_node_are_fixed() {
     let mut node = Node::default();
-    assert_eq!(node.encode(), [0; 4]);
+    assert_eq!(node.as_bytes(), [0; 4]);
     node.set(&index(&[1]), 0, Slot::Branch(Digest::new([0xaa; 32])));
     let leaf = Slot::Leaf {
         index: index(&[4]),
@@ -378,7 +378,7 @@ fn the_bytes_of_a_node_are_fixed() {
     golden.push(0x40);
     golden.extend([0; 31]);
     golden.extend([0xbb; 32]);
-    assert_eq!(node.encode(), golden);
+    assert_eq!(node.as_bytes(), golden);
     assert_eq!(Node::decode(&golden), Some(node));
 }
 
@@ -404,7 +404,7 @@ fn the_bytes_of_a_node_with_ranges_that_are_away_are_fixed() {
     golden.push(1);
     golden.extend([0xff; 32]);
     golden.extend([0; 32]);
-    assert_eq!(node.encode(), golden);
+    assert_eq!(node.as_bytes(), golden);
     assert_eq!(Node::decode(&golden), Some(node));
     for (at, kind) in [(4, 3), (5, 0), (55, 3), (55, 0), (119, 1)] {
         let mut other = golden.clone();
@@ -497,7 +497,7 @@ proptest! {
     #[test]
     fn a_node_reads_back_and_no_other_bytes_are_a_node(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         if let Some(node) = Node::decode(&bytes) {
-            prop_assert_eq!(node.encode(), bytes);
+            prop_assert_eq!(node.as_bytes(), bytes);
         }
     }
 
