@@ -193,7 +193,7 @@ pub struct Looked {
     /// The newest entry; none when the store is empty.
     pub head: Option<Entry>,
     /// The kept entries, in order: from the `first` of the base's, or from the base on if that is not
-    /// known; or, where the log no longer reaches back so far, from the oldest.
+    /// known or far before it; or, where the log no longer reaches back so far, from the oldest.
     pub rows: Vec<Entry>,
     /// Whether there are more than these.
     pub more: bool,

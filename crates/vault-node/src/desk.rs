@@ -10,6 +10,9 @@ use keyhaven_wire::message::FleetId;
 
 /// Entries that are read at once.
 const ENTRIES_AT_ONCE: usize = 256;
+/// How far before the base they begin at most, so that the base is among them. What is older stays in
+/// the base's own record, which the tail of whoever captured the base has.
+const BEFORE_BASE: u64 = 128;
 
 /// Why a question was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +63,9 @@ fn look(snapshot: &dyn Snapshot, base: Index, nodes: bool) -> Result<Looked, Ask
     let head = snapshot.head()?.as_ref().map(decode).transpose()?;
     let first = snapshot
         .changes(base)?
-        .map_or(base, |changes| changes.first.min(base));
+        .map(|changes| changes.first)
+        .filter(|first| (1..=BEFORE_BASE).contains(&base.number().saturating_sub(first.number())))
+        .unwrap_or(base);
     let stored = snapshot.entries(first, ENTRIES_AT_ONCE)?;
     let mut puts = Puts::new();
     if nodes {
