@@ -12,6 +12,9 @@
 //! of one term and index could each be captured by somebody, and a later leader could not tell
 //! which of them was committed. Who must give an entry up steps down, and stands again.
 
+#[cfg(test)]
+mod tests;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -166,8 +169,15 @@ impl Seat {
     /// The base to propose on, while nothing is under way.
     pub(crate) fn ready(&self) -> Result<Head, CoreError> {
         match &self.part {
-            Part::Leader(leader) if leader.tip.is_some() => Err(CoreError::Pending),
-            Part::Leader(leader) => Ok(leader.base),
+            Part::Leader(leader) => leader.rests().map(|()| leader.base),
+            Part::Witness | Part::Candidate(_) => Err(CoreError::NotLeading),
+        }
+    }
+
+    /// The leader, while nothing of its own is under way.
+    fn idle(&mut self) -> Result<&mut Leader, CoreError> {
+        match &mut self.part {
+            Part::Leader(leader) => leader.rests().map(|()| &mut **leader),
             Part::Witness | Part::Candidate(_) => Err(CoreError::NotLeading),
         }
     }
@@ -248,12 +258,10 @@ impl Seat {
     /// the store, though no report knew of it. It is as good as an entry of this leader's own: what
     /// it spent is spent, and what it would have answered was never released.
     pub(crate) fn adopt(&mut self, secrets: &FleetSecrets, entry: &Entry) -> Result<(), CoreError> {
-        let base = self.ready()?;
+        let leader = self.idle()?;
+        let base = leader.base;
         entry.verify(secrets.log())?;
-        let Part::Leader(leader) = &mut self.part else {
-            return Err(CoreError::NotLeading);
-        };
-        if entry.group() != base.place.group {
+        if entry.group() != base.group() {
             return Err(LogError::OtherGroup.into());
         }
         let follows = base.index().next() == Some(entry.index())
@@ -278,19 +286,9 @@ impl Seat {
         root: Digest,
         answers: Vec<Withheld<Answer>>,
     ) -> Result<Entry, CoreError> {
-        let base = self.ready()?;
-        let Part::Leader(leader) = &mut self.part else {
-            return Err(CoreError::NotLeading);
-        };
-        let place = Place {
-            group: base.place.group,
-            membership: leader.membership,
-            term: leader.term,
-            index: base.index().next().ok_or(CoreError::Bound)?,
-        };
-        let entry = Entry::make(secrets.log(), place, base.mac(), root);
-        leader.tip = Some(Proposal { entry, answers });
-        Ok(entry)
+        let leader = self.idle()?;
+        let membership = leader.membership;
+        leader.propose(secrets, membership, root, answers)
     }
 
     /// Makes the entry that puts one core in another's place (VAULT-9).
@@ -300,15 +298,13 @@ impl Seat {
         go: Member,
         come: Member,
     ) -> Result<Entry, CoreError> {
-        let base = self.ready()?;
-        if go == self.memory.member() {
+        let own = self.memory.member();
+        let leader = self.idle()?;
+        if go == own {
             return Err(MembershipError::Leading.into());
         }
-        let Part::Leader(leader) = &mut self.part else {
-            return Err(CoreError::NotLeading);
-        };
-        leader.membership = leader.membership.replace(go, come)?;
-        self.propose(secrets, base.root(), Vec::new())
+        let membership = leader.membership.replace(go, come)?;
+        leader.propose(secrets, membership, leader.base.root(), Vec::new())
     }
 
     /// Captures an entry that its host has made durable.
@@ -364,6 +360,34 @@ impl Seat {
 }
 
 impl Leader {
+    /// Whether nothing of its own is under way.
+    fn rests(&self) -> Result<(), CoreError> {
+        if self.tip.is_some() {
+            return Err(CoreError::Pending);
+        }
+        Ok(())
+    }
+
+    /// Makes the entry on top of the base. One that cannot be made leaves all as it was: what its members
+    /// would have been is known from the entry alone until it is committed.
+    fn propose(
+        &mut self,
+        secrets: &FleetSecrets,
+        membership: Membership,
+        root: Digest,
+        answers: Vec<Withheld<Answer>>,
+    ) -> Result<Entry, CoreError> {
+        let place = Place {
+            group: self.base.group(),
+            membership,
+            term: self.term,
+            index: self.base.index().next().ok_or(CoreError::Bound)?,
+        };
+        let entry = Entry::make(secrets.log(), place, self.base.mac(), root);
+        self.tip = Some(Proposal { entry, answers });
+        Ok(entry)
+    }
+
     /// Whether an entry of this term is the one under way, or the one that was committed last. An
     /// earlier one comes too late. Any other is the work of a copy of this core, which alone makes
     /// entries of its term.

@@ -148,7 +148,10 @@ pub(super) const SWITCHES: &[Switch] = &[
     Switch {
         name: "a leader takes an entry back and makes another in its place",
         file: SEAT,
-        sound: "Part::Leader(leader) if leader.tip.is_some() => Err(CoreError::Pending),",
+        sound: "        if self.tip.is_some() {
+            return Err(CoreError::Pending);
+        }
+",
         broken: "",
     },
     Switch {
@@ -160,10 +163,10 @@ pub(super) const SWITCHES: &[Switch] = &[
     Switch {
         name: "a change of members is over before it is committed",
         file: SEAT,
-        sound: "            membership: leader.membership,
-            term: leader.term,",
-        broken: "            membership: leader.membership.settled(),
-            term: leader.term,",
+        sound: "            membership,
+            term: self.term,",
+        broken: "            membership: membership.settled(),
+            term: self.term,",
     },
     Switch {
         name: "a store that was put back is believed",
