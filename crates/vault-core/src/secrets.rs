@@ -277,3 +277,51 @@ fn check(body: &[u8]) -> [u8; CHECK_BYTES] {
     hasher.update(body);
     *hasher.finalize().as_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use keyhaven_testkit::entropy::SeededEntropy;
+
+    use super::*;
+    use crate::policy::Quorum;
+
+    /// VAULT-1, VAULT-9: whatever core joins takes the rules that the fleet was made with, or is no core. Rules
+    /// below the floor are refused, though the check of the bytes that hold them is right.
+    #[test]
+    fn secrets_with_rules_below_the_floor_are_none() {
+        let mut entropy = SeededEntropy::new(1);
+        let made = FleetSecrets::generate(&Standard, Policy::DEFAULT, &mut entropy).unwrap();
+        let with = |change: fn(&mut Policy)| {
+            let mut secrets = made.clone();
+            change(&mut secrets.body.policy);
+            FleetSecrets::decode(&secrets.encode().unwrap()).map(|read| *read.policy())
+        };
+        assert_eq!(with(|_| ()), Ok(Policy::DEFAULT));
+        let refused = |because| Err(SecretsError::Policy(because));
+        for change in [
+            |policy: &mut Policy| policy.guesses = 11,
+            |policy: &mut Policy| policy.guesses = 0,
+            |policy: &mut Policy| policy.reserved = 11,
+        ] {
+            assert_eq!(with(change), refused(PolicyError::Guesses));
+        }
+        for change in [
+            |policy: &mut Policy| policy.quorum.captures = 0,
+            |policy: &mut Policy| policy.quorum.rollbacks = 1,
+            // Sound, and of a size that does not ship.
+            |policy: &mut Policy| {
+                policy.quorum = Quorum {
+                    members: 4,
+                    captures: 3,
+                    rollbacks: 1,
+                }
+            },
+        ] {
+            assert_eq!(with(change), refused(PolicyError::Quorum));
+        }
+        assert_eq!(
+            with(|policy| policy.lifetime_guesses = 1_000_001),
+            refused(PolicyError::Lifetime)
+        );
+    }
+}
