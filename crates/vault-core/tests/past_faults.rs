@@ -1,13 +1,17 @@
-//! Kinds of fault that systems of this kind have had, each as a test here. Others of the kind: the
+//! Kinds of fault that systems of this kind have had, each as a test here, with the public change that mended it.
+//! SVR2 is `signalapp/SecureValueRecovery2`, the realm is `juicebox-systems/juicebox-hsm-realm`. Others: the
 //! measurement and the serial of a validation bundle (`vault-client/tests/vault/connect.rs`), replies of
-//! every other length (`wire/src/channel/tests.rs`).
+//! every other length (`wire/src/channel/tests.rs`), ranges that are none (`ranges.rs`), the greatest record
+//! (`src/record/tests.rs`), reports that hide a fork (`src/log/tests.rs`), the same password registered again and
+//! again (`registration.rs`).
 
 use keyhaven_testkit::vault::{Person, VaultWorld};
 use keyhaven_vault_core::{
-    Answer, CAPTURE_BYTES, Capture, CoreError, Policy, Quorum, REPORT_BYTES, Report, Term,
+    Answer, CAPTURE_BYTES, Capture, Core, CoreError, Member, Policy, Quorum, REPORT_BYTES, Range,
+    RangeStep, Report, Term, Touch, dangerous,
 };
 use keyhaven_wire::message::{
-    Action, Authority, Change, ChangeNumber, Denial, Outcome, RecordState, Request,
+    Action, Authority, Change, ChangeNumber, Denial, HostTime, Outcome, RecordState, Request,
 };
 
 const RIGHT: &str = "correct horse battery";
@@ -19,6 +23,8 @@ fn registered(seed: u64, quorum: Quorum) -> (VaultWorld, Person) {
 
 /// VAULT-1, VAULT-3: a counter of tries that stands at zero is taken over by another replica, and counted down once more:
 /// it must not wrap around to as many tries as a byte can say.
+///
+/// SVR2 575324e: a replica took over rows with no try left.
 #[test]
 fn a_record_with_no_guess_left_has_none_at_the_next_leader() {
     for guesses in [1, 2, 10] {
@@ -62,6 +68,8 @@ fn a_record_with_no_guess_left_has_none_at_the_next_leader() {
 
 /// VAULT-2, VAULT-10: a message in several parts that is cut after one of them, and a part that is another message's: what
 /// does not authenticate as a whole is nothing.
+///
+/// SVR2 b6b8b45: a long message on the channel could lose its last parts unseen.
 #[test]
 fn a_request_that_is_cut_or_put_together_is_not_read() {
     let (mut world, person) = registered(2, Quorum::ONE);
@@ -88,6 +96,8 @@ fn a_request_that_is_cut_or_put_together_is_not_read() {
 
 /// VAULT-2, VAULT-8, VAULT-9: a reply that is not asked who it is from: a statement counts for the core that made it, once, and in
 /// the group and for the entry or call that it was made for.
+///
+/// SVR2 0c642b0: a reply was taken from a peer that had not been asked.
 #[test]
 fn a_statement_under_another_cores_name_does_not_count() {
     let (mut world, person) = registered(3, Quorum::THREE);
@@ -126,6 +136,8 @@ fn a_statement_under_another_cores_name_does_not_count() {
 }
 
 /// VAULT-2: a reply to somebody else, or to an earlier request of one's own, is no reply.
+///
+/// A kind of fault, the client's side of the one above; none that was reported is known to us.
 #[test]
 fn a_reply_to_another_request_does_not_open() {
     let (mut world, person) = registered(5, Quorum::ONE);
@@ -147,6 +159,8 @@ fn a_reply_to_another_request_does_not_open() {
 
 /// VAULT-4, VAULT-8: sequence numbers that are compared the wrong way, or that wrap around: a change carries the next
 /// number and no other, a term is above all that were promised, and the last of them has no next.
+///
+/// SVR2 8f16fa5: the difference of two unsigned epochs is never negative, so that an older one came out as newer.
 #[test]
 fn numbers_only_rise_and_none_wraps_around() {
     let (mut world, person) = registered(6, Quorum::ONE);
@@ -177,4 +191,121 @@ fn numbers_only_rise_and_none_wraps_around() {
     assert_eq!(core.memory().promised(), Term::new(u64::MAX));
     let again = core.promise(&call).unwrap_err();
     assert!(matches!(again, CoreError::Log(_)), "{again:?}");
+}
+
+/// VAULT-2: a host that could see in its store that nothing changed would know what was refused before it is
+/// committed. Every touch writes the same rows in the same lengths, and the leaf anew.
+///
+/// The realm, ef96ca9: records were not written where an answer left them as they were.
+#[test]
+fn what_is_written_does_not_tell_what_was_refused() {
+    let (mut world, person) = registered(8, Quorum::ONE);
+    let forged = Request::Change {
+        change: Change {
+            number: ChangeNumber::new(1),
+            action: Action::Delete,
+        },
+        authority: Authority::Device(keyhaven_testkit::vault::forged(&person.device)),
+    };
+    let attempt = person.try_password(&mut world, WRONG);
+    let answered = person.answer(&mut world, &attempt).unwrap();
+    let right = person.try_password(&mut world, RIGHT);
+    let proven = person.answer(&mut world, &right).unwrap();
+    let mut requests = vec![
+        (
+            "a question",
+            person.seal(&mut world, &Request::Status { device: None }).0,
+        ),
+        ("a forged change", person.seal(&mut world, &forged).0),
+        ("an attempt again", attempt.step1),
+        ("a wrong password", answered.step2.clone()),
+        ("a right password", proven.step2),
+        ("an attempt that is over", answered.step2),
+    ];
+    for _ in 0..10 {
+        person.guess_wrong(&mut world);
+    }
+    let late = person.try_with_device(&mut world, RIGHT).step1;
+    requests.push(("an attempt at a destroyed record", late));
+    let mut seen = Vec::new();
+    let mut rows = None;
+    for (what, request) in requests {
+        let executed = world.execute(&[(person.account.clone(), request)]).unwrap();
+        let shape: Vec<_> = executed
+            .puts
+            .iter()
+            .map(|(key, bytes)| (*key, bytes.len()))
+            .collect();
+        assert_eq!(*rows.get_or_insert(shape.clone()), shape, "{what}");
+        for (_, bytes) in &executed.puts {
+            assert!(!seen.contains(bytes), "{what} wrote what stood there");
+            seen.push(bytes.clone());
+        }
+        world.append(&executed);
+        let captures = world.captures(&executed.entry);
+        world.core_mut().release(&captures).unwrap();
+    }
+}
+
+/// VAULT-2, VAULT-4, VAULT-9: what is refused has changed nothing: not the part that a core takes, its memory,
+/// or the answers that it holds.
+///
+/// SVR2 ae7da46: a call went on after it had said that it failed.
+#[test]
+fn a_call_that_is_refused_leaves_the_core_as_it_was() {
+    let (mut world, person) = registered(9, Quorum::THREE);
+    let mut entropy = keyhaven_testkit::entropy::SeededEntropy::new(10);
+    let stranger = Member::from_bytes([9; 16]);
+    let (own, other) = (world.memory_at(0).member(), world.memory_at(1).member());
+    let first = world.log()[0];
+    let old_proof = world.proof(&[&person.account]);
+    let old_call = world.core_at(2).stand(Term::new(0), &mut entropy).unwrap();
+    // The leader has promised that call's term to itself since.
+    world.lead(0).unwrap();
+    person.standing(&mut world);
+    let (request, _) = person.seal(&mut world, &Request::Status { device: None });
+    let touch = Touch {
+        account: person.account.clone(),
+        request,
+    };
+    let now = HostTime::new(0);
+    let range = Range::parse("a").unwrap();
+
+    let refuses = |core: &mut Core, pending: bool| {
+        let mut entropy = keyhaven_testkit::entropy::SeededEntropy::new(11);
+        let was = dangerous::describe(core);
+        let proof_or_pending = |refused: Option<CoreError>| match refused {
+            Some(CoreError::Pending) => pending,
+            Some(CoreError::Proof(_)) => !pending,
+            _ => false,
+        };
+        let executed = core.execute(vec![touch.clone()], &old_proof, now, &mut entropy);
+        assert!(proof_or_pending(executed.err()));
+        let step = core.range(&RangeStep::Await(range), &old_proof, &mut entropy);
+        assert!(proof_or_pending(step.err()));
+        core.execute(Vec::new(), &old_proof, now, &mut entropy)
+            .unwrap_err();
+        for (go, come) in [(own, stranger), (stranger, other), (other, own)] {
+            core.replace(go, come).unwrap_err();
+        }
+        core.adopt(&first).unwrap_err();
+        core.capture(&first).unwrap_err();
+        core.promise(&old_call).map(drop).unwrap_err();
+        core.lead(&[]).unwrap_err();
+        core.release(&[]).unwrap_err();
+        let beyond = core.stand(Term::new(u64::MAX), &mut entropy);
+        assert_eq!(beyond.err(), Some(CoreError::Bound));
+        assert_eq!(dangerous::describe(core), was);
+    };
+    refuses(world.core_mut(), false);
+    let (request, conversation) = person.seal(&mut world, &Request::Status { device: None });
+    let executed = world.execute(&[(person.account.clone(), request)]).unwrap();
+    world.append(&executed);
+    refuses(world.core_mut(), true);
+    let captures = world.captures(&executed.entry);
+    let answers = world.core_mut().release(&captures).unwrap();
+    let [Answer::Sealed(reply)] = answers.as_slice() else {
+        panic!("{answers:?}");
+    };
+    conversation.open(reply).unwrap();
 }

@@ -301,6 +301,41 @@ fn a_part_of_what_is_given_or_awaited_is_not_given_or_awaited_by_itself() {
     );
 }
 
+/// VAULT-1: of every range there is one form, and no range is empty, the whole, or narrower than four digits.
+///
+/// Past fault, juicebox-systems/juicebox-hsm-realm 7926309: ranges that end before they begin were transferred.
+#[test]
+fn a_statement_about_a_range_that_is_none_is_malformed() {
+    let (mut first, mut second, ada) = registered(12, Quorum::ONE);
+    let wish = awaits(&mut second, Range::parse("a3f").unwrap());
+    let transfer = gives(&mut first, wish);
+    // Version and group stand before a wish's range, and one more group before a transfer's.
+    let (in_wish, in_transfer) = (17..20, 33..36);
+    let of = |range: [u8; 3]| {
+        let (mut wished, mut given) = (wish.encode(), transfer.encode());
+        wished[in_wish.clone()].copy_from_slice(&range);
+        given[in_transfer.clone()].copy_from_slice(&range);
+        let read = (Wish::decode(&wished).err(), Transfer::decode(&given).err());
+        assert_eq!(read.0, read.1, "{range:?}");
+        read.0
+    };
+    for good in [[1, 0xa0, 0], [2, 0xa3, 0], [3, 0xa3, 0xf0], [4, 0xa3, 0xff]] {
+        assert_eq!(of(good), None, "{good:?}");
+    }
+    for bad in [
+        [0, 0, 0],
+        [5, 0xa3, 0xff],
+        [255, 0, 0],
+        [1, 0xa1, 0],
+        [1, 0xa0, 1],
+        [2, 0xa3, 0x10],
+        [3, 0xa3, 0xf1],
+    ] {
+        assert_eq!(of(bad), Some(LogError::Malformed), "{bad:?}");
+    }
+    assert_eq!(left(&mut first, &ada), Some(10));
+}
+
 #[test]
 fn a_range_is_written_as_the_digits_that_its_indices_begin_with() {
     for text in ["0", "a3", "a3f", "ffff"] {

@@ -111,6 +111,8 @@ fn a_stranger_with_the_token_cannot_register_over_a_record() {
 /// VAULT-1, VAULT-7: the re-registration attack that was found against WhatsApp's vault (Davies
 /// et al., CRYPTO 2023). The host swallows every acknowledgement, so the client registers the same
 /// password again and again; at each generation the host guesses as often as it is answered.
+///
+/// "Security Analysis of the WhatsApp End-to-End Encrypted Backup Protocol", doi:10.1007/978-3-031-38551-3_11.
 #[test]
 fn registering_the_same_password_again_and_again_gives_a_host_ten_guesses_in_all() {
     let mut world = VaultWorld::new(6);

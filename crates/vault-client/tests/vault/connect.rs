@@ -103,6 +103,9 @@ fn a_vault_below_the_floor_is_refused() {
 
 /// VAULT-1. Past fault: a minimum version that was written down and enforced by nobody. A core with a known fault,
 /// another program, and one that nothing measures are all refused.
+///
+/// signalapp/SecureValueRecovery2 5a347b5: the least level of the platform was read from where it never stood, and
+/// was not handed to cores that joined.
 #[test]
 fn a_core_that_the_client_does_not_accept_is_told_nothing() {
     let world = World::new();
@@ -128,6 +131,8 @@ fn a_core_that_the_client_does_not_accept_is_told_nothing() {
 }
 
 /// VAULT-4. Past fault: sequence numbers compared the wrong way, or as if they wrapped around.
+///
+/// signalapp/SecureValueRecovery2 8f16fa5: the difference of two unsigned epochs is never negative, so that an older one came out as newer.
 #[test]
 fn serials_of_bundles_only_rise() {
     let world = World::new();

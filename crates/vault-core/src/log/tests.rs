@@ -178,6 +178,8 @@ fn the_same_member_twice_is_counted_once() {
 }
 
 /// VAULT-1, VAULT-8: a leader builds on the furthest head of a quorum's reports to its own call.
+///
+/// Past fault, signalapp/SecureValueRecovery2 9b939c1: votes named an index and a term, and not what stands there.
 #[test]
 fn a_quorum_of_reports_elects_the_furthest_head() {
     let (secrets, first, second) = chain();

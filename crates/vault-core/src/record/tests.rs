@@ -82,6 +82,8 @@ fn secrets() -> FleetSecrets {
 
 /// VAULT-10: a record has one size, and the greatest there can be fits, with room for the numbers to
 /// grow: eight bytes for each of the ten outstanding attempts and the three totals.
+///
+/// Past fault, juicebox-systems/juicebox-hsm-realm a619012: the size of a record was that of small numbers.
 #[test]
 fn the_greatest_record_fits_its_leaf() {
     let bytes = codec::encode(&full()).unwrap();
