@@ -1,10 +1,12 @@
 //! The edges of what a core accepts, and what it is after each call.
 
+use keyhaven_secrets::Remedy;
 use keyhaven_testkit::vault::{Person, VaultWorld};
 use keyhaven_vault_core::{
     BATCH_MAX, CALL_BYTES, CAPTURE_BYTES, Call, Capture, Core, CoreError, ENTRY_BYTES, Entry,
-    FleetSecrets, LogError, MEMORY_BYTES, Memory, NodeKey, ProveError, Quorum, REPORT_BYTES,
-    Report, Role, TRANSFER_BYTES, Term, Touch, Transfer, WISH_BYTES, Wish, prove,
+    FleetSecrets, LogError, MEMORY_BYTES, MembershipError, Memory, NodeKey, NotKept, ProofError,
+    ProveError, Quorum, REPORT_BYTES, RangeError, Report, Role, SecretsError, TRANSFER_BYTES, Term,
+    Touch, Transfer, WISH_BYTES, Wish, prove,
 };
 use keyhaven_wire::message::{HostTime, Request};
 
@@ -249,4 +251,43 @@ fn a_core_leads_by_its_own_call_alone() {
     assert_eq!(world.core_at(1).lead(&[own]), Err(CoreError::NotElected));
     let all = [reports, vec![own]].concat();
     world.core_at(1).lead(&all).unwrap();
+}
+
+/// What helps when a core refuses: the host waits or asks again where time mends it, and stops where it does not.
+#[test]
+fn a_refusal_says_whether_to_try_again() {
+    let stop = [
+        CoreError::RecordDamaged,
+        CoreError::Bound,
+        LogError::BadMac.into(),
+        LogError::Forked { index: 1 }.into(),
+        MembershipError::NotSo.into(),
+        RangeError::NotHere.into(),
+        SecretsError::Damaged.into(),
+        ProofError::Missing {
+            key: NodeKey::root(),
+        }
+        .into(),
+    ];
+    let old = LogError::OldTerm {
+        term: 1,
+        promised: 2,
+    };
+    let later = [
+        CoreError::BatchSize,
+        CoreError::NotLeading,
+        CoreError::NotElected,
+        CoreError::Pending,
+        CoreError::NothingPending,
+        CoreError::NotCommitted,
+        MembershipError::Underway.into(),
+        old.into(),
+        LogError::NotKept(NotKept).into(),
+    ];
+    assert!(stop.iter().all(|error| error.remedy() == Remedy::Stop));
+    assert!(
+        later
+            .iter()
+            .all(|error| error.remedy() == Remedy::RetryLater)
+    );
 }
