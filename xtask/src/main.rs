@@ -5,8 +5,9 @@
 //! store to play with, `cargo xtask bench engine` compares the backup engine with its peers, `bench core` a vault's core with the
 //! cryptography that it needs.
 //! `cargo xtask sim` lets a hostile world loose on the vault's cores, and `cargo xtask enclave` takes the
-//! operating system from under one. `cargo xtask fuzz` throws bytes at every decoder. `cargo xtask long` runs the long
-//! forms of tests that `cargo test` has in short.
+//! operating system from under one; `cargo xtask coverage` says which of its lines its tests reach.
+//! `cargo xtask fuzz` throws bytes at every decoder. `cargo xtask long` runs the long forms of tests that
+//! `cargo test` has in short.
 
 #![expect(
     clippy::print_stdout,
@@ -16,6 +17,7 @@
 
 mod bench;
 mod corpus;
+mod coverage;
 mod enclave;
 mod fuzz;
 mod long;
@@ -53,6 +55,8 @@ enum Task {
     Exhaustive(sim::Options),
     /// Builds the vault's core without an operating system, and counts the lines that are trusted.
     Enclave(enclave::Options),
+    /// Says which lines of the vault's core its own tests reach; needs cargo-tarpaulin.
+    Coverage(coverage::Options),
     /// Fuzzes every decoder that a stranger can reach, one target after the other.
     Fuzz(fuzz::Options),
     /// Plants known bugs in the vault's core, and sees the simulation find each.
@@ -82,6 +86,7 @@ fn main() -> ExitCode {
         Task::Exhaustive(options) => sim::exhaust(&options),
         Task::Long(options) => long::run(&options),
         Task::Enclave(options) => enclave::run(&options),
+        Task::Coverage(options) => coverage::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Sabotage(options) => sabotage::run(&options),
         Task::Bench {
