@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::apply::{self, Applied, Context};
 use crate::leaf;
 use crate::log::{
-    Call, Capture, Entry, GroupId, Head, Index, LogError, Memory, Place, Report, Term,
+    Call, Capture, Entry, GroupId, Head, Index, LogError, Memory, Place, Report, Term, Wish,
 };
 use crate::membership::{Member, Membership, MembershipError};
 use crate::policy::Policy;
@@ -27,7 +27,7 @@ use crate::record::Record;
 use crate::seat::{Role, Seat};
 use crate::secrets::{FleetSecrets, SecretsError};
 use crate::ticket::TicketBody;
-use crate::tree::{Away, Found, MultiProof, Node, NodeKey, PartialTree, Slot};
+use crate::tree::{Found, MultiProof, Node, NodeKey, PartialTree, Range, Slot};
 use crate::trusted::{Kept, TrustedMemory};
 use crate::withheld::Withheld;
 
@@ -185,7 +185,7 @@ impl Core {
         entropy: &mut dyn Entropy,
     ) -> Result<(Self, Executed), CoreError> {
         let group = GroupId::draw(entropy);
-        let nothing = Node::of(Slot::Away(Away::Foreign));
+        let nothing = Node::of(Slot::Foreign);
         Self::found(&secrets.into(), group, others, &nothing, entropy)
     }
 
@@ -369,20 +369,24 @@ impl Core {
         })
     }
 
+    /// This group's word that it would have a range, for the group that has it.
+    ///
+    /// # Errors
+    /// [`CoreError::NotLeading`] by a core that does not lead its group.
+    pub fn wish(&self, range: Range) -> Result<Wish, CoreError> {
+        let base = self.base().ok_or(CoreError::NotLeading)?;
+        Ok(Wish::make(self.secrets.log(), base.group(), range))
+    }
+
     /// Takes a step of a range's way from one group to another. Its answer is withheld as any other,
     /// until [`Core::release`]: nobody takes what is not given for good (VAULT-1, VAULT-2).
     ///
     /// # Errors
     /// [`CoreError::Range`] for a step that cannot be taken now; then nothing was applied.
-    pub fn range(
-        &mut self,
-        step: &RangeStep,
-        proof: &MultiProof,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Executed, CoreError> {
+    pub fn range(&mut self, step: &RangeStep, proof: &MultiProof) -> Result<Executed, CoreError> {
         let base = self.seat.ready()?;
         let mut tree = PartialTree::new(base.root(), proof);
-        let answer = step.apply(&self.secrets, base.group(), &mut tree, entropy)?;
+        let answer = step.apply(&self.secrets, base.group(), &mut tree)?;
         let answers = vec![Withheld::new(answer)];
         let entry = self.seat.propose(&self.secrets, tree.root(), answers)?;
         Ok(Executed {

@@ -4,33 +4,33 @@
 //! so:
 //!
 //! ```text
-//!        the group that takes                               the group that gives
-//!   Await: slot := awaited, nonce     ── Wish ──▶   Give: slot := given, to whom, nonce, content
-//!   Take:  slot := content            ◀─ Transfer ──      (both leave when their entry is committed)
+//!        the group that takes                      the group that gives
+//!                                   ── Wish ──▶    Give: slot := given, to whom, turn, content
+//!   Take: slot := turn + 1, content ◀─ Transfer ──       (leaves when its entry is committed)
 //! ```
 //!
-//! Each of the three is an entry of its group's log, and its statement is withheld until that is
-//! committed, as any answer is (VAULT-2). So whoever takes a range takes it from a group that can
-//! never use it again, however its hosts roll back, replay or partition; and a transfer is accepted
-//! once, for its nonce is awaited once (VAULT-1). At any time at most one group holds an account.
+//! Both steps are entries of their group's log, and a transfer is withheld until its entry is committed,
+//! as any answer is (VAULT-2). So whoever takes a range takes it from a group that can never use it
+//! again, however its hosts roll back, replay or partition. A range's turn counts how often it has gone
+//! on: who has it at a turn is the only one that can give it in that turn, and nobody takes a turn
+//! that is not later than the one in which it gave the range away itself. So each turn is taken once, and
+//! at any time at most one group holds an account (VAULT-1). And no range is lost on its way (VAULT-5):
+//! a transfer is said again until the range has gone on, and a group can always take what was given
+//! to it.
 //!
 //! The records themselves are sealed for the fleet, not for a group: the hosts copy the nodes and
 //! leaves of the range from store to store, and the core believes them as far as they hash up to the
 //! content that was given.
 
-use keyhaven_secrets::Entropy;
-
 use crate::core::{Answer, CoreError};
 use crate::log::{GroupId, Transfer, Wish};
 use crate::secrets::FleetSecrets;
-use crate::tree::{Away, Content, Given, Holding, Nonce, PartialTree, Range, Slot};
+use crate::tree::{Given, PartialTree, Range, Slot, Turn};
 
 /// One step of a range's way from one group to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeStep {
-    /// The group asks for a range.
-    Await(Range),
-    /// The group gives a range to the one that asks for it.
+    /// The group gives a range to the one that would have it.
     Give(Wish),
     /// The group takes what it was given.
     Take(Transfer),
@@ -39,9 +39,7 @@ pub enum RangeStep {
 /// What came of a [`RangeStep`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeAnswer {
-    /// The range is awaited: for the group that has it.
-    Awaited(Wish),
-    /// The range is given: for the group that asked.
+    /// The range is given: for the group that wished for it.
     Given(Transfer),
     /// The range is this group's.
     Taken(Range),
@@ -54,18 +52,12 @@ pub enum RangeError {
     /// This group does not hold the range, or has given it to somebody else.
     #[error("this group does not hold the range")]
     NotHere,
-    /// This group holds the range, or a part of it.
-    #[error("this group holds the range, or a part of it, already")]
-    Here,
-    /// A larger range was asked for or given as a whole; this one is a part of it.
-    #[error("the range is a part of one that was asked for or given as a whole")]
-    Part,
     /// The statement is not for this group, or is its own.
     #[error("the statement is not meant for this group")]
     NotForThisGroup,
-    /// This group does not await this transfer: it took it before, or never asked for it.
-    #[error("this group does not await this transfer, or has taken it before")]
-    NotAwaited,
+    /// This group has taken this transfer before, whether it has the range still or gave it on.
+    #[error("this group has taken the range before by this transfer, or by a later one")]
+    TakenBefore,
 }
 
 impl RangeStep {
@@ -73,80 +65,71 @@ impl RangeStep {
     #[must_use]
     pub const fn range(&self) -> Range {
         match self {
-            Self::Await(range) => *range,
             Self::Give(wish) => wish.range,
             Self::Take(transfer) => transfer.range,
         }
     }
 
-    /// Takes the step in the group's tree. A step that was taken already changes nothing and says the
-    /// same again: whoever lost its statement gets it so.
+    /// Takes the step in the group's tree. What was given already is given again, and changes nothing:
+    /// whoever lost the statement gets it so.
     pub(crate) fn apply(
         &self,
         secrets: &FleetSecrets,
         group: GroupId,
         tree: &mut PartialTree<'_>,
-        entropy: &mut dyn Entropy,
     ) -> Result<Answer, CoreError> {
-        let holding = tree.holding(self.range())?;
+        let before = tree.range(self.range())?;
         let (slot, answer) = match self {
-            Self::Await(range) => {
-                let nonce = awaited(holding, entropy)?;
-                let wish = Wish::make(secrets.log(), group, *range, nonce);
-                (Slot::Away(Away::Awaited(nonce)), RangeAnswer::Awaited(wish))
-            }
             Self::Give(wish) => {
                 wish.verify(secrets.log())?;
                 if wish.by == group {
                     return Err(RangeError::NotForThisGroup.into());
                 }
-                let given = Given {
-                    to: wish.by,
-                    nonce: wish.nonce,
-                    content: to_give(holding, wish)?,
-                };
-                let transfer = Transfer::make(secrets.log(), group, wish, given.content);
-                (Slot::Away(Away::Given(given)), RangeAnswer::Given(transfer))
+                let given = given(before, wish)?;
+                let transfer = Transfer::make(secrets.log(), group, wish.range, &given);
+                (Slot::Given(given), RangeAnswer::Given(transfer))
             }
             Self::Take(transfer) => {
                 transfer.verify(secrets.log())?;
                 if transfer.to != group {
                     return Err(RangeError::NotForThisGroup.into());
                 }
-                if holding != Holding::Away(Away::Awaited(transfer.nonce)) {
-                    return Err(RangeError::NotAwaited.into());
-                }
-                let taken = RangeAnswer::Taken(transfer.range);
-                (transfer.content.slot(), taken)
+                let turn = taken(before, transfer)?;
+                let content = transfer.content;
+                (
+                    Slot::Own { turn, content },
+                    RangeAnswer::Taken(transfer.range),
+                )
             }
         };
-        tree.hold(self.range(), slot)?;
+        tree.set_range(self.range(), slot)?;
         Ok(Answer::Range(answer))
     }
 }
 
-/// The nonce under which a range may be awaited: that of the wish which stands already, or a new one.
-/// A wish that somebody may have granted is never forgotten for another.
-fn awaited(holding: Holding, entropy: &mut dyn Entropy) -> Result<Nonce, RangeError> {
-    match holding {
-        Holding::Away(Away::Awaited(nonce)) => Ok(nonce),
-        Holding::Away(Away::Foreign | Away::Given(_)) => {
-            Ok(Nonce(keyhaven_secrets::random(entropy)))
-        }
-        Holding::Own(_) => Err(RangeError::Here),
-        Holding::Part => Err(RangeError::Part),
+/// What is given to whoever wishes: what this group holds, or what it has given to the same before.
+fn given(before: Slot, wish: &Wish) -> Result<Given, RangeError> {
+    match before {
+        Slot::Own { turn, content } => Ok(Given {
+            to: wish.by,
+            turn,
+            content,
+        }),
+        Slot::Given(given) if given.to == wish.by => Ok(given),
+        Slot::Given(_) | Slot::Foreign => Err(RangeError::NotHere),
     }
 }
 
-/// What is in the range that is wished for: what this group holds, or what it has given to this very
-/// wish before.
-fn to_give(holding: Holding, wish: &Wish) -> Result<Content, RangeError> {
-    match holding {
-        Holding::Own(content) => Ok(content),
-        Holding::Away(Away::Given(given)) if given.to == wish.by && given.nonce == wish.nonce => {
-            Ok(given.content)
-        }
-        Holding::Away(_) => Err(RangeError::NotHere),
-        Holding::Part => Err(RangeError::Part),
+/// The turn at which a range is this group's, if it may take it.
+fn taken(before: Slot, transfer: &Transfer) -> Result<Turn, CoreError> {
+    // VAULT-1: a turn that this group has been through is over for it.
+    let is_new = match before {
+        Slot::Foreign => true,
+        Slot::Given(given) => given.turn < transfer.turn,
+        Slot::Own { .. } => false,
+    };
+    if !is_new {
+        return Err(RangeError::TakenBefore.into());
     }
+    transfer.turn.next().ok_or(CoreError::Bound)
 }

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!   root digest (in the core's memory)
-//!     = H(node at depth 0)      16 slots: empty | branch: H(node below) | leaf: index, H(sealed bytes) | away
+//!     = H(node at depth 0)      16 slots: empty | branch: H(node below) | leaf: index, H(sealed bytes) | a range that moved
 //!         └ H(node at depth 1) …
 //! ```
 //!
@@ -31,11 +31,11 @@ use keyhaven_wire::message::LeafIndex;
 
 pub use self::fits::fits;
 pub use self::node::NODE_BYTES_MAX;
-pub(crate) use self::node::{Node, Slot};
+pub(crate) use self::node::{Content, Node, Slot};
 pub(crate) use self::partial::{Found, PartialTree};
 pub use self::proof::{MultiProof, ProofError, ProveError, Prover, prove, prove_range};
 pub use self::range::Range;
-pub(crate) use self::range::{Away, Content, Given, Holding, Nonce};
+pub(crate) use self::range::{Given, Turn};
 
 /// A 256-bit digest of a node, a leaf, or the whole tree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

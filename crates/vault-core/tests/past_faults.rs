@@ -269,7 +269,8 @@ fn a_call_that_is_refused_leaves_the_core_as_it_was() {
         request,
     };
     let now = HostTime::new(0);
-    let range = Range::parse("a").unwrap();
+    let range = Range::of(&person.parties().leaf);
+    let wish = world.another_group().core_mut().wish(range).unwrap();
 
     let refuses = |core: &mut Core, pending: bool| {
         let mut entropy = keyhaven_testkit::entropy::SeededEntropy::new(11);
@@ -281,7 +282,7 @@ fn a_call_that_is_refused_leaves_the_core_as_it_was() {
         };
         let executed = core.execute(vec![touch.clone()], &old_proof, now, &mut entropy);
         assert!(proof_or_pending(executed.err()));
-        let step = core.range(&RangeStep::Await(range), &old_proof, &mut entropy);
+        let step = core.range(&RangeStep::Give(wish), &old_proof);
         assert!(proof_or_pending(step.err()));
         core.execute(Vec::new(), &old_proof, now, &mut entropy)
             .unwrap_err();

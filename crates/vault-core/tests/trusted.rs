@@ -52,7 +52,7 @@ fn world() -> World {
     let (mut core, genesis) = Core::genesis(Policy::DEFAULT, &[], &mut entropy).unwrap();
     let nvram = Nvram::default();
     core.trust(Box::new(nvram.clone())).unwrap();
-    let mut prover = Prover::for_range(Range::parse("0").unwrap());
+    let mut prover = Prover::for_range(Range::parse("00").unwrap());
     let root = genesis
         .puts
         .into_iter()
@@ -97,13 +97,11 @@ fn a_memory_that_fails_keeps_the_core_silent() {
     let mut world = world();
     let before = *world.core.memory();
     world.nvram.fails(true);
-    let wish = RangeStep::Await(Range::parse("0").unwrap());
-    assert!(
-        world
-            .core
-            .range(&wish, &world.proof, &mut world.entropy)
-            .is_err()
-    );
+    let range = Range::parse("00").unwrap();
+    let (other, _) = Core::found_group(world.secrets, &[], &mut world.entropy).unwrap();
+    let give = RangeStep::Give(other.wish(range).unwrap());
+    let given = world.core.range(&give, &world.proof).unwrap();
+    assert_eq!(world.core.capture(&given.entry), Err(NOT_KEPT));
     let call = world.core.stand(Term::new(1), &mut world.entropy).unwrap();
     assert_eq!(world.core.promise(&call), Err(NOT_KEPT));
     assert_eq!(*world.core.memory(), before);

@@ -218,7 +218,7 @@ impl Host {
             (Part::Batch(touches, now), Some(proof)) => {
                 self.core.execute(touches, &proof, now, entropy)
             }
-            (Part::Range(step), Some(proof)) => self.core.range(&step, &proof, entropy),
+            (Part::Range(step), Some(proof)) => self.core.range(&step, &proof),
             (_, None) => Err(CoreError::RecordDamaged),
         };
         match executed {

@@ -105,8 +105,7 @@ impl Group {
 }
 
 fn range_of(fleet: &FleetId, account: &AccountName) -> Range {
-    let first = LeafIndex::of(fleet, account).as_bytes()[0] >> 4;
-    Range::parse(&format!("{first:x}")).unwrap()
+    Range::of(&LeafIndex::of(fleet, account))
 }
 
 #[test]
@@ -143,9 +142,7 @@ fn a_range_goes_from_one_group_to_another() {
     let mut taking = Group::begin(core, first, 3);
     assert_eq!(taking.asked(&ada), Answered::Elsewhere);
 
-    let Answered::Range(RangeAnswer::Awaited(wish)) = taking.range(RangeStep::Await(range)) else {
-        panic!("the range is not awaited");
-    };
+    let wish = taking.host.core().wish(range).unwrap();
     let Answered::Range(RangeAnswer::Given(transfer)) = giving.range(RangeStep::Give(wish)) else {
         panic!("the range is not given");
     };

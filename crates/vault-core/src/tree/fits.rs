@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::node::{Node, Slot, leaf_digest, node_digest};
+use super::node::{Content, Node, Slot, leaf_digest, node_digest};
 use super::{Digest, NodeKey};
 
 /// Whether all of these nodes and leaves hang, by their digests, under this root.
@@ -24,15 +24,18 @@ pub fn fits(root: &Digest, changed: &BTreeMap<NodeKey, Vec<u8>>) -> bool {
             return false;
         };
         for (slot, content) in node.slots() {
+            let Slot::Own { content, .. } = content else {
+                continue;
+            };
             match content {
-                Slot::Empty | Slot::Away(_) => {}
-                Slot::Branch(digest) => {
+                Content::Empty => {}
+                Content::Branch(digest) => {
                     let Some(below) = key.below(slot) else {
                         return false;
                     };
                     open.push((below, digest));
                 }
-                Slot::Leaf { index, digest } => {
+                Content::Leaf { index, digest } => {
                     let Some(sealed) = changed.get(&NodeKey::leaf(&index)) else {
                         continue;
                     };

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use keyhaven_wire::message::LeafIndex;
 
-use super::range::Away;
+use super::range::{Given, Turn};
 use super::{Digest, nibble};
 
 /// Slots of a node: one for each nibble.
@@ -13,42 +13,141 @@ const SLOTS: u8 = 16;
 const BITMAPS_BYTES: usize = 4;
 
 /// The longest a node's bytes can be: every slot a range that was given away.
-pub const NODE_BYTES_MAX: usize = 1572;
+pub const NODE_BYTES_MAX: usize = 1444;
 
-const _: () = assert!(BITMAPS_BYTES + SLOTS as usize * Away::BYTES_MAX == NODE_BYTES_MAX);
+const _: () = assert!(BITMAPS_BYTES + SLOTS as usize * (1 + Given::BYTES) == NODE_BYTES_MAX);
 
 /// What stands in a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
+    /// The group's own: a range that has come to it at this turn, or, at turn 0, anything else.
+    Own { turn: Turn, content: Content },
+    /// A range that never was the group's.
+    Foreign,
+    /// A range that the group gave away.
+    Given(Given),
+}
+
+/// What is under a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Content {
     #[default]
     Empty,
     /// A node below, by its digest.
     Branch(Digest),
-    /// The only leaf under this slot.
+    /// The only leaf.
     Leaf { index: LeafIndex, digest: Digest },
-    /// A range that is not this group's.
-    Away(Away),
+}
+
+impl Content {
+    /// Kind 1, and what is there, or zeros.
+    pub(crate) const BYTES: usize = 1 + 2 * 32;
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let zeros = [0; 32];
+        let (kind, first, second) = match self {
+            Self::Empty => (0, &zeros, &zeros),
+            Self::Branch(digest) => (1, digest.as_bytes(), &zeros),
+            Self::Leaf { index, digest } => (2, index.as_bytes(), digest.as_bytes()),
+        };
+        out.push(kind);
+        out.extend_from_slice(first);
+        out.extend_from_slice(second);
+    }
+
+    pub(crate) fn decode(bytes: &[u8; Self::BYTES]) -> Option<Self> {
+        let (kind, bytes) = bytes.split_first()?;
+        let (first, bytes) = bytes.split_first_chunk::<32>()?;
+        let second: &[u8; 32] = bytes.try_into().ok()?;
+        let zeros = [0; 32];
+        match kind {
+            0 => (*first == zeros && *second == zeros).then_some(Self::Empty),
+            1 => (*second == zeros).then_some(Self::Branch(Digest::new(*first))),
+            2 => Some(Self::Leaf {
+                index: LeafIndex::new(*first),
+                digest: Digest::new(*second),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self::own(Content::Empty)
+    }
 }
 
 impl Slot {
+    const FOREIGN: u8 = 0;
+    const GIVEN: u8 = 1;
+    const CAME: u8 = 2;
+
+    /// The group's own, and has been from the beginning.
+    pub(crate) const fn own(content: Content) -> Self {
+        Self::Own {
+            turn: Turn::FIRST,
+            content,
+        }
+    }
+
     const fn kind(&self) -> Kind {
         match self {
-            Self::Empty => Kind::Empty,
-            Self::Branch(_) => Kind::Branch,
-            Self::Leaf { .. } => Kind::Leaf,
-            Self::Away(_) => Kind::Away,
+            Self::Own {
+                turn: Turn::FIRST,
+                content,
+            } => match content {
+                Content::Empty => Kind::Empty,
+                Content::Branch(_) => Kind::Branch,
+                Content::Leaf { .. } => Kind::Leaf,
+            },
+            Self::Own { .. } | Self::Foreign | Self::Given(_) => Kind::Marked,
         }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Empty => {}
-            Self::Branch(digest) => out.extend_from_slice(digest.as_bytes()),
-            Self::Leaf { index, digest } => {
-                out.extend_from_slice(index.as_bytes());
-                out.extend_from_slice(digest.as_bytes());
+            Self::Own {
+                turn: Turn::FIRST,
+                content,
+            } => match content {
+                Content::Empty => {}
+                Content::Branch(digest) => out.extend_from_slice(digest.as_bytes()),
+                Content::Leaf { index, digest } => {
+                    out.extend_from_slice(index.as_bytes());
+                    out.extend_from_slice(digest.as_bytes());
+                }
+            },
+            Self::Own { turn, content } => {
+                out.push(Self::CAME);
+                out.extend_from_slice(&turn.encode());
+                content.encode(out);
             }
-            Self::Away(away) => away.encode(out),
+            Self::Foreign => out.push(Self::FOREIGN),
+            Self::Given(given) => {
+                out.push(Self::GIVEN);
+                given.encode(out);
+            }
+        }
+    }
+
+    /// Reads what stands behind both bits.
+    fn decode_marked(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (kind, bytes) = bytes.split_first()?;
+        match *kind {
+            Self::FOREIGN => Some((Self::Foreign, bytes)),
+            Self::GIVEN => {
+                let (given, bytes) = Given::decode(bytes)?;
+                Some((Self::Given(given), bytes))
+            }
+            Self::CAME => {
+                let (turn, bytes) = bytes.split_first_chunk()?;
+                let (content, bytes) = bytes.split_first_chunk()?;
+                let turn = Turn::decode(*turn);
+                let content = Content::decode(content)?;
+                (turn != Turn::FIRST).then_some((Self::Own { turn, content }, bytes))
+            }
+            _ => None,
         }
     }
 }
@@ -57,7 +156,7 @@ impl Slot {
 /// node on it, so that to unpack all sixteen would be most of the work.
 ///
 /// A bitmap of branches, a bitmap of leaves (both big-endian, bit n for slot n; a slot in both is a
-/// range that is away), then each taken slot in order.
+/// range that has moved or is another group's), then each taken slot in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     bytes: Vec<u8>,
@@ -94,6 +193,15 @@ impl Node {
     /// Puts something in the slot towards an index.
     pub(crate) fn set(&mut self, index: &LeafIndex, depth: u8, slot: Slot) {
         self.put(nibble(index, depth), slot);
+    }
+
+    /// Puts something under the slot towards an index, whatever turn the slot is at.
+    pub(crate) fn fill(&mut self, index: &LeafIndex, depth: u8, content: Content) {
+        let turn = match self.slot(index, depth) {
+            Slot::Own { turn, .. } => turn,
+            Slot::Foreign | Slot::Given(_) => Turn::FIRST,
+        };
+        self.set(index, depth, Slot::Own { turn, content });
     }
 
     /// Its bytes.
@@ -159,28 +267,26 @@ enum Kind {
     Empty,
     Branch,
     Leaf,
-    Away,
+    Marked,
 }
 
 impl Kind {
     /// What stands at the head of these bytes, and the bytes behind it.
     fn read(self, bytes: &[u8]) -> Option<(Slot, &[u8])> {
         Some(match self {
-            Self::Empty => (Slot::Empty, bytes),
+            Self::Empty => (Slot::default(), bytes),
             Self::Branch => {
                 let (digest, rest) = bytes.split_first_chunk()?;
-                (Slot::Branch(Digest::new(*digest)), rest)
+                let content = Content::Branch(Digest::new(*digest));
+                (Slot::own(content), rest)
             }
             Self::Leaf => {
                 let (index, rest) = bytes.split_first_chunk()?;
                 let (digest, rest) = rest.split_first_chunk()?;
                 let (index, digest) = (LeafIndex::new(*index), Digest::new(*digest));
-                (Slot::Leaf { index, digest }, rest)
+                (Slot::own(Content::Leaf { index, digest }), rest)
             }
-            Self::Away => {
-                let (away, rest) = Away::decode(bytes)?;
-                (Slot::Away(away), rest)
-            }
+            Self::Marked => Slot::decode_marked(bytes)?,
         })
     }
 }
@@ -212,7 +318,7 @@ impl Kinds {
             (false, false) => Kind::Empty,
             (true, false) => Kind::Branch,
             (false, true) => Kind::Leaf,
-            (true, true) => Kind::Away,
+            (true, true) => Kind::Marked,
         }
     }
 
@@ -222,8 +328,8 @@ impl Kinds {
             if taken { others | bit(at) } else { others }
         };
         Self {
-            branches: set(self.branches, matches!(kind, Kind::Branch | Kind::Away)),
-            leaves: set(self.leaves, matches!(kind, Kind::Leaf | Kind::Away)),
+            branches: set(self.branches, matches!(kind, Kind::Branch | Kind::Marked)),
+            leaves: set(self.leaves, matches!(kind, Kind::Leaf | Kind::Marked)),
         }
     }
 }

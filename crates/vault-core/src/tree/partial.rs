@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use keyhaven_wire::message::LeafIndex;
 
-use super::node::{Node, Slot, leaf_digest, node_digest};
+use super::node::{Content, Node, Slot, leaf_digest, node_digest};
 use super::{DEPTH_MAX, Digest, MultiProof, NodeKey, ProofError, nibble};
 
 /// What a tree holds for an account.
@@ -36,8 +36,8 @@ pub(crate) struct PartialTree<'a> {
     read: Option<(LeafIndex, (u8, Slot))>,
 }
 
-/// Stands in a slot above a node that is changed, until its digest does.
-const TO_COME: Slot = Slot::Branch(Digest::new([0; 32]));
+/// Stands under a slot above a node that is changed, until its digest does.
+const TO_COME: Content = Content::Branch(Digest::new([0; 32]));
 
 impl<'a> PartialTree<'a> {
     pub(crate) fn new(root: Digest, proof: &'a MultiProof) -> Self {
@@ -66,7 +66,7 @@ impl<'a> PartialTree<'a> {
             self.settled.insert(key);
             match key.depth().and_then(|depth| depth.checked_sub(1)) {
                 None => self.root = digest,
-                Some(above) => self.set(&key.path(), above, Slot::Branch(digest)),
+                Some(above) => self.fill(&key.path(), above, Content::Branch(digest)),
             }
         }
     }
@@ -76,12 +76,14 @@ impl<'a> PartialTree<'a> {
     pub(crate) fn read(&mut self, index: &LeafIndex) -> Result<Found<'_>, ProofError> {
         let place = self.walk(index, DEPTH_MAX)?;
         self.read = Some((*index, place));
-        let digest = match place.1 {
-            Slot::Leaf { index: at, digest } if at == *index => digest,
-            Slot::Empty | Slot::Leaf { .. } => return Ok(Found::None),
-            Slot::Away(_) => return Ok(Found::Elsewhere),
+        let (_, Slot::Own { content, .. }) = place else {
+            return Ok(Found::Elsewhere);
+        };
+        let digest = match content {
+            Content::Leaf { index: at, digest } if at == *index => digest,
+            Content::Empty | Content::Leaf { .. } => return Ok(Found::None),
             // The core never writes a branch at the last nibble, so no honest root leads here.
-            Slot::Branch(_) => {
+            Content::Branch(_) => {
                 let key = NodeKey::node(index, DEPTH_MAX);
                 return Err(ProofError::Mismatch { key });
             }
@@ -103,22 +105,24 @@ impl<'a> PartialTree<'a> {
             Some((read, place)) if read == *index => place,
             Some(_) | None => self.walk(index, DEPTH_MAX)?,
         };
-        let leaf = Slot::Leaf {
+        let leaf = Content::Leaf {
             index: *index,
             digest: leaf_digest(index, &sealed),
         };
         let top = match slot {
-            Slot::Leaf { index: other, .. } if other != *index => {
-                self.part_ways(index, leaf, &other, slot, depth)
-            }
-            Slot::Empty | Slot::Leaf { .. } => leaf,
+            Slot::Own { content, .. } => match content {
+                Content::Leaf { index: other, .. } if other != *index => {
+                    Some(self.part_ways(index, leaf, &other, content, depth))
+                }
+                Content::Empty | Content::Leaf { .. } => Some(leaf),
+                Content::Branch(_) => None,
+            },
             // VAULT-1: a leaf outside this group's ranges would be a second record of its account.
-            Slot::Away(_) | Slot::Branch(_) => {
-                let key = NodeKey::node(index, depth);
-                return Err(ProofError::Mismatch { key });
-            }
+            Slot::Foreign | Slot::Given(_) => None,
         };
-        self.set(index, depth, top);
+        let key = NodeKey::node(index, depth);
+        let top = top.ok_or(ProofError::Mismatch { key })?;
+        self.fill(index, depth, top);
         self.written_leaves.insert(*index, sealed);
         Ok(())
     }
@@ -142,10 +146,11 @@ impl<'a> PartialTree<'a> {
             let key = NodeKey::node(index, depth);
             let slot = self.checked(key, expected)?.slot(index, depth);
             match slot {
-                Slot::Branch(below) if depth < to => expected = below,
-                Slot::Empty | Slot::Leaf { .. } | Slot::Away(_) | Slot::Branch(_) => {
-                    return Ok((depth, slot));
-                }
+                Slot::Own {
+                    content: Content::Branch(below),
+                    ..
+                } if depth < to => expected = below,
+                Slot::Own { .. } | Slot::Foreign | Slot::Given(_) => return Ok((depth, slot)),
             }
             depth = depth.saturating_add(1);
         }
@@ -171,59 +176,47 @@ impl<'a> PartialTree<'a> {
     fn part_ways(
         &mut self,
         index: &LeafIndex,
-        leaf: Slot,
+        leaf: Content,
         other: &LeafIndex,
-        other_leaf: Slot,
+        other_leaf: Content,
         depth: u8,
-    ) -> Slot {
+    ) -> Content {
         let below = depth.saturating_add(1);
         // The indices differ, so they part at the last nibble at the latest.
         let fork = (below..=DEPTH_MAX)
             .find(|at| nibble(index, *at) != nibble(other, *at))
             .unwrap_or(DEPTH_MAX);
-        self.set(index, fork, leaf);
-        self.set(other, fork, other_leaf);
+        self.fill(index, fork, leaf);
+        self.fill(other, fork, other_leaf);
         for at in below..fork {
-            self.set(index, at, TO_COME);
+            self.fill(index, at, TO_COME);
         }
         TO_COME
     }
 
-    /// Divides what stands in the slot of the node at depth `from` until there is a slot of its own
-    /// at depth `to`, and puts `slot` there; returns the branch that takes the place of the first.
-    /// What is empty or foreign is so in all its parts; a leaf goes down with its own.
-    pub(super) fn spread(
-        &mut self,
-        path: &LeafIndex,
-        (from, above): (u8, Slot),
-        (to, slot): (u8, Slot),
-    ) -> Slot {
-        let mut slot = slot;
-        for at in (from.saturating_add(1)..=to).rev() {
-            let mut node = match above {
-                Slot::Away(_) => Node::of(above),
-                Slot::Empty | Slot::Branch(_) | Slot::Leaf { .. } => Node::default(),
-            };
-            if let Slot::Leaf { index, .. } = above
-                && (0..at).all(|depth| nibble(&index, depth) == nibble(path, depth))
-            {
-                node.set(&index, at, above);
-            }
-            node.set(path, at, slot);
-            let key = NodeKey::node(path, at);
-            self.nodes.insert(key, node);
-            self.changed.insert(key);
-            slot = TO_COME;
-        }
-        slot
+    /// Puts a new node into a slot of the root.
+    pub(super) fn put_below_root(&mut self, path: &LeafIndex, node: Node) {
+        let key = NodeKey::node(path, 1);
+        self.nodes.insert(key, node);
+        self.changed.insert(key);
+        self.set(path, 0, Slot::own(TO_COME));
     }
 
     /// Puts something in the slot towards an index of the node at `depth`.
     pub(super) fn set(&mut self, index: &LeafIndex, depth: u8, slot: Slot) {
+        self.change(index, depth).set(index, depth, slot);
+    }
+
+    /// Puts something under it.
+    fn fill(&mut self, index: &LeafIndex, depth: u8, content: Content) {
+        self.change(index, depth).fill(index, depth, content);
+    }
+
+    fn change(&mut self, index: &LeafIndex, depth: u8) -> &mut Node {
         let key = NodeKey::node(index, depth);
-        self.node(key).set(index, depth, slot);
         self.changed.insert(key);
         self.read = None;
+        self.node(key)
     }
 
     /// A node that was checked, or a new one.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use keyhaven_wire::message::{AccountName, FleetId, LeafIndex};
 
-use super::node::{Node, Slot};
+use super::node::{Content, Node, Slot};
 use super::range::Range;
 use super::{DEPTH_MAX, NodeKey};
 
@@ -123,7 +123,7 @@ impl Prover {
             walking: vec![Walk {
                 path: range.path(),
                 depth: 0,
-                end: Some(range.depth()),
+                end: Some(Range::DEPTH),
             }],
             parts: BTreeMap::new(),
             leaves: BTreeSet::new(),
@@ -166,19 +166,22 @@ impl Prover {
                 continue;
             };
             let node = Node::decode(bytes).ok_or(ProveError::Damaged { key })?;
-            match node.slot(&walk.path, walk.depth) {
-                Slot::Branch(_) if walk.end == Some(walk.depth) => {}
-                Slot::Branch(_) => {
+            let Slot::Own { content, .. } = node.slot(&walk.path, walk.depth) else {
+                continue;
+            };
+            match content {
+                Content::Branch(_) if walk.end == Some(walk.depth) => {}
+                Content::Branch(_) => {
                     let below = walk.depth.checked_add(1);
                     let depth = below
                         .filter(|below| *below <= DEPTH_MAX)
                         .ok_or(ProveError::Damaged { key })?;
                     walking.push(Walk { depth, ..walk });
                 }
-                Slot::Leaf { index, .. } if walk.end.is_none() && index == walk.path => {
+                Content::Leaf { index, .. } if walk.end.is_none() && index == walk.path => {
                     self.leaves.insert(NodeKey::leaf(&index));
                 }
-                Slot::Empty | Slot::Leaf { .. } | Slot::Away(_) => {}
+                Content::Empty | Content::Leaf { .. } => {}
             }
         }
         self.walking = walking;

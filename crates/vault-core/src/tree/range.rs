@@ -4,103 +4,87 @@
 //! be used again without a root that says so, and no core keeps a list beside it.
 //!
 //! ```text
-//!   a slot:   empty | branch | leaf      this group's
-//!             foreign                    never was this group's
-//!             awaited, nonce             this group has asked for it
-//!             given, to, nonce, content  this group has given it away
+//!   a slot:   empty | branch | leaf    this group's, from the beginning
+//!             came, turn, content      this group's, since this turn
+//!             foreign                  never was this group's
+//!             given, to, turn, content this group has given it away, in this turn
 //! ```
 
 use alloc::vec::Vec;
 
 use keyhaven_wire::message::LeafIndex;
 
-use super::node::Slot;
-use super::{Digest, NodeKey, PartialTree, ProofError, nibble};
+use super::node::{Content, Node, Slot};
+use super::{NodeKey, PartialTree, ProofError};
 use crate::log::GroupId;
 
-/// Accounts whose leaf indices begin alike: written as the hexadecimal digits that they begin with.
+/// Accounts whose leaf indices begin with the same byte, written as its two hexadecimal digits.
 ///
-/// A fleet of groups divides all accounts into such ranges, of one to [`DIGITS_MAX`](Self::DIGITS_MAX)
-/// digits: 16 to 65,536 of one size.
+/// A fleet of groups divides all accounts into these 256 ranges, each of them one slot of the tree. All
+/// are of one size: of a range and a part of it, neither could go anywhere without the other's leave. And
+/// every byte is one: there is no range that ends before it begins, as there was at a peer
+/// (juicebox-systems/juicebox-hsm-realm 7926309).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Range {
-    digits: u8,
-    /// The digits, packed, with zeros behind.
-    path: [u8; 2],
-}
+pub struct Range(u8);
 
 impl Range {
-    /// How many digits a range has at most.
-    pub const DIGITS_MAX: u8 = 4;
     /// How many bytes it has in statements.
-    pub(crate) const BYTES: usize = 3;
+    pub(crate) const BYTES: usize = 1;
+    /// The depth of the node in which it is one slot.
+    pub(crate) const DEPTH: u8 = 1;
 
-    /// Reads a range as it is written: `a`, `a3`, `a3f`, `a3f0`.
+    /// Reads a range as it is written: `a3`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = u8::try_from(text.len()).ok()?;
-        let mut path = [0; 2];
-        for (at, letter) in text.chars().enumerate() {
-            let digit = u8::try_from(letter.to_digit(16)?).ok()?;
-            *path.get_mut(at / 2)? |= if at.is_multiple_of(2) {
-                digit << 4
-            } else {
-                digit
-            };
-        }
-        let is_plain = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-        (digits > 0 && is_plain).then_some(Self { digits, path })
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let are_two = text.len() == 2 && text.bytes().all(is_digit);
+        u8::from_str_radix(text, 16)
+            .ok()
+            .filter(|_| are_two)
+            .map(Self)
+    }
+
+    /// The range that an account is in.
+    #[must_use]
+    pub fn of(index: &LeafIndex) -> Self {
+        let [first, ..] = index.as_bytes();
+        Self(*first)
     }
 
     /// Whether an account is in it.
     #[must_use]
     pub fn holds(&self, index: &LeafIndex) -> bool {
-        (0..self.digits).all(|at| nibble(index, at) == nibble(&self.path(), at))
+        Self::of(index) == *self
     }
 
     /// Whether a node or leaf lies below its slot: what hosts copy when the range goes to another
     /// group.
     #[must_use]
     pub fn covers(&self, key: &NodeKey) -> bool {
-        let below = key.depth().is_none_or(|depth| depth > self.depth());
+        let below = key.depth().is_none_or(|depth| depth > Self::DEPTH);
         below && self.holds(&key.path())
     }
 
-    /// The depth of the node in which it is one slot.
-    pub(crate) const fn depth(&self) -> u8 {
-        self.digits.saturating_sub(1)
-    }
-
     /// The path to its slot: the first index in it.
-    pub(crate) fn path(&self) -> LeafIndex {
+    pub(crate) const fn path(self) -> LeafIndex {
         let mut index = [0; 32];
-        for (byte, path) in index.iter_mut().zip(self.path) {
-            *byte = path;
-        }
+        let [first, ..] = &mut index;
+        *first = self.0;
         LeafIndex::new(index)
     }
 
-    pub(crate) const fn encode(&self) -> [u8; Self::BYTES] {
-        let [first, second] = self.path;
-        [self.digits, first, second]
+    pub(crate) const fn encode(self) -> [u8; Self::BYTES] {
+        [self.0]
     }
 
-    pub(crate) fn decode([digits, first, second]: [u8; Self::BYTES]) -> Option<Self> {
-        let path = [first, second];
-        let unused = match digits {
-            1 => u16::from_be_bytes(path) & 0x0fff,
-            2 => u16::from_be_bytes(path) & 0x00ff,
-            3 => u16::from_be_bytes(path) & 0x000f,
-            4 => 0,
-            _ => return None,
-        };
-        (unused == 0).then_some(Self { digits, path })
+    pub(crate) const fn decode([first]: [u8; Self::BYTES]) -> Self {
+        Self(first)
     }
 }
 
 impl core::fmt::Display for Range {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        (0..self.digits).try_for_each(|at| write!(f, "{:x}", nibble(&self.path(), at)))
+        write!(f, "{:02x}", self.0)
     }
 }
 
@@ -110,60 +94,26 @@ impl core::fmt::Debug for Range {
     }
 }
 
-/// What makes a transfer be accepted once: random bytes, drawn by the core that takes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Nonce(pub(crate) [u8; Self::BYTES]);
+/// How often a range has gone from one group to another. Each turn of a range happens once in a fleet,
+/// for only who has it at that turn can give it on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Turn(u64);
 
-impl Nonce {
-    pub(crate) const BYTES: usize = 16;
-}
+impl Turn {
+    pub(crate) const FIRST: Self = Self(0);
+    pub(crate) const BYTES: usize = 8;
 
-/// What is in a range: a slot that is its group's own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Content {
-    Empty,
-    Branch(Digest),
-    Leaf { index: LeafIndex, digest: Digest },
-}
-
-impl Content {
-    /// Kind 1, and what is there, or zeros.
-    pub(crate) const BYTES: usize = 1 + 2 * 32;
-
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let zeros = [0; 32];
-        let (kind, first, second) = match self {
-            Self::Empty => (0, &zeros, &zeros),
-            Self::Branch(digest) => (1, digest.as_bytes(), &zeros),
-            Self::Leaf { index, digest } => (2, index.as_bytes(), digest.as_bytes()),
-        };
-        out.push(kind);
-        out.extend_from_slice(first);
-        out.extend_from_slice(second);
+    /// None after more than any fleet lives through.
+    pub(crate) fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
     }
 
-    pub(crate) fn decode(bytes: &[u8; Self::BYTES]) -> Option<Self> {
-        let (kind, bytes) = bytes.split_first()?;
-        let (first, bytes) = bytes.split_first_chunk::<32>()?;
-        let second: &[u8; 32] = bytes.try_into().ok()?;
-        let zeros = [0; 32];
-        match kind {
-            0 => (*first == zeros && *second == zeros).then_some(Self::Empty),
-            1 => (*second == zeros).then_some(Self::Branch(Digest::new(*first))),
-            2 => Some(Self::Leaf {
-                index: LeafIndex::new(*first),
-                digest: Digest::new(*second),
-            }),
-            _ => None,
-        }
+    pub(crate) const fn encode(self) -> [u8; Self::BYTES] {
+        self.0.to_be_bytes()
     }
 
-    pub(crate) const fn slot(self) -> Slot {
-        match self {
-            Self::Empty => Slot::Empty,
-            Self::Branch(digest) => Slot::Branch(digest),
-            Self::Leaf { index, digest } => Slot::Leaf { index, digest },
-        }
+    pub(crate) const fn decode(bytes: [u8; Self::BYTES]) -> Self {
+        Self(u64::from_be_bytes(bytes))
     }
 }
 
@@ -171,102 +121,91 @@ impl Content {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Given {
     pub(crate) to: GroupId,
-    pub(crate) nonce: Nonce,
+    pub(crate) turn: Turn,
     pub(crate) content: Content,
 }
 
-/// What a slot that is not the group's own says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Away {
-    Foreign,
-    Awaited(Nonce),
-    Given(Given),
-}
+impl Given {
+    pub(super) const BYTES: usize = 16 + Turn::BYTES + Content::BYTES;
 
-impl Away {
-    pub(super) const BYTES_MAX: usize = 1 + 16 + Nonce::BYTES + Content::BYTES;
-
-    /// Kind 1, and what is said of it.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Foreign => out.push(0),
-            Self::Awaited(nonce) => {
-                out.push(1);
-                out.extend(nonce.0);
-            }
-            Self::Given(given) => {
-                out.push(2);
-                out.extend(given.to.as_bytes());
-                out.extend(given.nonce.0);
-                given.content.encode(out);
-            }
-        }
+        out.extend(self.to.as_bytes());
+        out.extend(self.turn.encode());
+        self.content.encode(out);
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let (kind, bytes) = bytes.split_first()?;
-        match kind {
-            0 => Some((Self::Foreign, bytes)),
-            1 => {
-                let (nonce, bytes) = bytes.split_first_chunk()?;
-                Some((Self::Awaited(Nonce(*nonce)), bytes))
-            }
-            2 => {
-                let (to, bytes) = bytes.split_first_chunk()?;
-                let (nonce, bytes) = bytes.split_first_chunk()?;
-                let (content, bytes) = bytes.split_first_chunk()?;
-                let given = Given {
-                    to: GroupId::new(*to),
-                    nonce: Nonce(*nonce),
-                    content: Content::decode(content)?,
-                };
-                Some((Self::Given(given), bytes))
-            }
-            _ => None,
-        }
+        let (to, bytes) = bytes.split_first_chunk()?;
+        let (turn, bytes) = bytes.split_first_chunk()?;
+        let (content, bytes) = bytes.split_first_chunk()?;
+        let given = Self {
+            to: GroupId::new(*to),
+            turn: Turn::decode(*turn),
+            content: Content::decode(content)?,
+        };
+        Some((given, bytes))
     }
-}
-
-/// What a tree says of a range.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Holding {
-    /// The group's own, as far as the tree's upper part tells.
-    Own(Content),
-    /// Just this range is not.
-    Away(Away),
-    /// A larger range was awaited or given away as a whole, and this one is a part of it.
-    Part,
 }
 
 impl PartialTree<'_> {
-    /// What the tree says of a range.
-    pub(crate) fn holding(&mut self, range: Range) -> Result<Holding, ProofError> {
+    /// What stands for a range.
+    pub(crate) fn range(&mut self, range: Range) -> Result<Slot, ProofError> {
         self.settle();
-        let (depth, slot) = self.walk(&range.path(), range.depth())?;
+        let path = range.path();
+        let (depth, slot) = self.walk(&path, Range::DEPTH)?;
         Ok(match slot {
-            Slot::Empty => Holding::Own(Content::Empty),
-            Slot::Branch(digest) => Holding::Own(Content::Branch(digest)),
-            // A leaf stands as high as it is alone.
-            Slot::Leaf { index, .. } if !range.holds(&index) => Holding::Own(Content::Empty),
-            Slot::Leaf { index, digest } => Holding::Own(Content::Leaf { index, digest }),
-            Slot::Away(Away::Foreign) => Holding::Away(Away::Foreign),
-            Slot::Away(away) if depth == range.depth() => Holding::Away(away),
-            Slot::Away(Away::Awaited(_) | Away::Given(_)) => Holding::Part,
+            // A leaf stands as high as it is alone: above the ranges, it is in one of them.
+            Slot::Own {
+                content: Content::Leaf { index, .. },
+                ..
+            } if depth < Range::DEPTH && !range.holds(&index) => Slot::default(),
+            Slot::Own { .. } | Slot::Foreign | Slot::Given(_) => slot,
         })
     }
 
-    /// Says something else of a range that has a [`Holding::Own`] or [`Holding::Away`].
-    pub(crate) fn hold(&mut self, range: Range, slot: Slot) -> Result<(), ProofError> {
+    /// Says something else of a range.
+    pub(crate) fn set_range(&mut self, range: Range, slot: Slot) -> Result<(), ProofError> {
         // VAULT-1: what was written below the slot must not come up into it later.
         self.settle();
         let path = range.path();
-        let (depth, above) = self.walk(&path, range.depth())?;
-        let slot = if depth == range.depth() {
-            slot
-        } else {
-            self.spread(&path, (depth, above), (range.depth(), slot))
-        };
-        self.set(&path, depth, slot);
+        let (depth, above) = self.walk(&path, Range::DEPTH)?;
+        if depth < Range::DEPTH {
+            self.divide(&path, above);
+        }
+        self.set(&path, Range::DEPTH, slot);
         Ok(())
+    }
+
+    /// Makes a node of sixteen ranges of a slot of the root. What is empty or foreign is so in each; a
+    /// leaf goes down into its own.
+    fn divide(&mut self, path: &LeafIndex, above: Slot) {
+        let node = match above {
+            Slot::Foreign | Slot::Given(_) => Node::of(Slot::Foreign),
+            Slot::Own { content, .. } => {
+                let mut node = Node::default();
+                if let Content::Leaf { index, .. } = content {
+                    node.fill(&index, Range::DEPTH, content);
+                }
+                node
+            }
+        };
+        self.put_below_root(path, node);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_its_two_digits() {
+        for first in 0..=u8::MAX {
+            let range = Range(first);
+            assert_eq!(Range::parse(&alloc::format!("{first:02x}")), Some(range));
+            assert!(range.holds(&range.path()));
+        }
+        for text in ["", "a", "A3", "+1", "-1", "g0", "a3f", "\u{e4}", " 1"] {
+            assert_eq!(Range::parse(text), None, "{text:?}");
+        }
     }
 }

@@ -6,17 +6,16 @@
 )]
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use keyhaven_wire::message::LeafIndex;
 use proptest::prelude::*;
 
-use super::node::{Node, Slot, leaf_digest};
+use super::node::{Content, Node, Slot, leaf_digest};
 use super::{
-    Away, Content, DEPTH_MAX, Digest, Found, Given, Holding, MultiProof, NodeKey, Nonce,
-    PartialTree, ProofError, Range, fits, nibble,
+    DEPTH_MAX, Digest, Found, Given, MultiProof, NodeKey, PartialTree, ProofError, Range, Turn,
+    fits, nibble,
 };
 use crate::log::GroupId;
 
@@ -27,15 +26,15 @@ struct Model {
 }
 
 impl Model {
-    /// The slot that a set of leaves makes at a depth: the definition of the tree.
-    fn slot(&self, under: &[LeafIndex], depth: u8) -> Slot {
+    /// What a set of leaves is under a slot above this depth: the definition of the tree.
+    fn content(&self, under: &[LeafIndex], depth: u8) -> Content {
         match under {
-            [] => Slot::Empty,
-            [index] => Slot::Leaf {
+            [] => Content::Empty,
+            [index] => Content::Leaf {
                 index: *index,
                 digest: leaf_digest(index, &self.leaves[index]),
             },
-            many => Slot::Branch(self.node(many, depth).digest()),
+            many => Content::Branch(self.node(many, depth).digest()),
         }
     }
 
@@ -48,7 +47,7 @@ impl Model {
                 .copied()
                 .collect();
             if let Some(first) = there.first() {
-                node.set(first, depth, self.slot(&there, depth + 1));
+                node.fill(first, depth, self.content(&there, depth + 1));
             }
         }
         node
@@ -205,23 +204,23 @@ fn one_batch_may_split_the_slot_that_it_filled() {
 /// the slot once it is given away.
 #[test]
 fn a_range_that_was_written_in_the_same_batch_goes_as_it_was_written() {
-    let range = Range::parse("a").unwrap();
-    let writes = [write(&[10, 1], 1), write(&[10, 2], 2), write(&[3], 3)];
+    let range = Range::parse("a1").unwrap();
+    let writes = [write(&[10, 1], 1), write(&[10, 1, 2], 2), write(&[3], 3)];
     let given = |content| {
-        Slot::Away(Away::Given(Given {
+        Slot::Given(Given {
             to: GroupId::new([7; 16]),
-            nonce: Nonce([8; 16]),
+            turn: Turn::FIRST,
             content,
-        }))
+        })
     };
     let mut world = World::new();
     world.batch(&writes);
-    let proof = world.proof(&[index(&[10])]);
+    let proof = world.proof(&[range.path()]);
     let mut later = PartialTree::new(world.root, &proof);
-    let Holding::Own(content) = later.holding(range).unwrap() else {
+    let Slot::Own { content, .. } = later.range(range).unwrap() else {
         panic!("a range of one's own");
     };
-    later.hold(range, given(content)).unwrap();
+    later.set_range(range, given(content)).unwrap();
 
     let empty = World::new();
     let proof = empty.proof(&[index(&[])]);
@@ -229,11 +228,11 @@ fn a_range_that_was_written_in_the_same_batch_goes_as_it_was_written() {
     for (index, sealed) in &writes {
         at_once.write(index, sealed.clone()).unwrap();
     }
-    assert_eq!(at_once.holding(range).unwrap(), Holding::Own(content));
+    assert_eq!(at_once.range(range).unwrap(), Slot::own(content));
     at_once
         .write(&index(&[10, 1]), writes[0].1.clone())
         .unwrap();
-    at_once.hold(range, given(content)).unwrap();
+    at_once.set_range(range, given(content)).unwrap();
     assert_eq!(at_once.root(), later.root());
 }
 
@@ -241,10 +240,10 @@ fn a_range_that_was_written_in_the_same_batch_goes_as_it_was_written() {
 fn the_greatest_node_is_one_whose_ranges_were_all_given_away() {
     let given = Given {
         to: GroupId::new([1; 16]),
-        nonce: Nonce([2; 16]),
+        turn: Turn::FIRST,
         content: Content::Empty,
     };
-    let node = Node::of(Slot::Away(Away::Given(given)));
+    let node = Node::of(Slot::Given(given));
     assert_eq!(node.as_bytes().len(), super::NODE_BYTES_MAX);
     assert_eq!(Node::decode(node.as_bytes()), Some(node));
 }
@@ -367,12 +366,12 @@ fn keys_of_different_places_differ() {
 fn the_bytes_of_a_node_are_fixed() {
     let mut node = Node::default();
     assert_eq!(node.as_bytes(), [0; 4]);
-    node.set(&index(&[1]), 0, Slot::Branch(Digest::new([0xaa; 32])));
-    let leaf = Slot::Leaf {
+    node.fill(&index(&[1]), 0, Content::Branch(Digest::new([0xaa; 32])));
+    let leaf = Content::Leaf {
         index: index(&[4]),
         digest: Digest::new([0xbb; 32]),
     };
-    node.set(&index(&[4]), 0, leaf);
+    node.fill(&index(&[4]), 0, leaf);
     let mut golden = vec![0x00, 0x02, 0x00, 0x10];
     golden.extend([0xaa; 32]);
     golden.push(0x40);
@@ -382,35 +381,41 @@ fn the_bytes_of_a_node_are_fixed() {
     assert_eq!(Node::decode(&golden), Some(node));
 }
 
-/// A slot that is in both bitmaps is away.
+/// A slot that is in both bitmaps has moved, or is another group's.
 #[test]
-fn the_bytes_of_a_node_with_ranges_that_are_away_are_fixed() {
+fn the_bytes_of_a_node_with_ranges_that_moved_are_fixed() {
+    let turn = Turn::decode([0, 0, 0, 0, 0, 0, 1, 2]);
+    let content = Content::Branch(Digest::new([0xff; 32]));
     let mut node = Node::default();
-    node.set(&index(&[0]), 0, Slot::Away(Away::Foreign));
-    let awaited = Away::Awaited(Nonce([0xcc; 16]));
-    node.set(&index(&[1]), 0, Slot::Away(awaited));
-    let given = Given {
-        to: GroupId::new([0xdd; 16]),
-        nonce: Nonce([0xee; 16]),
-        content: Content::Branch(Digest::new([0xff; 32])),
-    };
-    node.set(&index(&[8]), 0, Slot::Away(Away::Given(given)));
+    node.set(&index(&[0]), 0, Slot::Foreign);
+    node.set(&index(&[1]), 0, Slot::Own { turn, content });
+    let to = GroupId::new([0xdd; 16]);
+    node.set(&index(&[8]), 0, Slot::Given(Given { to, turn, content }));
     let mut golden = vec![0x01, 0x03, 0x01, 0x03, 0];
-    golden.push(1);
-    golden.extend([0xcc; 16]);
-    golden.push(2);
-    golden.extend([0xdd; 16]);
-    golden.extend([0xee; 16]);
-    golden.push(1);
-    golden.extend([0xff; 32]);
-    golden.extend([0; 32]);
+    for head in [vec![2], [vec![1], vec![0xdd; 16]].concat()] {
+        golden.extend(head);
+        golden.extend([0, 0, 0, 0, 0, 0, 1, 2]);
+        golden.push(1);
+        golden.extend([0xff; 32]);
+        golden.extend([0; 32]);
+    }
     assert_eq!(node.as_bytes(), golden);
-    assert_eq!(Node::decode(&golden), Some(node));
-    for (at, kind) in [(4, 3), (5, 0), (55, 3), (55, 0), (119, 1)] {
+    assert_eq!(Node::decode(&golden), Some(node.clone()));
+    for (at, kind) in [(4, 3), (4, 1), (5, 3), (14, 0), (14, 3), (79, 0), (104, 3)] {
         let mut other = golden.clone();
         other[at] = kind;
         assert_eq!(Node::decode(&other), None, "byte {at} is {kind}");
     }
+    // One encoding: a range that never moved has no turn.
+    golden[12..14].fill(0);
+    assert_eq!(Node::decode(&golden), None);
+    // What is put under a range keeps its turn, until it is given away.
+    node.fill(&index(&[1]), 0, Content::Empty);
+    let emptied = Slot::Own {
+        turn,
+        content: Content::Empty,
+    };
+    assert_eq!(node.slot(&index(&[1]), 0), emptied);
 }
 
 /// Indices that meet often: few nibbles, few values.
@@ -424,12 +429,6 @@ fn close_index() -> impl Strategy<Value = LeafIndex> {
         }),
         any::<[u8; 32]>().prop_map(LeafIndex::new),
     ]
-}
-
-/// Whether a range lies in a larger one that is away.
-fn within(range: &Range, away: &BTreeMap<Range, Content>) -> bool {
-    away.keys()
-        .any(|other| other.depth() < range.depth() && other.holds(&range.path()))
 }
 
 proptest! {
@@ -449,37 +448,51 @@ proptest! {
         world.check_all();
     }
 
-    /// VAULT-1, VAULT-5: whatever ranges go away and come back, of whatever size, each leaf is
-    /// there as long as no range that holds it is away, and elsewhere as long as one is.
+    /// VAULT-1, VAULT-5: whatever ranges go away and come back, each leaf is there as long as its range
+    /// is, and elsewhere as long as that is away; and a range that came back keeps its turn, whatever is
+    /// written in it.
     #[test]
     fn ranges_part_leaves_wherever_these_stand(
         leaves in proptest::collection::btree_set(close_index(), 0..10),
-        steps in proptest::collection::vec((proptest::collection::vec(0_u8..3, 1..=4), any::<bool>()), 1..10)
+        steps in proptest::collection::vec((0_u8..3, 0_u8..3, any::<bool>()), 1..14)
     ) {
         let mut world = World::new();
         for index in &leaves {
             world.batch(&[(*index, vec![1])]);
         }
-        let mut away: BTreeMap<Range, Content> = BTreeMap::new();
-        for (digits, goes) in steps {
-            let text: String = digits.iter().map(|digit| char::from(b'0' + digit)).collect();
-            let range = Range::parse(&text).unwrap();
-            let proof = world.proof(&[range.path()]);
+        let mut away: BTreeMap<Range, (Turn, Content)> = BTreeMap::new();
+        let mut turns: BTreeMap<Range, Turn> = BTreeMap::new();
+        for (first, second, writes) in steps {
+            let range = Range::of(&index(&[first, second]));
+            let inside: Vec<LeafIndex> = leaves.iter().filter(|index| range.holds(index)).copied().collect();
+            let proof = world.proof(&[inside.as_slice(), &[range.path()]].concat());
             let mut tree = PartialTree::new(world.root, &proof);
-            let holding = tree.holding(range).unwrap();
-            match (holding, away.get(&range).copied()) {
-                (Holding::Own(content), None) if goes => {
+            let slot = tree.range(range).unwrap();
+            match (slot, away.get(&range).copied()) {
+                (Slot::Own { turn, content }, None) => {
+                    prop_assert_eq!(turn, turns.get(&range).copied().unwrap_or(Turn::FIRST));
                     if let Content::Leaf { index, .. } = content {
                         prop_assert!(range.holds(&index));
                     }
-                    tree.hold(range, Slot::Away(Away::Foreign)).unwrap();
-                    away.insert(range, content);
+                    if writes {
+                        for index in &inside {
+                            tree.read(index).unwrap();
+                            tree.write(index, vec![1]).unwrap();
+                        }
+                    } else {
+                        let to = GroupId::new([1; 16]);
+                        tree.set_range(range, Slot::Given(Given { to, turn, content })).unwrap();
+                        away.insert(range, (turn, content));
+                    }
                 }
-                (Holding::Away(Away::Foreign), Some(content)) if !goes && !within(&range, &away) => {
-                    tree.hold(range, content.slot()).unwrap();
+                (Slot::Given(given), Some((turn, content))) => {
+                    prop_assert_eq!((given.turn, given.content), (turn, content));
+                    let turn = turn.next().unwrap();
+                    tree.set_range(range, Slot::Own { turn, content }).unwrap();
+                    turns.insert(range, turn);
                     away.remove(&range);
                 }
-                _ => continue,
+                (other, _) => prop_assert!(false, "{:?}", other),
             }
             world.root = tree.root();
             world.store.extend(tree.into_puts());

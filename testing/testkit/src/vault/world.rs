@@ -301,7 +301,7 @@ impl VaultWorld {
         .expect("the store is whole");
         let leader = self.leader;
         match self.places.get_mut(leader) {
-            Some(place) => place.core.range(step, &proof, &mut self.entropy),
+            Some(place) => place.core.range(step, &proof),
             None => Err(CoreError::NotLeading),
         }
     }
