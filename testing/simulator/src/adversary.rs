@@ -53,11 +53,13 @@ pub enum Act {
     Clock,
     /// Changes a bit of something, or gives it to whom it was not meant for.
     Forge,
+    /// Has a leader take a step with a range of accounts that goes to another group.
+    Move,
 }
 
 impl Act {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Ask,
         Self::FollowUp,
         Self::Commit,
@@ -76,7 +78,11 @@ impl Act {
         Self::Forget,
         Self::Clock,
         Self::Forge,
+        Self::Move,
     ];
+
+    /// What there is where there is one group.
+    pub const OF_A_GROUP: [Self; 18] = *Self::ALL.first_chunk().expect("all but the last");
 
     /// How often it happens in a usual run, against the others.
     #[must_use]
@@ -87,6 +93,7 @@ impl Act {
             Self::FollowUp => 80,
             Self::Execute | Self::Capture | Self::Release => 60,
             Self::Promise | Self::Lead => 30,
+            Self::Move => 25,
             Self::Elect | Self::Stand | Self::Adopt => 12,
             Self::Clock => 10,
             Self::Replace | Self::Restart | Self::RollBack | Self::Forge => 8,
@@ -124,6 +131,7 @@ impl Act {
             Self::Forget => "act: forget",
             Self::Clock => "act: clock",
             Self::Forge => "act: forge",
+            Self::Move => "act: move",
         }
     }
 }
@@ -164,6 +172,7 @@ impl World {
                 Ok(())
             }
             Act::Forge => self.forge(chance),
+            Act::Move => self.move_range(chance),
         };
         // Whatever called no core is a step as well.
         self.ledger.taken = self.ledger.taken.max(taken + 1);
@@ -174,8 +183,31 @@ impl World {
         chance.below(self.places.len())
     }
 
+    /// One of the groups.
+    pub fn some_group(&self, chance: &mut Chance) -> usize {
+        match self.groups() {
+            1 => 0,
+            several => chance.below(several),
+        }
+    }
+
+    /// Mostly the places of a group, and now and then one of another: a host can hand anything to
+    /// anybody.
+    fn around(&self, group: usize, chance: &mut Chance) -> Vec<usize> {
+        (0..self.places.len())
+            .filter(|at| self.places[*at].group == group || chance.percent(2))
+            .collect()
+    }
+
     fn leader(&self, chance: &mut Chance) -> Option<usize> {
+        let group = self.some_group(chance);
+        self.leader_of(group, chance)
+    }
+
+    /// Somebody who leads a group.
+    pub fn leader_of(&self, group: usize, chance: &mut Chance) -> Option<usize> {
         let leaders: Vec<usize> = (0..self.places.len())
+            .filter(|at| self.places[*at].group == group)
             .filter(|at| self.places[*at].core.base().is_some())
             .collect();
         // The newest term's, mostly: an older one's work is never committed.
@@ -269,7 +301,15 @@ impl World {
                 None => return Ok(()),
             },
         };
-        for witness in 0..self.places.len() {
+        self.push_through(at, page, chance)
+    }
+
+    /// Shows some an entry, and its leader what they say of it.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn push_through(&mut self, at: usize, page: usize, chance: &mut Chance) -> Step {
+        for witness in self.around(self.places[at].group, chance) {
             if chance.percent(self.swarm.reach) {
                 self.capture(witness, page)?;
             }
@@ -365,7 +405,7 @@ impl World {
         let Some((at, call)) = self.stand(chance)? else {
             return Ok(());
         };
-        for other in 0..self.places.len() {
+        for other in self.around(self.places[at].group, chance) {
             if other == at || chance.percent(self.swarm.reach) {
                 self.promise(other, &call)?;
             }
@@ -487,7 +527,13 @@ impl World {
             .members()
             .copied()
             .collect();
-        let running: Vec<Member> = self.places.iter().map(crate::world::Place::name).collect();
+        let group = self.places[at].group;
+        let running: Vec<Member> = self
+            .places
+            .iter()
+            .filter(|place| place.group == group)
+            .map(crate::world::Place::name)
+            .collect();
         // A core that forgot has a name that no roster has; the one it had before is nobody's.
         let lost: Vec<Member> = roster
             .iter()
@@ -555,7 +601,16 @@ impl World {
     fn lose_memory(&mut self, chance: &mut Chance) -> Step {
         // No more than the policy allows to be away, or the group stops and stays so: that is a
         // run of its own, and rare.
-        let base = self.ledger.chronicle.pages().last();
+        let group = self.some_group(chance);
+        let chronicle = &self.ledger.chronicle;
+        let root = self.roots[group];
+        let base = chronicle
+            .pages()
+            .iter()
+            .enumerate()
+            .rev()
+            .find(|(page, _)| chronicle.lineage().root(*page) == root)
+            .map(|(_, page)| page);
         let roster: Vec<Member> = base
             .map(|page| page.entry.membership().members().copied().collect())
             .unwrap_or_default();
@@ -565,7 +620,10 @@ impl World {
             .filter(|place| roster.contains(&place.name()))
             .count();
         if here > usize::from(self.swarm.policy.quorum.captures) || chance.percent(1) {
-            let at = self.any(chance);
+            let of_group: Vec<usize> = (0..self.places.len())
+                .filter(|at| self.places[*at].group == group)
+                .collect();
+            let at = of_group[chance.below(of_group.len())];
             self.ledger.meet("a memory was lost");
             return self.forget(at, chance);
         }
@@ -626,7 +684,8 @@ impl World {
     }
 }
 
-fn flip(mut bytes: Vec<u8>, chance: &mut Chance) -> Vec<u8> {
+/// Changes a bit.
+pub fn flip(mut bytes: Vec<u8>, chance: &mut Chance) -> Vec<u8> {
     let at = chance.below(bytes.len());
     bytes[at] ^= 1 << chance.below(8);
     bytes

@@ -11,9 +11,10 @@ use crate::chance::Chance;
 use crate::chronicle::Chronicle;
 use crate::ledger::Ledger;
 use crate::people::People;
+use crate::ranges::{Hold, Holds};
 use crate::swarm::Swarm;
 
-/// A fleet of one group that has made its first entry.
+/// A fleet of which the first group has made its first entry.
 #[derive(Debug)]
 pub struct Beginning {
     /// The fleet's secrets, which no host ever sees.
@@ -51,9 +52,6 @@ pub fn found(swarm: &Swarm, chance: &mut Chance) -> Result<Beginning, Broken> {
     let secrets = dangerous::decode(suite, &genesis.secrets)
         .map_err(|error| Broken(format!("secrets cannot be read: {error}")))?;
     let secrets = Arc::new(secrets);
-    let mut chronicle = Chronicle::default();
-    chronicle.begin(genesis.entry, genesis.puts.clone());
-    chronicle.captured(0, founder.memory().member());
     let people = People::new(
         hands,
         secrets.fleet(),
@@ -61,6 +59,10 @@ pub fn found(swarm: &Swarm, chance: &mut Chance) -> Result<Beginning, Broken> {
         swarm,
         chance,
     );
+    let mut chronicle = Chronicle::default();
+    let holds = Holds::all(people.ranges(), Hold::Own);
+    let page = chronicle.begin(genesis.entry, genesis.puts.clone(), holds);
+    chronicle.captured(page, founder.memory().member());
     let others = others
         .into_iter()
         .map(|newcomer| newcomer.join(Arc::clone(&secrets)));

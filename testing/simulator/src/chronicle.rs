@@ -1,16 +1,17 @@
 //! Everything that cores ever made, as the tree that it is: committed or not, shown or not.
 //!
-//! An entry stands on the one whose MAC it names. Each keeps the store as it is after it, and each
+//! An entry stands on the one whose MAC it names; a group's first one stands on nothing. Each keeps the store as it is after it, and each
 //! record as the model says it should be after it, so that a host can show any core any past.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use keyhaven_vault_core::{Entry, Executed, Mac, Member, NodeKey, Touch};
+use keyhaven_vault_core::{Entry, Executed, Mac, Member, NodeKey, Range, Touch};
 use keyhaven_wire::message::HostTime;
 use rpds::RedBlackTreeMap;
 
 use crate::model::{Expected, Model};
+use crate::ranges::Holds;
 
 /// The store after an entry.
 pub type Store = RedBlackTreeMap<NodeKey, Vec<u8>>;
@@ -20,6 +21,8 @@ pub type Store = RedBlackTreeMap<NodeKey, Vec<u8>>;
 pub struct Asked {
     /// Which request, of all that people made; none for bytes that nobody made so.
     pub sent: Option<usize>,
+    /// Whether the group holds the account.
+    pub here: bool,
     /// What the model says of it.
     pub expected: Expected,
     /// The record after it.
@@ -35,8 +38,12 @@ pub struct Page {
     pub store: Store,
     /// The records after it, by account.
     pub models: RedBlackTreeMap<usize, Model>,
+    /// Whose the ranges of accounts are after it.
+    pub holds: Holds,
     /// What was asked.
     pub asked: Vec<Asked>,
+    /// Whether it is a step of a range, and no batch.
+    pub moves: bool,
     /// Which cores said that they captured it.
     pub captured: BTreeSet<Member>,
 }
@@ -46,21 +53,31 @@ pub struct Page {
 pub struct Lineage {
     parents: Vec<Option<usize>>,
     depths: Vec<usize>,
+    roots: Vec<usize>,
 }
 
 impl Lineage {
     /// Adds one on top of another.
     pub fn push(&mut self, parent: Option<usize>) -> usize {
         let depth = parent.map_or(0, |parent| self.depths[parent] + 1);
+        let page = self.parents.len();
+        self.roots
+            .push(parent.map_or(page, |parent| self.roots[parent]));
         self.parents.push(parent);
         self.depths.push(depth);
-        self.parents.len() - 1
+        page
     }
 
     /// What an entry stands on.
     #[must_use]
     pub fn parent(&self, page: usize) -> Option<usize> {
         self.parents[page]
+    }
+
+    /// The first entry of its group.
+    #[must_use]
+    pub fn root(&self, page: usize) -> usize {
+        self.roots[page]
     }
 
     /// Whether one stands on another, or is it.
@@ -86,19 +103,18 @@ pub struct Chronicle {
 }
 
 impl Chronicle {
-    /// The first entry.
-    pub fn begin(&mut self, entry: Entry, puts: Vec<(NodeKey, Vec<u8>)>) {
-        let store = puts.into_iter().collect();
-        self.push(
-            None,
-            Page {
-                entry,
-                store,
-                models: RedBlackTreeMap::new(),
-                asked: Vec::new(),
-                captured: BTreeSet::new(),
-            },
-        );
+    /// The first entry of a group.
+    pub fn begin(&mut self, entry: Entry, puts: Vec<(NodeKey, Vec<u8>)>, holds: Holds) -> usize {
+        let page = Page {
+            entry,
+            store: puts.into_iter().collect(),
+            models: RedBlackTreeMap::new(),
+            holds,
+            asked: Vec::new(),
+            moves: false,
+            captured: BTreeSet::new(),
+        };
+        self.push(None, page)
     }
 
     /// An entry that a core just made on top of `base`.
@@ -109,20 +125,69 @@ impl Chronicle {
         models: RedBlackTreeMap<usize, Model>,
         asked: Vec<Asked>,
     ) -> usize {
-        let mut store = self.pages[base].store.clone();
+        let page = self.after(base, executed, models, asked);
+        self.push(Some(base), page)
+    }
+
+    /// An entry by which a range went a step of its way. What is `taken` from the store after another
+    /// group's entry, the host has copied.
+    pub fn write_move(
+        &mut self,
+        base: usize,
+        executed: Executed,
+        holds: Holds,
+        taken: Option<Taken>,
+    ) -> usize {
+        let mut models = self.pages[base].models.clone();
+        let mut copied = Vec::new();
+        if let Some(Taken {
+            range,
+            from,
+            accounts,
+        }) = taken
+        {
+            let from = &self.pages[from];
+            let covered = from.store.iter().filter(|(key, _)| range.covers(key));
+            copied.extend(covered.map(|(key, bytes)| (*key, bytes.clone())));
+            for account in accounts {
+                match from.models.get(&account) {
+                    Some(model) => models.insert_mut(account, model.clone()),
+                    None => {
+                        models.remove_mut(&account);
+                    }
+                }
+            }
+        }
+        let mut page = self.after(base, executed, models, Vec::new());
+        for (key, bytes) in copied {
+            page.store.insert_mut(key, bytes);
+        }
+        page.holds = holds;
+        page.moves = true;
+        self.push(Some(base), page)
+    }
+
+    fn after(
+        &self,
+        base: usize,
+        executed: Executed,
+        models: RedBlackTreeMap<usize, Model>,
+        asked: Vec<Asked>,
+    ) -> Page {
+        let base = &self.pages[base];
+        let mut store = base.store.clone();
         for (key, value) in executed.puts {
             store.insert_mut(key, value);
         }
-        self.push(
-            Some(base),
-            Page {
-                entry: executed.entry,
-                store,
-                models,
-                asked,
-                captured: BTreeSet::new(),
-            },
-        )
+        Page {
+            entry: executed.entry,
+            store,
+            models,
+            holds: base.holds.clone(),
+            asked,
+            moves: false,
+            captured: BTreeSet::new(),
+        }
     }
 
     fn push(&mut self, parent: Option<usize>, page: Page) -> usize {
@@ -160,6 +225,17 @@ impl Chronicle {
     pub const fn lineage(&self) -> &Lineage {
         &self.lineage
     }
+}
+
+/// What is taken with a range.
+#[derive(Debug)]
+pub struct Taken {
+    /// The range.
+    pub range: Range,
+    /// The entry by which another group gave it.
+    pub from: usize,
+    /// The accounts in it.
+    pub accounts: Vec<usize>,
 }
 
 /// What a host hands to a core.

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use crate::Hosts;
 
 /// Every act of the enemy, every kind of refusal, every rare state of a record.
-const HOSTILE: [&str; 61] = [
+const HOSTILE: [&str; 65] = [
     "a core went on from its own memory",
     "refused: a trusted memory failed",
     "a core was put in another's place",
     "a fresh start",
     "a memory was lost",
     "a memory was put back",
+    "a range was taken",
     "act: adopt",
     "act: ask",
     "act: capture",
@@ -23,6 +24,7 @@ const HOSTILE: [&str; 61] = [
     "act: forge",
     "act: forget",
     "act: lead",
+    "act: move",
     "act: promise",
     "act: release",
     "act: replace",
@@ -58,6 +60,8 @@ const HOSTILE: [&str; 61] = [
     "recovered, with a session",
     "refilled to nothing: as many later guesses",
     "refused: a store that was put back",
+    "refused: a step of a range",
+    "refused: an account of another group",
     "refused: an older entry",
     "refused: an older term than promised",
     "refused: not a member",

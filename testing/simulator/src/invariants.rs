@@ -4,10 +4,11 @@ mod answers;
 mod chain;
 mod election;
 mod guesses;
+mod holders;
 mod memory;
 mod spend;
 
-use keyhaven_vault_core::Member;
+use keyhaven_vault_core::{Member, Range};
 use keyhaven_wire::message::Standing;
 
 use crate::chronicle::Lineage;
@@ -38,6 +39,8 @@ pub enum Event {
         page: usize,
         /// How many different cores had said by then that they captured it.
         captured_by: usize,
+        /// The ranges that its group holds after it.
+        held: Vec<Range>,
     },
     /// An answer to a KE1 left.
     Ke2(Ke2),
@@ -55,8 +58,8 @@ pub enum Event {
         core: Member,
         /// The promise, and the term and index of what it captured last.
         reach: (u64, Option<(u64, u64)>),
-        /// The MAC of what it captured last.
-        mac: Option<[u8; 32]>,
+        /// What it captured last.
+        page: Option<usize>,
     },
     /// A core's memory was put back.
     RolledBack {
@@ -107,6 +110,7 @@ pub trait Invariant {
 pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::new(guesses::Meter::default()),
+        Box::new(holders::Holders::default()),
         Box::new(spend::Spend::default()),
         Box::new(answers::Answers),
         Box::new(chain::Chain::default()),

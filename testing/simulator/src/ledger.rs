@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keyhaven_vault_core::{Answer as Sealed, Memory, Policy};
+use keyhaven_vault_core::{Answer as Sealed, Memory, Policy, RangeAnswer};
 use keyhaven_wire::message::HostTime;
 
 use crate::chance::Chance;
@@ -10,6 +10,7 @@ use crate::chronicle::{Asked, Chronicle};
 use crate::invariants::{self, Answer, Event, Invariant, Ke2};
 use crate::model::{Expected, Life, Model, Op, Why};
 use crate::people::{Heard, People};
+use crate::ranges::Statement;
 use crate::swarm::Swarm;
 use crate::{Broken, Step};
 
@@ -20,6 +21,8 @@ pub struct Ledger {
     pub people: People,
     /// The entries.
     pub chronicle: Chronicle,
+    /// What groups have said of ranges.
+    pub statements: Vec<Statement>,
     /// How many steps were taken.
     pub taken: u64,
     /// How often each fault and each rare state was met.
@@ -52,6 +55,7 @@ impl Ledger {
         let mut ledger = Self {
             people,
             chronicle,
+            statements: Vec::new(),
             taken: 0,
             met: BTreeMap::new(),
             story: None,
@@ -146,7 +150,9 @@ impl Ledger {
                 promised.number(),
                 head.map(|(term, index)| (term.number(), index.number())),
             ),
-            mac: memory.head().map(|head| *head.mac().as_bytes()),
+            page: memory
+                .head()
+                .and_then(|head| self.chronicle.find(head.mac())),
         })
     }
 
@@ -159,21 +165,33 @@ impl Ledger {
     ) -> (rpds::RedBlackTreeMap<usize, Model>, Vec<Asked>) {
         let policy = self.policy;
         let mut models = self.chronicle.page(base).models.clone();
+        let holds = self.chronicle.page(base).holds.clone();
         let mut asked = Vec::with_capacity(sent.len());
         for sent in sent {
             let Some(request) = sent.map(|sent| &self.people.sent()[sent]) else {
                 asked.push(Asked {
                     sent: None,
+                    here: true,
                     expected: Expected::Standing,
                     model: Model::vacant(&policy),
                 });
                 continue;
             };
             let account = request.account;
+            let here = holds.has(self.people.leaf(account));
             let mut model = models
                 .get(&account)
                 .cloned()
                 .unwrap_or_else(|| Model::vacant(&policy));
+            if !here {
+                asked.push(Asked {
+                    sent: *sent,
+                    here,
+                    expected: Expected::Standing,
+                    model,
+                });
+                continue;
+            }
             let before = model.life;
             let expected = model.apply(&request.op, &policy, now);
             if let Some(rare) = rare(before, &model, &request.op, &expected) {
@@ -182,6 +200,7 @@ impl Ledger {
             models.insert_mut(account, model.clone());
             asked.push(Asked {
                 sent: *sent,
+                here,
                 expected,
                 model,
             });
@@ -205,8 +224,12 @@ impl Ledger {
             term,
             page,
             captured_by,
+            held: self.chronicle.page(page).holds.held(),
         })?;
         self.meet("released");
+        if self.chronicle.page(page).moves {
+            return self.stated(page, &answers);
+        }
         let asked = self.chronicle.page(page).asked.clone();
         if asked.len() != answers.len() {
             return Err(Broken(
@@ -216,6 +239,14 @@ impl Ledger {
         for (asked, answer) in asked.into_iter().zip(answers) {
             match (asked.sent, answer) {
                 (None, Sealed::Unreadable) => {}
+                (Some(_), Sealed::Elsewhere) if !asked.here => {
+                    self.meet("refused: an account of another group");
+                }
+                (Some(_), Sealed::Sealed(_)) if !asked.here => {
+                    return Err(Broken(
+                        "VAULT-1: a group answered for an account that it does not hold".to_owned(),
+                    ));
+                }
                 (Some(sent), Sealed::Sealed(reply)) => self.answer(sent, asked, &reply, chance)?,
                 (None, Sealed::Sealed(_)) => {
                     return Err(Broken("a request for another account was read".to_owned()));
@@ -227,10 +258,24 @@ impl Ledger {
                 }
                 (_, Sealed::Elsewhere | Sealed::Range(_)) => {
                     return Err(Broken(
-                        "a fleet's only group does not hold an account".to_owned(),
+                        "VAULT-11: a group does not answer for an account that it holds".to_owned(),
                     ));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// What a group says of a range left.
+    fn stated(&mut self, page: usize, answers: &[Sealed]) -> Step {
+        let [Sealed::Range(answer)] = answers else {
+            return Err(Broken("a step of a range has another answer".to_owned()));
+        };
+        match answer {
+            RangeAnswer::Given(transfer) => {
+                self.statements.push(Statement::Transfer(*transfer, page));
+            }
+            RangeAnswer::Taken(_) => self.meet("a range was taken"),
         }
         Ok(())
     }

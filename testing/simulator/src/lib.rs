@@ -45,6 +45,7 @@ pub mod liveness;
 pub mod model;
 pub mod nvram;
 pub mod people;
+pub mod ranges;
 pub mod shrink;
 pub mod standin;
 pub mod swarm;

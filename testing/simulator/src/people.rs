@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use keyhaven_secrets::Entropy;
-use keyhaven_vault_core::Policy;
+use keyhaven_vault_core::{Policy, Range};
 use keyhaven_wire::channel::{Awaiting, ChannelPublicKey, Conversation, seal_first_with};
 use keyhaven_wire::codec;
 use keyhaven_wire::device::{DeviceSecret, Statement};
@@ -176,6 +176,18 @@ impl People {
     #[must_use]
     pub fn name(&self, account: usize) -> &AccountName {
         &self.accounts[account].name
+    }
+
+    /// Where an account's record is.
+    #[must_use]
+    pub fn leaf(&self, account: usize) -> &LeafIndex {
+        &self.accounts[account].parties.leaf
+    }
+
+    /// The ranges in which somebody has an account.
+    pub fn ranges(&self) -> impl Iterator<Item = Range> {
+        let leaves = self.accounts.iter().map(|account| &account.parties.leaf);
+        leaves.map(Range::of)
     }
 
     /// Every request that was ever made.

@@ -35,6 +35,8 @@ pub struct Swarm {
     pub rollbacks: bool,
     /// Whether the cores keep their memories in places that no host can put back (F5).
     pub trusted: bool,
+    /// How many groups there are, of one size.
+    pub groups: usize,
     /// Whether the real cryptography runs.
     pub real: bool,
 }
@@ -82,7 +84,7 @@ impl Swarm {
             cancels: u8::try_from(chance.below(3)).unwrap_or(0),
         };
         let mut weights = [0; Act::ALL.len()];
-        for (weight, act) in weights.iter_mut().zip(Act::ALL) {
+        for (weight, act) in weights.iter_mut().zip(Act::OF_A_GROUP) {
             let usual = act.usual();
             *weight = match chance.below(5) {
                 0 if act.is_fault() => 0,
@@ -91,8 +93,14 @@ impl Swarm {
                 _ => usual,
             };
         }
+        let mut several = Chance::of_step(seed, u64::MAX - 5);
+        let groups = [1, 1, 1, 1, 1, 1, 2, 3][several.below(8)];
+        if let (Some(last), true) = (weights.last_mut(), groups > 1) {
+            *last = Act::Move.usual() * [1, 4][several.below(2)];
+        }
         Self {
             policy,
+            groups,
             accounts: 1 + chance.below(3),
             weights,
             reach: [100, 95, 80, 60][chance.below(4)],

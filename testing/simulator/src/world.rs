@@ -20,6 +20,8 @@ use crate::{Broken, Step};
 pub struct Place {
     /// The core.
     pub core: Core,
+    /// Its group.
+    pub group: usize,
     /// What its host has kept of its memory, of every name that it ran under, oldest first.
     pub images: Vec<Memory>,
     /// Whether its memory may be put back unnoticed: of as many places as the policy allows.
@@ -47,6 +49,8 @@ pub struct World {
     pub secrets: Arc<FleetSecrets>,
     /// The cores.
     pub places: Vec<Place>,
+    /// The first entry of each group.
+    pub roots: Vec<usize>,
     /// What was asked, made and answered.
     pub ledger: Ledger,
     /// Every call that was ever made.
@@ -68,31 +72,52 @@ impl World {
         let swarm = Swarm::of_seed(seed);
         let mut chance = Chance::of_step(seed, u64::MAX - 1);
         let beginning = beginning::found(&swarm, &mut chance)?;
-        let place = |(at, mut core): (usize, Core)| {
-            let nvram = swarm.trusted.then(|| Nvram::new(seed ^ at as u64));
-            if let Some(nvram) = &nvram {
-                trust(&mut core, nvram)?;
-            }
-            Ok(Place {
-                images: vec![*core.memory()],
-                core,
-                victim: Beginning::is_victim(&swarm, at),
-                pending: None,
-                nvram,
-            })
-        };
-        let places = beginning.cores.into_iter().enumerate().map(place);
-        let places = places.collect::<Result<_, Broken>>()?;
-        Ok(Self {
+        let mut world = Self {
             secrets: beginning.secrets,
-            places,
+            places: Vec::new(),
+            roots: vec![0],
             ledger: beginning.ledger,
             calls: Vec::new(),
             reports: Vec::new(),
             captures: Vec::new(),
             now: 1_000,
             swarm,
-        })
+        };
+        for (at, core) in beginning.cores.into_iter().enumerate() {
+            world.put_up(seed, 0, at, core)?;
+        }
+        let mut chance = Chance::of_step(seed, u64::MAX - 6);
+        for _ in 1..world.swarm.groups {
+            world.found_another(seed, &mut chance)?;
+        }
+        Ok(world)
+    }
+
+    /// How many groups there are.
+    #[must_use]
+    pub const fn groups(&self) -> usize {
+        self.roots.len()
+    }
+
+    /// Finds a place for a core of a group, its so manieth.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn put_up(&mut self, seed: u64, group: usize, at: usize, mut core: Core) -> Step {
+        let number = self.places.len() as u64;
+        let nvram = self.swarm.trusted.then(|| Nvram::new(seed ^ number));
+        if let Some(nvram) = &nvram {
+            trust(&mut core, nvram)?;
+        }
+        self.places.push(Place {
+            group,
+            images: vec![*core.memory()],
+            core,
+            victim: Beginning::is_victim(&self.swarm, at),
+            pending: None,
+            nvram,
+        });
+        Ok(())
     }
 
     /// What a core refused. A fork or a damaged record is never due here.

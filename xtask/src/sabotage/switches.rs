@@ -42,6 +42,8 @@ const APPLY: &str = "crates/vault-core/src/apply.rs";
 const GUESSES: &str = "crates/vault-core/src/record/guesses.rs";
 const WAITS: &str = "crates/vault-core/src/record/waits.rs";
 const TREE: &str = "crates/vault-core/src/tree/partial.rs";
+const NODE: &str = "crates/vault-core/src/tree/node.rs";
+const RANGES: &str = "crates/vault-core/src/ranges.rs";
 
 pub(super) const SWITCHES: &[Switch] = &[
     // What the log promises.
@@ -172,6 +174,56 @@ pub(super) const SWITCHES: &[Switch] = &[
         name: "a store that was put back is believed",
         file: TREE,
         sound: "if node_digest(bytes) != expected {",
+        broken: "if false {",
+    },
+    // What ranges promise.
+    Switch {
+        name: "a range is taken twice in one turn",
+        file: RANGES,
+        sound: "Slot::Given(given) => given.turn < transfer.turn,",
+        broken: "Slot::Given(_) => true,",
+    },
+    Switch {
+        name: "a range that was given is given to the next as well",
+        file: RANGES,
+        sound: "Slot::Given(given) if given.to == wish.by => Ok(given),",
+        broken: "Slot::Given(given) => Ok(Given { to: wish.by, ..given }),",
+    },
+    Switch {
+        name: "a range that was given stays",
+        file: RANGES,
+        sound: "(Slot::Given(given), RangeAnswer::Given(transfer))",
+        broken: "(before, RangeAnswer::Given(transfer))",
+    },
+    Switch {
+        name: "a transfer of a range is said once only",
+        file: RANGES,
+        sound: "Slot::Given(given) if given.to == wish.by => Ok(given),",
+        broken: "",
+    },
+    Switch {
+        name: "the turns of a range are not counted",
+        file: RANGES,
+        sound: "transfer.turn.next().ok_or(CoreError::Bound)",
+        broken: "Ok(transfer.turn)",
+    },
+    Switch {
+        name: "what is written in a range forgets its turn",
+        file: NODE,
+        sound: "self.set(index, depth, Slot::Own { turn, content });",
+        broken: "let _ = turn;
+        self.set(index, depth, Slot::own(content));",
+    },
+    Switch {
+        name: "a transfer of a range counts without its MAC",
+        file: RANGES,
+        sound: "transfer.verify(secrets.log())?;",
+        broken: "let _ = transfer.verify(secrets.log());",
+    },
+    Switch {
+        name: "a range that is for another group is taken",
+        file: RANGES,
+        sound: "if transfer.to != group {",
         broken: "if false {",
     },
     // What the record promises.

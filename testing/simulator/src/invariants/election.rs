@@ -34,7 +34,10 @@ impl Invariant for Elections {
             | Event::RolledBack { .. } => return Ok(()),
         }
         for (term, base) in &self.led {
-            for (before, page) in self.released.iter().filter(|(before, _)| before < term) {
+            let earlier = self.released.iter().filter(|(before, page)| {
+                before < term && lineage.root(*page) == lineage.root(*base)
+            });
+            for (before, page) in earlier {
                 if !lineage.stands_on(*base, *page) {
                     return Err(format!(
                         "VAULT-9: term {term} began on entry {base}, which does not stand on entry \
@@ -59,6 +62,7 @@ mod tests {
             term: 1,
             page: 1,
             captured_by: 2,
+            held: Vec::new(),
         };
         for (base, fires) in [(1, false), (2, true), (0, true)] {
             let led = Event::Led { term: 2, base };

@@ -62,6 +62,7 @@ mod tests {
             term: 1,
             page: 0,
             captured_by,
+            held: Vec::new(),
         };
         spend.observe(&released(2), &lineage).unwrap();
         assert!(spend.observe(&released(1), &lineage).is_err());
