@@ -6,7 +6,7 @@ use keyhaven::{Cancel, EntryKind, SnapshotInfo};
 
 use crate::args::{self, BrowseWhat};
 use crate::failure::{Failure, Outcome};
-use crate::restore::DAMAGED;
+use crate::restore::{DAMAGED, lost_json, tell_lost};
 use crate::ui;
 use crate::world::World;
 
@@ -127,11 +127,7 @@ pub(crate) fn verify(world: &World, args: &args::Verify) -> Outcome {
         ui::bytes(report.bytes),
         if good { "; all is well" } else { "" }
     ));
-    for lost in &report.lost {
-        world
-            .voice
-            .warn(format!("lost: {} ({})", lost.path.display(), lost.reason));
-    }
+    tell_lost(world.voice, &report.lost);
     if report.damaged_snapshots > 0 {
         world.voice.warn(format!(
             "{} snapshots do not open",
@@ -145,9 +141,7 @@ pub(crate) fn verify(world: &World, args: &args::Verify) -> Outcome {
         "bytes": report.bytes,
         "damaged_snapshots": report.damaged_snapshots,
         "other_objects": report.other_objects,
-        "lost": report.lost.iter().map(|lost| serde_json::json!({
-            "path": lost.path.to_string_lossy(), "reason": lost.reason,
-        })).collect::<Vec<_>>(),
+        "lost": lost_json(&report.lost),
     }));
     Ok(if good {
         ExitCode::SUCCESS

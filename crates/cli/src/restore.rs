@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use keyhaven::{Fresh, Keyhaven, Place, Recovery, RestoreOptions, Restored};
+use keyhaven::{Fresh, Keyhaven, Lost, LostPart, Place, Recovery, RestoreOptions, Restored};
 use keyhaven_vault_client::Standing;
 
 use crate::args;
@@ -33,7 +33,7 @@ pub(crate) fn run(world: &World, args: &args::Restore) -> Outcome {
     let mut show = world.voice.observer();
     let restored = haven.restore(&args.to, &options, &mut show)?;
     drop(show);
-    tell(world.voice, &restored, begun.elapsed());
+    tell(world.voice, &restored, args.path.is_none(), begun.elapsed());
     world.voice.answer(&answer(&restored, begun.elapsed()));
     Ok(match restored.report.lost.is_empty() {
         true => ExitCode::SUCCESS,
@@ -109,7 +109,7 @@ pub(crate) fn guesses(standing: &Standing) -> String {
     )
 }
 
-fn tell(voice: Voice, restored: &Restored, took: Duration) {
+fn tell(voice: Voice, restored: &Restored, whole: bool, took: Duration) {
     let report = &restored.report;
     voice.say(format!(
         "Restored backup number {}: {}, {}, in {}{}.",
@@ -132,9 +132,62 @@ fn tell(voice: Voice, restored: &Restored, took: Duration) {
                                is the newest."
             .to_owned(),
     });
-    for lost in &report.lost {
-        voice.warn(format!("lost: {} ({})", lost.path.display(), lost.reason));
+    tell_lost(voice, &report.lost);
+    if whole && !report.lost.is_empty() {
+        let all = restored
+            .snapshot
+            .files
+            .saturating_add(restored.snapshot.databases);
+        let back = report.files.saturating_add(report.already_there);
+        voice.warn(format!(
+            "Of {} in this backup, {back} came back.",
+            ui::counted(all, "file")
+        ));
     }
+}
+
+/// Says what cannot be brought back, and what helps.
+pub(crate) fn tell_lost(voice: Voice, lost: &[Lost]) {
+    for one in lost {
+        let path = one.path.display();
+        let what = match &one.part {
+            LostPart::File { bytes } => format!("{path}, {}", ui::bytes(*bytes)),
+            LostPart::Stretch { before: Some(end) } => format!(
+                "everything from {path} on, as far as {} (which is not lost), in the order of paths",
+                end.display()
+            ),
+            LostPart::Stretch { before: None } => {
+                format!("everything from {path} on, in the order of paths")
+            }
+        };
+        voice.warn(format!("lost: {what} ({})", one.reason));
+    }
+    if !lost.is_empty() {
+        voice.warn(
+            "What is listed as lost cannot be brought back from this backup, and trying again helps only if \
+             the store gives the named objects again, whole: look for a copy of them. Otherwise an \
+             older backup may have it: `keyhaven browse` lists them, and `keyhaven restore --snapshot \
+             NAME --path PATH` brings it back from there.",
+        );
+    }
+}
+
+/// What is lost, for programs.
+pub(crate) fn lost_json(lost: &[Lost]) -> Vec<serde_json::Value> {
+    let one = |lost: &Lost| {
+        let (kind, bytes, before) = match &lost.part {
+            LostPart::File { bytes } => ("file", Some(*bytes), None),
+            LostPart::Stretch { before } => ("stretch", None, before.as_ref()),
+        };
+        serde_json::json!({
+            "path": lost.path.to_string_lossy(),
+            "kind": kind,
+            "bytes": bytes,
+            "before": before.map(|before| before.to_string_lossy()),
+            "reason": lost.reason,
+        })
+    };
+    lost.iter().map(one).collect()
 }
 
 fn answer(restored: &Restored, took: Duration) -> serde_json::Value {
@@ -150,9 +203,7 @@ fn answer(restored: &Restored, took: Duration) -> serde_json::Value {
             Fresh::AtLeast { sequence } => Some(sequence),
             Fresh::NotVerified => None,
         },
-        "lost": report.lost.iter().map(|lost| serde_json::json!({
-            "path": lost.path.to_string_lossy(), "reason": lost.reason,
-        })).collect::<Vec<_>>(),
+        "lost": lost_json(&report.lost),
         "seconds": took.as_secs_f64(),
     })
 }

@@ -73,7 +73,7 @@ pub use engine::entropy::OsEntropy;
 pub use engine::error::{BackupError, RestoreError};
 pub use engine::fetch::FetchError;
 pub use engine::history::HistoryError;
-pub use engine::restore::{Lost, RestoreReport};
+pub use engine::restore::{Lost, LostPart, RestoreReport};
 pub use engine::rows::{Tier, Way};
 pub use haven::{Fresh, Keyhaven, OpenError, SnapshotInfo};
 pub use keyhaven_source::{

@@ -14,10 +14,12 @@ use keyhaven_repo::tree::find;
 use crate::engine::error::RestoreError;
 use crate::engine::fetch::Fetcher;
 use crate::engine::history::{Access, HistoryError, Loaded};
-use crate::engine::nodes::Nodes;
+use crate::engine::nodes::{Nodes, store_error};
 use crate::engine::pages::{FrameReader, ReadBackError};
 use crate::engine::replay::{replay, write_out};
-use crate::engine::restore::{Plan, RestoreReport, restore, visit};
+use crate::engine::restore::{
+    Plan, RestoreReport, ends_the_run, has_root, measure, restore, told, visit,
+};
 use crate::engine::target::{Target, relative};
 use crate::haven::{Fresh, Keyhaven, OpenError, SnapshotInfo, fresh, note};
 use crate::progress::{Cancel, Meter, Notice, Observer};
@@ -85,7 +87,8 @@ pub(crate) struct Chosen {
 }
 
 impl Keyhaven {
-    /// Restores into the folder `to`.
+    /// Restores into the folder `to`. What is damaged in the store is `lost` in the report; all else
+    /// comes back.
     ///
     /// # Errors
     /// [`RestoreError`]. What was restored before it is whole; running it again goes on.
@@ -101,26 +104,69 @@ impl Keyhaven {
         let chosen = self.choose(&access, options.snapshot.as_deref(), note)?;
         let below = options.path.as_deref().map(key_of).transpose()?.flatten();
         let (mut nodes, keyring) = reader(&access, &chosen)?;
-        let target = Target::create(to).map_err(|cause| RestoreError::Target {
-            path: to.to_path_buf(),
-            cause,
-        })?;
         let plan = Plan {
             root: chosen.open.snapshot.root,
             below: below.as_ref(),
             overwrite: options.overwrite,
             cancel: &options.cancel,
         };
+        let measure = measure(&plan, &mut nodes)
+            .map_err(|cause| self.without_root(&access, &chosen.info, cause))?;
+        if let Some(below) = &below
+            && !measure.covers_anything
+        {
+            return Err(RestoreError::NoSuchPath(relative(below)));
+        }
+        let target = Target::create(to).map_err(|cause| RestoreError::Target {
+            path: to.to_path_buf(),
+            cause,
+        })?;
         let mut meter = Meter::new(observer);
         if let Some(damage) = &chosen.damage {
             meter.notice(damage);
         }
-        let report = restore(&access, &keyring, &mut nodes, &plan, &target, &mut meter)?;
+        let report = restore(
+            &access, &keyring, &mut nodes, &plan, &measure, &target, &mut meter,
+        )?;
         Ok(Restored {
             report,
             snapshot: chosen.info,
             fresh: chosen.fresh,
         })
+    }
+
+    /// What it means that an index cannot be read from its root on: nothing of this snapshot comes
+    /// back, and perhaps another one can be named that does.
+    pub(crate) fn without_root(
+        &self,
+        access: &Access,
+        damaged: &SnapshotInfo,
+        cause: NodeError,
+    ) -> RestoreError {
+        if store_error(&cause).is_some_and(ends_the_run) {
+            return cause.into();
+        }
+        RestoreError::NoRoot {
+            snapshot: damaged.name.to_string(),
+            other: self.newest_with_root(access, damaged),
+            reason: told(&cause),
+        }
+    }
+
+    fn newest_with_root(&self, access: &Access, damaged: &SnapshotInfo) -> Option<String> {
+        let loaded = access.load().ok()?;
+        let newest_first = loaded.history.newest_first();
+        let mut others = newest_first
+            .iter()
+            .filter(|link| link.digest != damaged.digest)
+            .filter_map(|link| loaded.open.get(&link.digest));
+        let other = others.find(|open| {
+            let store = Arc::clone(&access.store);
+            let keyring = Arc::new(open.keyring.clone());
+            Nodes::new(store, keyring, None)
+                .is_ok_and(|mut nodes| has_root(open.snapshot.root, &mut nodes))
+        })?;
+        Some(other.name.to_string())
     }
 
     /// The snapshots of the store, newest first.
@@ -141,7 +187,8 @@ impl Keyhaven {
     /// below a path.
     ///
     /// # Errors
-    /// [`RestoreError::NoSuchPath`] if nothing is there, and others.
+    /// [`RestoreError::NoSuchPath`] if nothing is there, [`RestoreError::Index`] after all that can be
+    /// listed if a part of the index cannot be read, and others.
     pub fn list(
         &self,
         snapshot: Option<&str>,
@@ -161,7 +208,7 @@ impl Keyhaven {
             cancel: &cancel,
         };
         let mut any = false;
-        visit(&plan, &mut nodes, &mut |key, entry, _| {
+        let mut gaps = visit(&plan, &mut nodes, &mut |key, entry, _| {
             any = true;
             let (kind, bytes) = match &entry {
                 FileEntry::File { stat, .. } => (EntryKind::File, stat.size),
@@ -178,6 +225,9 @@ impl Keyhaven {
             });
             Ok::<_, RestoreError>(())
         })?;
+        if let Some((_, (_, cause))) = gaps.pop_first() {
+            return Err(cause.into());
+        }
         match below {
             Some(below) if !any => Err(RestoreError::NoSuchPath(relative(&below))),
             Some(_) | None => Ok(chosen.info),
@@ -419,7 +469,7 @@ fn damaged(path: &Path, cause: ReadBackError) -> RestoreError {
         cause @ (ReadBackError::Fetch(_) | ReadBackError::Node(_) | ReadBackError::Rows(_)) => {
             RestoreError::Lost {
                 path: path.to_path_buf(),
-                reason: cause.to_string(),
+                reason: told(&cause),
             }
         }
     }

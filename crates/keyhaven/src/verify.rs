@@ -6,17 +6,19 @@ use std::sync::Arc;
 use keyhaven_repo::entry::FileEntry;
 use keyhaven_repo::layout::SizeClass;
 use keyhaven_repo::names::PackName;
+use keyhaven_repo::node::{NodeError, NodeRef};
 use keyhaven_repo::pack::PackKind;
+use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::rows::load_patches;
 
 use crate::engine::error::RestoreError;
 use crate::engine::fetch::{FetchError, Fetcher};
 use crate::engine::history::Access;
+use crate::engine::nodes::{Nodes, store_error};
 use crate::engine::outbox::packs_folder;
 use crate::engine::pages::{FrameReader, ReadBackError};
 use crate::engine::replay::replay;
-use crate::engine::restore::{Lost, Plan, ends_the_run, measure, visit};
-use crate::engine::target::relative;
+use crate::engine::restore::{Lost, Plan, ends_the_run, measure, told as in_full, visit};
 use crate::haven::{Keyhaven, SnapshotInfo};
 use crate::progress::{Cancel, Meter, Observer, Phase};
 use crate::restore::reader;
@@ -81,7 +83,9 @@ impl Keyhaven {
             overwrite: false,
             cancel,
         };
-        let (files, bytes) = measure(&plan, &mut nodes)?;
+        let measure = measure(&plan, &mut nodes)
+            .map_err(|cause| self.without_root(&access, &chosen.info, cause))?;
+        let (files, bytes) = (measure.files, measure.bytes);
         meter.begin(Phase::Verify, files, bytes);
 
         let stored = packs(access.store.as_ref())?;
@@ -90,18 +94,19 @@ impl Keyhaven {
         let fetcher = || Fetcher::new(Arc::clone(&access.store), Arc::clone(&keyring));
         let mut media = fetcher();
         let mut frames = FrameReader::new(fetcher(), Arc::clone(&keyring))?;
-        visit(&plan, &mut nodes, &mut |key, entry, nodes| {
+        let gaps = visit(&plan, &mut nodes, &mut |key, entry, nodes| {
             if cancel.is_cancelled() {
                 return Err(RestoreError::Cancelled);
             }
-            let mut fault = None;
+            let mut fault;
             let bytes = match entry {
                 FileEntry::File {
                     stat,
                     content,
                     extents,
                 } => {
-                    let extents = extents.load(stat.size, nodes)?;
+                    let (extents, unread) = readable(extents.load(stat.size, nodes))?;
+                    fault = unread;
                     for extent in &extents {
                         needed.insert(extent.pack);
                         fault = fault.or_else(|| missing(&stored, &extent.pack));
@@ -121,18 +126,11 @@ impl Keyhaven {
                     stat.size
                 }
                 FileEntry::Database { pages, rows, .. } => {
-                    for patch in rows.map_or(Ok(Vec::new()), |rows| load_patches(&rows, nodes))? {
-                        for frame in &patch.frames {
-                            needed.insert(frame.extent.pack);
-                            fault = fault.or_else(|| missing(&stored, &frame.extent.pack));
-                        }
-                    }
-                    for index in 0..pages.leaves() {
-                        for used in pages.leaf(index, nodes)?.frames() {
-                            let pack = used.frame.extent.pack;
-                            needed.insert(pack);
-                            fault = fault.or_else(|| missing(&stored, &pack));
-                        }
+                    let (used, unread) = readable(used_by(&pages, rows.as_ref(), nodes))?;
+                    fault = unread;
+                    for pack in used {
+                        needed.insert(pack);
+                        fault = fault.or_else(|| missing(&stored, &pack));
                     }
                     if depth == Depth::All && fault.is_none() {
                         let read = match &rows {
@@ -148,7 +146,10 @@ impl Keyhaven {
                         match read {
                             Ok(()) => {}
                             Err(ReadBackError::Fetch(error)) => fault = told(Err(error))?,
-                            Err(other) => fault = Some(other.to_string()),
+                            Err(ReadBackError::Node(error)) => {
+                                fault = readable::<()>(Err(error))?.1
+                            }
+                            Err(other) => fault = Some(in_full(&other)),
                         }
                     }
                     pages.image_len()
@@ -156,15 +157,14 @@ impl Keyhaven {
                 FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok(()),
             };
             if let Some(reason) = fault {
-                lost.push(Lost {
-                    path: relative(&key),
-                    reason,
-                });
+                lost.push(Lost::file(&key, bytes, reason));
             }
             meter.add(1, bytes);
             Ok::<_, RestoreError>(())
         })?;
         meter.end();
+        lost.extend(Lost::stretches(&gaps));
+        lost.sort_by(|one, other| one.path.cmp(&other.path));
         let other_objects = stored.keys().filter(|pack| !needed.contains(*pack)).count();
         Ok(VerifyReport {
             snapshot: chosen.info,
@@ -188,6 +188,32 @@ fn packs(store: &dyn Store) -> Result<BTreeMap<PackName, u64>, RestoreError> {
     Ok(found)
 }
 
+/// The packs that a database needs.
+fn used_by(
+    pages: &PageMap,
+    rows: Option<&NodeRef>,
+    nodes: &mut Nodes<'_>,
+) -> Result<Vec<PackName>, NodeError> {
+    let mut used = Vec::new();
+    for patch in rows.map_or(Ok(Vec::new()), |rows| load_patches(rows, nodes))? {
+        used.extend(patch.frames.iter().map(|frame| frame.extent.pack));
+    }
+    for index in 0..pages.leaves() {
+        let leaf = pages.leaf(index, nodes)?;
+        used.extend(leaf.frames().iter().map(|used| used.frame.extent.pack));
+    }
+    Ok(used)
+}
+
+/// What was read of the index, or the fault of the file that needs it, or the end of the run.
+fn readable<T: Default>(read: Result<T, NodeError>) -> Result<(T, Option<String>), RestoreError> {
+    match read {
+        Ok(read) => Ok((read, None)),
+        Err(cause) if store_error(&cause).is_some_and(ends_the_run) => Err(cause.into()),
+        Err(cause) => Ok((T::default(), Some(in_full(&cause)))),
+    }
+}
+
 /// What is wrong with a pack, as far as a listing tells.
 fn missing(stored: &BTreeMap<PackName, u64>, pack: &PackName) -> Option<String> {
     match stored.get(pack) {
@@ -204,6 +230,6 @@ fn told(read: Result<(), FetchError>) -> Result<Option<String>, RestoreError> {
     match read {
         Ok(()) => Ok(None),
         Err(FetchError::Store(cause)) if ends_the_run(&cause) => Err(cause.into()),
-        Err(error) => Ok(Some(error.to_string())),
+        Err(error) => Ok(Some(in_full(&error))),
     }
 }

@@ -106,6 +106,11 @@ fn damage_is_named_by_file_and_the_rest_comes_back() {
             assert_eq!(verify.json()["lost"][0]["path"], "late.bin");
             let back = world.run("restore --home home --to back --json").is(6);
             assert_eq!(back.json()["lost"][0]["path"], "late.bin");
+            assert_eq!(back.json()["lost"][0]["kind"], "file");
+            assert_eq!(
+                back.json()["lost"][0]["bytes"],
+                fs::metadata(world.at("chats/late.bin")).unwrap().len()
+            );
             assert!(!world.at("back/late.bin").exists());
             world.same("back");
             named = true;

@@ -155,6 +155,19 @@ pub enum RestoreError {
     /// The index of the backup cannot be read.
     #[error("the index of the backup cannot be read: {0}")]
     Index(#[from] NodeError),
+    /// The index of a backup cannot be read from its root on.
+    #[error(
+        "the list of files of backup {snapshot} is damaged, so nothing of it can be brought back: \
+         {reason}. Nothing was written. {}", instead(other.as_deref())
+    )]
+    NoRoot {
+        /// The snapshot's name.
+        snapshot: String,
+        /// The newest other snapshot whose list of files begins well.
+        other: Option<String>,
+        /// Why.
+        reason: String,
+    },
     /// There is no such snapshot.
     #[error("there is no snapshot whose name begins with {0}")]
     NoSuchSnapshot(String),
@@ -242,6 +255,8 @@ impl RestoreError {
             Self::History(cause) => cause.remedy(),
             Self::Index(cause) => cause.remedy(),
             Self::Cancelled => Remedy::RetryLater,
+            Self::NoRoot { other: Some(_), .. } => Remedy::AskUser,
+            Self::NoRoot { other: None, .. } => Remedy::Stop,
             Self::NoSuchSnapshot(_)
             | Self::AmbiguousSnapshot { .. }
             | Self::NoSuchPath(_)
@@ -254,5 +269,14 @@ impl RestoreError {
             Self::NotOpen(cause) => cause.remedy(),
             Self::Worker | Self::Lost { .. } => Remedy::Stop,
         }
+    }
+}
+
+fn instead(other: Option<&str>) -> String {
+    match other {
+        Some(name) => {
+            format!("The newest other backup that can be read is {name}: give --snapshot {name}")
+        }
+        None => "This store has no other backup that can be read".to_owned(),
     }
 }

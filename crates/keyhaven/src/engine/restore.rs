@@ -1,9 +1,11 @@
 //! Bringing a snapshot back: messages first, then media, newest first.
 //!
 //! BACKUP-1: a file gets its name in the target only when its bytes are those that were backed up.
-//! What cannot be read back is named in the report and leaves nothing behind. A restore that is cut
+//! What cannot be read back is named in the report and leaves nothing behind, be it a file or a
+//! stretch of paths whose part of the index is damaged; all else comes back. A restore that is cut
 //! off is run again: what is there already and has the right bytes is not fetched a second time.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -18,7 +20,7 @@ use keyhaven_repo::node::{NodeError, NodeRef};
 use keyhaven_repo::pack::PackKind;
 use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::path::Key;
-use keyhaven_repo::tree::Cursor;
+use keyhaven_repo::tree::{Cursor, Gap};
 use keyhaven_source::rows::RowsError;
 
 use super::error::RestoreError;
@@ -30,13 +32,83 @@ use super::replay::{has_rows, replay, write_out};
 use super::target::{Target, relative};
 use crate::progress::{Cancel, Meter, Phase};
 
-/// A file that could not be brought back.
+/// Something that could not be brought back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// The file, relative to the source.
+    /// The file, relative to the source; of a stretch the first path.
     pub path: PathBuf,
-    /// Why.
+    /// How much is lost there.
+    pub part: LostPart,
+    /// Why, with the damaged object's name.
     pub reason: String,
+}
+
+/// How much of a backup could not be brought back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LostPart {
+    /// One file or database.
+    File {
+        /// Its bytes.
+        bytes: u64,
+    },
+    /// All that the backup has from a path on, in the order of paths: its part of the index cannot
+    /// be read, so nobody knows what else stood there.
+    Stretch {
+        /// The first path that is not lost; none where all the rest is.
+        before: Option<PathBuf>,
+    },
+}
+
+/// The parts of the index that could not be read, by their first keys.
+pub(crate) type Gaps = BTreeMap<Key, (Gap, NodeError)>;
+
+impl Lost {
+    pub(crate) fn file(key: &Key, bytes: u64, reason: String) -> Self {
+        Self {
+            path: relative(key),
+            part: LostPart::File { bytes },
+            reason,
+        }
+    }
+
+    /// The stretches of paths that these gaps cost: neighbours with one cause are one.
+    pub(crate) fn stretches(gaps: &Gaps) -> Vec<Self> {
+        let mut stretches: Vec<Self> = Vec::new();
+        for (gap, cause) in gaps.values() {
+            let (path, reason) = (relative(&gap.first), told(cause));
+            let end = gap.before.as_ref().map(relative);
+            if let Some(last) = stretches.last_mut()
+                && last.reason == reason
+                && let LostPart::Stretch { before } = &mut last.part
+                && before.as_ref() == Some(&path)
+            {
+                *before = end;
+                continue;
+            }
+            stretches.push(Self {
+                path,
+                part: LostPart::Stretch { before: end },
+                reason,
+            });
+        }
+        stretches
+    }
+}
+
+/// An error with what lies behind it: the object's name often stands only there.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut behind = error.source();
+    while let Some(cause) = behind {
+        let more = cause.to_string();
+        // A transparent error says what its cause says.
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        behind = cause.source();
+    }
+    text
 }
 
 /// What a restore has done.
@@ -49,7 +121,7 @@ pub struct RestoreReport {
     pub bytes: u64,
     /// Files that were there already, byte for byte.
     pub already_there: u64,
-    /// Files that could not be brought back. Empty after a good restore.
+    /// What could not be brought back. Empty after a good restore.
     pub lost: Vec<Lost>,
 }
 
@@ -77,7 +149,8 @@ struct Job {
     key: Key,
     stat: Stat,
     content: ContentId,
-    extents: Vec<Extent>,
+    /// Or why they cannot be read: the file may stand in the target already.
+    extents: Result<Vec<Extent>, NodeError>,
 }
 
 /// What a worker says of a job.
@@ -88,10 +161,19 @@ enum Done {
     Failed(RestoreError),
 }
 
-/// Counts what a snapshot would restore: files and bytes.
-pub(crate) fn measure(plan: &Plan<'_>, nodes: &mut Nodes<'_>) -> Result<(u64, u64), NodeError> {
-    let (mut files, mut bytes) = (0_u64, 0_u64);
-    visit(plan, nodes, &mut |_, entry, _| {
+/// What a plan would restore.
+pub(crate) struct Measure {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    /// Whether anything at all stands there, or may stand there.
+    pub(crate) covers_anything: bool,
+}
+
+/// Counts what a snapshot would restore. It fails if the root of the index cannot be read.
+pub(crate) fn measure(plan: &Plan<'_>, nodes: &mut Nodes<'_>) -> Result<Measure, NodeError> {
+    let (mut files, mut bytes, mut any) = (0_u64, 0_u64, false);
+    let gaps = visit(plan, nodes, &mut |_, entry, _| {
+        any = true;
         let len = match entry {
             FileEntry::File { stat, .. } => stat.size,
             FileEntry::Database { pages, .. } => pages.image_len(),
@@ -101,31 +183,68 @@ pub(crate) fn measure(plan: &Plan<'_>, nodes: &mut Nodes<'_>) -> Result<(u64, u6
         bytes = bytes.saturating_add(len);
         Ok(())
     })?;
-    Ok((files, bytes))
+    Ok(Measure {
+        files,
+        bytes,
+        covers_anything: any || !gaps.is_empty(),
+    })
 }
 
-/// Hands every entry that the plan covers to `each`, in order.
+/// Hands every entry that the plan covers to `each`, in order, and returns the parts of the index
+/// that could not be read. A store that cannot be reached is an error, and so is a damaged root.
 pub(crate) fn visit<'n, E: From<NodeError>>(
     plan: &Plan<'_>,
     nodes: &mut Nodes<'n>,
     each: &mut dyn FnMut(Key, FileEntry, &mut Nodes<'n>) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<Gaps, E> {
     let mut cursor = Cursor::new(plan.root);
+    let mut gaps = Gaps::new();
     if let Some(below) = plan.below {
-        cursor.seek(below, nodes)?;
+        while let Err(cause) = cursor.seek(below, nodes) {
+            let gap = pass_over(&mut cursor, &cause);
+            let Some(gap) = gap else {
+                return Err(cause.into());
+            };
+            gaps.insert(gap.first.clone(), (gap, cause));
+        }
     }
-    while let Some((key, entry)) = cursor.next(nodes)? {
-        if let Some(below) = plan.below {
-            let rest = key.as_bytes().strip_prefix(below.as_bytes());
-            match rest.map(<[u8]>::first) {
-                Some(None | Some(0)) => {}
-                // Zero sorts before every byte of a name, so all that is below stands together.
-                Some(Some(_)) | None => break,
+    loop {
+        match cursor.next(nodes) {
+            Ok(None) => return Ok(gaps),
+            // All that is below stands together.
+            Ok(Some((key, _))) if plan.below.is_some_and(|below| !key.is_within(below)) => {
+                return Ok(gaps);
+            }
+            Ok(Some((key, entry))) => each(key, entry, nodes)?,
+            Err(cause) => {
+                let gap = pass_over(&mut cursor, &cause);
+                let Some(gap) = gap else {
+                    return Err(cause.into());
+                };
+                if plan.below.is_some_and(|below| !gap.first.is_within(below)) {
+                    return Ok(gaps);
+                }
+                gaps.insert(gap.first.clone(), (gap, cause));
             }
         }
-        each(key, entry, nodes)?;
     }
-    Ok(())
+}
+
+/// Whether there is an index, and its root can be read.
+pub(crate) fn has_root(root: Option<NodeRef>, nodes: &mut Nodes<'_>) -> bool {
+    let mut cursor = Cursor::new(root);
+    match cursor.next(nodes) {
+        Ok(first) => first.is_some(),
+        Err(_) => cursor.pass_over().is_some(),
+    }
+}
+
+/// The part of the index that is lost by this error; none if it ends the run.
+fn pass_over(cursor: &mut Cursor, cause: &NodeError) -> Option<Gap> {
+    if store_error(cause).is_some_and(ends_the_run) {
+        return None;
+    }
+    cursor.pass_over()
 }
 
 /// Restores what the plan covers into `target`.
@@ -134,34 +253,30 @@ pub(crate) fn restore(
     keyring: &Arc<Keyring>,
     nodes: &mut Nodes<'_>,
     plan: &Plan<'_>,
+    measure: &Measure,
     target: &Target,
     meter: &mut Meter<'_>,
 ) -> Result<RestoreReport, RestoreError> {
     let mut report = RestoreReport::default();
-    let (files, bytes) = measure(plan, nodes)?;
-    if files == 0 && plan.below.is_some() && !covers_anything(plan, nodes)? {
-        return Err(RestoreError::NoSuchPath(
-            plan.below.map(relative).unwrap_or_default(),
-        ));
-    }
-    ensure_room(nodes, plan, target, bytes)?;
-    meter.begin(Phase::Messages, files, bytes);
-    databases(access, keyring, nodes, plan, target, &mut report, meter)?;
+    ensure_room(nodes, plan, target, measure.bytes)?;
+    meter.begin(Phase::Messages, measure.files, measure.bytes);
+    let mut gaps = databases(access, keyring, nodes, plan, target, &mut report, meter)?;
     meter.continue_as(Phase::Media);
-    media(access, keyring, nodes, plan, target, &mut report, meter)?;
-    folders(nodes, plan, target)?;
+    gaps.extend(media(
+        access,
+        keyring,
+        nodes,
+        plan,
+        target,
+        &mut report,
+        meter,
+    )?);
+    gaps.extend(folders(nodes, plan, target)?);
+    report.lost.extend(Lost::stretches(&gaps));
+    report.lost.sort_by(|one, other| one.path.cmp(&other.path));
     meter.end();
     target.flush().map_err(|cause| at(PathBuf::new(), cause))?;
     Ok(report)
-}
-
-fn covers_anything(plan: &Plan<'_>, nodes: &mut Nodes<'_>) -> Result<bool, NodeError> {
-    let mut any = false;
-    visit(plan, nodes, &mut |_, _, _| {
-        any = true;
-        Ok::<_, NodeError>(())
-    })?;
-    Ok(any)
 }
 
 /// Asks for the room of all that is to come before anything is written. What a restore that was cut
@@ -213,7 +328,7 @@ fn databases(
     target: &Target,
     report: &mut RestoreReport,
     meter: &mut Meter<'_>,
-) -> Result<(), RestoreError> {
+) -> Result<Gaps, RestoreError> {
     let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
     let mut frames = FrameReader::new(fetcher, Arc::clone(keyring))?;
     let mut patches = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
@@ -258,7 +373,7 @@ fn databases(
                     report.files = report.files.saturating_add(1);
                     report.bytes = report.bytes.saturating_add(bytes);
                 }
-                Err(error) => report.lost.push(lost(&key, error, target)?),
+                Err(error) => report.lost.push(lost(&key, bytes, error, target)?),
             }
         }
         meter.add(1, bytes);
@@ -335,7 +450,7 @@ fn rows_are_there(
             Ok(true) => return Ok(true),
             Ok(false) => {}
             Err(error) => {
-                lost(key, error, target)?;
+                lost(key, found.len(), error, target)?;
             }
         }
     }
@@ -347,7 +462,12 @@ fn rows_are_there(
 }
 
 /// What a database that was not restored means: lost, or the end of the run.
-fn lost(key: &Key, error: ReadBackError, target: &Target) -> Result<Lost, RestoreError> {
+fn lost(
+    key: &Key,
+    bytes: u64,
+    error: ReadBackError,
+    target: &Target,
+) -> Result<Lost, RestoreError> {
     match error {
         ReadBackError::Write(cause) => Err(at(target.path(key), cause)),
         ReadBackError::Fetch(FetchError::Store(cause)) if ends_the_run(&cause) => Err(cause.into()),
@@ -356,10 +476,7 @@ fn lost(key: &Key, error: ReadBackError, target: &Target) -> Result<Lost, Restor
         }
         ReadBackError::Rows(RowsError::Sealed(cause)) => Err(at(target.path(key), cause)),
         cause @ (ReadBackError::Fetch(_) | ReadBackError::Node(_) | ReadBackError::Rows(_)) => {
-            Ok(Lost {
-                path: relative(key),
-                reason: cause.to_string(),
-            })
+            Ok(Lost::file(key, bytes, told(&cause)))
         }
     }
 }
@@ -382,7 +499,7 @@ fn media(
     target: &Target,
     report: &mut RestoreReport,
     meter: &mut Meter<'_>,
-) -> Result<(), RestoreError> {
+) -> Result<Gaps, RestoreError> {
     let (jobs, queue) = sync_channel::<Job>(QUEUE);
     let queue = std::sync::Mutex::new(queue);
     // As many answers as there can be jobs: a worker never waits to answer.
@@ -406,7 +523,7 @@ fn media(
         let mut result = fed;
         for answer in &done {
             let taken = take(answer, report, meter);
-            result = result.and(taken);
+            result = result.and_then(|gaps| taken.map(|()| gaps));
         }
         result
     })
@@ -420,12 +537,13 @@ fn feed(
     done: &Receiver<Done>,
     report: &mut RestoreReport,
     meter: &mut Meter<'_>,
-) -> Result<(), RestoreError> {
+) -> Result<Gaps, RestoreError> {
     let now_ns = keyhaven_source::now_ns();
+    let mut gaps = Gaps::new();
     let mut newest = i64::MAX;
     let ages = ROUNDS_DAYS.map(|days| now_ns.saturating_sub(days.saturating_mul(DAY_NS)));
     for oldest in ages.into_iter().chain([i64::MIN]) {
-        visit(plan, nodes, &mut |key, entry, nodes| {
+        let unread = visit(plan, nodes, &mut |key, entry, nodes| {
             let FileEntry::File {
                 stat,
                 content,
@@ -444,7 +562,12 @@ fn feed(
             target
                 .make_way(&key)
                 .map_err(|cause| at(target.path(&key), cause))?;
-            let extents = extents.load(stat.size, nodes)?;
+            let extents = extents.load(stat.size, nodes);
+            if let Err(cause) = &extents
+                && store_error(cause).is_some_and(ends_the_run)
+            {
+                return extents.map(drop).map_err(RestoreError::from);
+            }
             let job = Job {
                 key,
                 stat,
@@ -457,9 +580,10 @@ fn feed(
             }
             Ok::<_, RestoreError>(())
         })?;
+        gaps.extend(unread);
         newest = oldest;
     }
-    Ok(())
+    Ok(gaps)
 }
 
 fn take(
@@ -527,6 +651,11 @@ impl Worker<'_> {
         if is_there(self.target, key, bytes, content, hasher, self.overwrite)? {
             return Ok(Done::AlreadyThere(bytes));
         }
+        let lost = |reason| Done::Lost(Lost::file(key, bytes, reason), bytes);
+        let extents = match extents {
+            Ok(extents) => extents,
+            Err(cause) => return Ok(lost(told(cause))),
+        };
         let broken = |cause| at(self.target.path(key), cause);
         let part = self.target.begin(key).map_err(broken)?;
         let mut hasher = self.hasher.clone();
@@ -544,28 +673,13 @@ impl Worker<'_> {
             match fetched {
                 Ok(()) => {}
                 Err(FetchError::Store(cause)) if ends_the_run(&cause) => return Err(cause.into()),
-                Err(error) => {
-                    let reason = error.to_string();
-                    return Ok(Done::Lost(
-                        Lost {
-                            path: relative(key),
-                            reason,
-                        },
-                        bytes,
-                    ));
-                }
+                Err(error) => return Ok(lost(told(&error))),
             }
         }
         written.map_err(broken)?;
         if hasher.finish() != *content {
-            let reason = "its bytes are not those that were backed up".to_owned();
-            return Ok(Done::Lost(
-                Lost {
-                    path: relative(key),
-                    reason,
-                },
-                bytes,
-            ));
+            let reason = "its bytes are not those that were backed up";
+            return Ok(lost(reason.to_owned()));
         }
         part.finish(stat).map_err(broken)?;
         Ok(Done::Written(bytes))
@@ -615,7 +729,7 @@ fn hash_file(file: &mut std::fs::File, mut hasher: ContentHasher) -> std::io::Re
 
 /// Folders and links, when everything else stands: a file written into a folder changes its time,
 /// and no file may be written through a link.
-fn folders(nodes: &mut Nodes<'_>, plan: &Plan<'_>, target: &Target) -> Result<(), RestoreError> {
+fn folders(nodes: &mut Nodes<'_>, plan: &Plan<'_>, target: &Target) -> Result<Gaps, RestoreError> {
     // The folders around the present key. One is finished when the walk has left it, so that memory
     // grows with the depth and not with the number of folders.
     let mut open: Vec<(Key, Stat)> = Vec::new();
@@ -623,7 +737,7 @@ fn folders(nodes: &mut Nodes<'_>, plan: &Plan<'_>, target: &Target) -> Result<()
         let finished = target.finish_dir(&key, &stat);
         finished.map_err(|cause| at(target.path(&key), cause))
     };
-    visit(plan, nodes, &mut |key, entry, _| {
+    let gaps = visit(plan, nodes, &mut |key, entry, _| {
         while let Some(left) = open.pop_if(|(folder, _)| !key.is_within(folder)) {
             finish(left)?;
         }
@@ -644,5 +758,5 @@ fn folders(nodes: &mut Nodes<'_>, plan: &Plan<'_>, target: &Target) -> Result<()
     while let Some(left) = open.pop() {
         finish(left)?;
     }
-    Ok(())
+    Ok(gaps)
 }

@@ -13,6 +13,7 @@
 )]
 
 mod crash;
+mod damaged;
 mod flaky;
 mod killed;
 mod lagging;

@@ -8,7 +8,7 @@
 //!   newest snapshot, its       the older state, exactly, and        refused: not fresh
 //!   listing, the whole store   "freshness not verified"
 //!   older snapshots            the newest state, exactly            the same
-//!   index that is read         refused                              refused
+//!   the index's root           refused                              refused
 //!   content that is read       files named as lost, others exact    the same
 //!   bytes that nothing reads   the newest state, exactly            the same
 //!   order, doubles, inventions the newest state, exactly            the same

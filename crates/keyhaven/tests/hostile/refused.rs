@@ -15,28 +15,28 @@ use tempfile::TempDir;
 use crate::world::{World, backup, copy_folder, furnish, place, restore, restored, scratch};
 
 /// A world whose store is a folder.
-struct OnDisk {
+pub(crate) struct OnDisk {
     folder: TempDir,
     _app: rusqlite::Connection,
 }
 
 impl OnDisk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = scratch();
         let store = Place::parse(folder.path().join("store").to_str().unwrap()).unwrap();
         let (folder, app, _) = furnish(&store, folder);
         Self { folder, _app: app }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn haven(&self) -> Keyhaven {
+    pub(crate) fn haven(&self) -> Keyhaven {
         Keyhaven::open(&self.at("home"), None).unwrap()
     }
 
-    fn backup(&self) -> Result<keyhaven::BackupReport, BackupError> {
+    pub(crate) fn backup(&self) -> Result<keyhaven::BackupReport, BackupError> {
         self.haven().backup(BackupOptions::default(), &mut ())
     }
 }

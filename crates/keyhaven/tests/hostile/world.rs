@@ -144,7 +144,7 @@ impl Reach {
 
 /// What was changed a moment ago might change again within one tick of the file system's clock, so
 /// it is read once more by the next backup.
-fn settle() {
+pub(crate) fn settle() {
     std::thread::sleep(std::time::Duration::from_millis(60));
 }
 

@@ -134,6 +134,15 @@ impl Walk {
     }
 }
 
+/// The keys of a part of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The first of them.
+    pub first: Key,
+    /// None of them reaches this one; `None` for the last part of the tree.
+    pub before: Option<Key>,
+}
+
 /// Reads a tree in order of its keys.
 #[derive(Debug)]
 pub struct Cursor {
@@ -169,6 +178,20 @@ impl Cursor {
                 Some(Head::Child(child)) => self.walk.enter(child, nodes)?,
             }
         }
+    }
+
+    /// Passes over the part of the tree that [`next`](Self::next) or [`seek`](Self::seek) has just
+    /// failed to read, and says which keys lie there: the cursor goes on behind it. `None` if it was
+    /// the root, without which nothing can be read.
+    pub fn pass_over(&mut self) -> Option<Gap> {
+        let Some(Head::Child(child)) = self.walk.head() else {
+            return None;
+        };
+        self.walk.skip();
+        Some(Gap {
+            first: child.first,
+            before: child.upper,
+        })
     }
 
     /// Moves forward to the first entry whose key is `key` or comes after it. Subtrees in between

@@ -15,7 +15,7 @@ mod codec;
 mod cursor;
 mod writer;
 
-pub use cursor::{Cursor, find};
+pub use cursor::{Cursor, Gap, find};
 pub use writer::TreeWriter;
 
 use crate::entry::FileEntry;

@@ -268,6 +268,51 @@ fn a_cursor_skips_what_lies_before() {
     assert!(cursor.next(&mut nodes).unwrap().is_none());
 }
 
+/// BACKUP-1: whichever node is damaged, the keys below it are named, and all others come.
+#[test]
+fn a_damaged_node_is_passed_over_and_all_else_comes() {
+    let mut nodes = Memory::new();
+    let root = update(None, photos(20_000), &mut nodes).unwrap().unwrap();
+    let whole = all(Some(root), &mut nodes);
+    let (mut at_root, mut inside) = (0, 0);
+    for extent in nodes.stored.keys().copied().collect::<Vec<_>>() {
+        let good = nodes.stored[&extent].clone();
+        nodes.stored.get_mut(&extent).unwrap()[good.len() / 2] ^= 1;
+        let mut cursor = Cursor::new(Some(root));
+        let (mut read, mut gaps) = (Vec::new(), Vec::new());
+        loop {
+            match cursor.next(&mut nodes) {
+                Ok(Some(item)) => read.push(item),
+                Ok(None) => break,
+                Err(_) => match cursor.pass_over() {
+                    Some(gap) => gaps.push(gap),
+                    None => break,
+                },
+            }
+        }
+        nodes.stored.insert(extent, good);
+        if extent == root.extent {
+            assert!(read.is_empty() && gaps.is_empty());
+            at_root += 1;
+            continue;
+        }
+        let [gap] = gaps.as_slice() else {
+            panic!("{gaps:?}");
+        };
+        let is_gone =
+            |key: &Key| *key >= gap.first && gap.before.as_ref().is_none_or(|end| key < end);
+        let rest: Vec<_> = whole
+            .iter()
+            .filter(|(key, _)| !is_gone(key))
+            .cloned()
+            .collect();
+        assert!(read == rest);
+        assert!(rest.len() < whole.len());
+        inside += 1;
+    }
+    assert!(at_root == 1 && inside > 20, "{inside}");
+}
+
 #[test]
 fn long_lists_of_extents_come_back() {
     let mut nodes = Memory::new();
