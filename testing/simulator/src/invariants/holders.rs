@@ -58,13 +58,13 @@ mod tests {
             };
             holders.observe(&event, &lineage)
         };
-        release(2, &["a", "b"]).unwrap();
+        release(2, &["a0", "b0"]).unwrap();
         release(4, &[]).unwrap();
-        assert!(release(5, &["b"]).is_err());
-        release(3, &["a"]).unwrap();
-        release(5, &["b"]).unwrap();
+        assert!(release(5, &["b0"]).is_err());
+        release(3, &["a0"]).unwrap();
+        release(5, &["b0"]).unwrap();
         // An older entry says nothing of now.
-        release(2, &["a", "b"]).unwrap();
-        release(5, &["b"]).unwrap();
+        release(2, &["a0", "b0"]).unwrap();
+        release(5, &["b0"]).unwrap();
     }
 }
