@@ -32,6 +32,9 @@ pub(super) fn make(place: &Place, key: &Arc<BackupKey>, profile: &str) -> Result
             let id = StoreId::generate(&mut OsEntropy);
             let marker = Marker::new(id).encode();
             store.put(&path_of(MARKER_PATH), Body::Bytes(&marker))?;
+            // Before anything else has a name: a folder that holds objects and no marker is nobody's
+            // store, and a set-up that is cut off there could not be gone on with.
+            store.flush()?;
             first_snapshot(access(store, id, key), profile)
         }
         Err(taken @ StoreError::AlreadyAStore { .. }) => {
