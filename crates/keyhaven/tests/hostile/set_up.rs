@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use keyhaven::store::{Outage, Store, StoreError};
+use keyhaven::store::{ObjectPath, Outage, Store, StoreError};
 use keyhaven::{Keyhaven, Outcome, Setup, SetupError};
 use keyhaven_hostile_store::{FailAt, MemoryStore, Moment, Span};
 
@@ -69,6 +69,44 @@ fn a_set_up_killed_at_any_call_is_gone_on_with() {
         }
     }
     assert!(kills >= 8, "{kills} kills");
+}
+
+/// BACKUP-2: a store writes several objects at a time, and a name may come to stand before that of one put
+/// earlier, as long as nobody waited for it. The marker is waited for: a folder with objects and no marker
+/// would be nobody's store.
+#[test]
+fn nothing_of_a_new_store_stands_before_its_marker() {
+    let mut cuts = 0;
+    for at in 0_u64.. {
+        let folder = scratch();
+        std::fs::create_dir(folder.path().join("chats")).unwrap();
+        let store = MemoryStore::new();
+        let cut = StoreError::Unreachable {
+            outage: Outage::TimedOut,
+            attempts: 1,
+            pause: None,
+        };
+        let failing = FailAt::new(
+            Arc::new(store.clone()),
+            at,
+            Moment::Before,
+            Span::ForEver,
+            cut,
+        );
+        let failing = Arc::new(failing);
+        let done = set_up(folder.path(), failing.clone());
+        let marker_last = store.after_power_loss(|path| *path != ObjectPath::marker());
+        let objects = marker_last.objects();
+        let names: Vec<_> = objects.iter().map(|(path, _)| path).collect();
+        let has_marker = names.contains(&&ObjectPath::marker());
+        assert!(has_marker || names.is_empty(), "call {at}: {names:?}");
+        if failing.calls() <= at {
+            done.unwrap();
+            break;
+        }
+        cuts += 1;
+    }
+    assert!(cuts >= 4, "{cuts} cuts");
 }
 
 /// A store with somebody's backups is never taken up, also not by the home that made it.
