@@ -5,7 +5,8 @@
 //! store to play with, `cargo xtask bench engine` compares the backup engine with its peers, `bench core` a vault's core with the
 //! cryptography that it needs.
 //! `cargo xtask sim` lets a hostile world loose on the vault's cores, and `cargo xtask enclave` takes the
-//! operating system from under one; `cargo xtask coverage` says which of its lines its tests reach.
+//! operating system from under one; `cargo xtask coverage` says which of its lines its tests reach, `cargo xtask mutants`
+//! which mistakes they see.
 //! `cargo xtask fuzz` throws bytes at every decoder. `cargo xtask long` runs the long forms of tests that
 //! `cargo test` has in short.
 
@@ -21,6 +22,7 @@ mod coverage;
 mod enclave;
 mod fuzz;
 mod long;
+mod mutants;
 mod sabotage;
 mod sim;
 mod tidy;
@@ -57,6 +59,8 @@ enum Task {
     Enclave(enclave::Options),
     /// Says which lines of the vault's core its own tests reach; needs cargo-tarpaulin.
     Coverage(coverage::Options),
+    /// Makes small mistakes in the vault's core, one at a time, and sees its tests find each; needs cargo-mutants.
+    Mutants(sim::Options),
     /// Fuzzes every decoder that a stranger can reach, one target after the other.
     Fuzz(fuzz::Options),
     /// Plants known bugs in the vault's core, and sees the simulation find each.
@@ -87,6 +91,7 @@ fn main() -> ExitCode {
         Task::Long(options) => long::run(&options),
         Task::Enclave(options) => enclave::run(&options),
         Task::Coverage(options) => coverage::run(&options),
+        Task::Mutants(options) => mutants::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Sabotage(options) => sabotage::run(&options),
         Task::Bench {

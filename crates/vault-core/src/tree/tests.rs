@@ -528,3 +528,21 @@ proptest! {
         prop_assert_eq!(read, Ok(present.contains(&asked)));
     }
 }
+
+/// VAULT-4: bytes that hash to what stands above them and are no node lead nowhere: only a core writes digests, and
+/// no core ever wrote this one.
+#[test]
+fn bytes_at_the_right_digest_that_are_no_node_are_refused() {
+    let index = LeafIndex::new([7; 32]);
+    for bytes in [vec![], vec![0xff; 40], vec![0xff; 3000]] {
+        let key = NodeKey::root();
+        let root = super::node::node_digest(&bytes);
+        let proof = MultiProof::from_parts([(key, bytes)].into());
+        let mut tree = PartialTree::new(root, &proof);
+        assert_eq!(tree.read(&index), Err(ProofError::Mismatch { key }));
+        assert_eq!(
+            tree.write(&index, vec![1]),
+            Err(ProofError::Mismatch { key })
+        );
+    }
+}

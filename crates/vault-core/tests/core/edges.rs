@@ -4,9 +4,9 @@ use keyhaven_secrets::Remedy;
 use keyhaven_testkit::vault::{Person, VaultWorld};
 use keyhaven_vault_core::{
     BATCH_MAX, CALL_BYTES, CAPTURE_BYTES, Call, Capture, Core, CoreError, ENTRY_BYTES, Entry,
-    FleetSecrets, LogError, MEMORY_BYTES, MembershipError, Memory, NodeKey, NotKept, ProofError,
-    ProveError, Quorum, REPORT_BYTES, RangeError, Report, Role, SecretsError, TRANSFER_BYTES, Term,
-    Touch, Transfer, WISH_BYTES, Wish, prove,
+    FleetSecrets, LogError, MEMORY_BYTES, MembershipError, Memory, Newcomer, NodeKey, NotKept,
+    Policy, ProofError, ProveError, Quorum, REPORT_BYTES, RangeError, Report, Role, SecretsError,
+    TRANSFER_BYTES, Term, Touch, Transfer, WISH_BYTES, Wish, prove,
 };
 use keyhaven_wire::message::{HostTime, Request};
 
@@ -290,4 +290,31 @@ fn a_refusal_says_whether_to_try_again() {
             .iter()
             .all(|error| error.remedy() == Remedy::RetryLater)
     );
+}
+
+/// VAULT-9: a group is of as many different cores as the policy says: a name that is given twice is no second one.
+#[test]
+fn a_name_counts_once_in_a_group() {
+    let mut entropy = keyhaven_testkit::entropy::SeededEntropy::new(11);
+    let policy = Policy {
+        quorum: Quorum::THREE,
+        ..Policy::DEFAULT
+    };
+    let [one, other, third] = [(); 3].map(|()| Newcomer::draw(&mut entropy).member());
+    for others in [vec![one, one], vec![one], vec![one, other, third]] {
+        let refused = Core::genesis(policy, &others, &mut entropy).err();
+        let size = CoreError::Membership(MembershipError::Size(3));
+        assert_eq!(refused, Some(size), "{} names", others.len());
+    }
+    assert!(Core::genesis(policy, &[one, other], &mut entropy).is_ok());
+}
+
+/// VAULT-1: a group says nothing of an account that another group holds.
+#[test]
+fn an_account_that_is_held_elsewhere_cannot_be_examined() {
+    let (mut world, person) = registered(12, Quorum::ONE);
+    let other = world.another_group();
+    let proof = other.proof(&[&person.account]);
+    let refused = other.core().examine(&person.account, &proof);
+    assert_eq!(refused, Err(CoreError::Range(RangeError::NotHere)));
 }
