@@ -23,8 +23,12 @@ pub struct DatabasePrint {
     pub image: ImageDigest,
     /// Rows of all tables, row ids included.
     pub rows: u64,
-    rows_digest: [u8; 32],
+    rows_digest: RowsDigest,
 }
+
+/// A digest of every row of every ordinary table of a database, row ids included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowsDigest([u8; 32]);
 
 /// Digests of everything in a folder: the bytes of each file, and of each database the page image and the rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -178,7 +182,7 @@ fn read_copy(path: &Path, copy: &Path) -> Result<DatabasePrint, CorpusError> {
         }
     }
     let db = Connection::open(copy)?;
-    let (rows, rows_digest) = rows(&db)?;
+    let (rows, rows_digest) = RowsDigest::count(&db)?;
     checkpoint(&db)?;
     close(db)?;
     Ok(DatabasePrint {
@@ -188,38 +192,48 @@ fn read_copy(path: &Path, copy: &Path) -> Result<DatabasePrint, CorpusError> {
     })
 }
 
-/// Hashes the rows of every ordinary table, in the order of their keys.
-fn rows(db: &Connection) -> Result<(u64, [u8; 32]), CorpusError> {
-    let mut tables = db.prepare(
-        "SELECT name, wr FROM pragma_table_list
+impl RowsDigest {
+    /// Of what this connection sees.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn of(db: &Connection) -> Result<Self, CorpusError> {
+        Ok(Self::count(db)?.1)
+    }
+
+    /// Hashes the rows of every ordinary table, in the order of their keys, and counts them.
+    fn count(db: &Connection) -> Result<(u64, Self), CorpusError> {
+        let mut tables = db.prepare(
+            "SELECT name, wr FROM pragma_table_list
          WHERE schema = 'main' AND type IN ('table', 'shadow') ORDER BY name",
-    )?;
-    let tables: Vec<(String, bool)> = tables
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    let mut hash = blake3::Hasher::new();
-    let mut count = 0;
-    for (table, without_rowid) in tables {
-        put(&mut hash, b'n', table.as_bytes());
-        let key = if without_rowid { "" } else { "_rowid_, " };
-        let quoted = table.replace('"', "\"\"");
-        let mut select = db.prepare(&format!("SELECT {key}* FROM \"{quoted}\""))?;
-        let columns = select.column_count();
-        let mut rows = select.query([])?;
-        while let Some(row) = rows.next()? {
-            count += 1;
-            for column in 0..columns {
-                match row.get_ref(column)? {
-                    ValueRef::Null => put(&mut hash, b'0', &[]),
-                    ValueRef::Integer(n) => put(&mut hash, b'i', &n.to_le_bytes()),
-                    ValueRef::Real(x) => put(&mut hash, b'r', &x.to_bits().to_le_bytes()),
-                    ValueRef::Text(text) => put(&mut hash, b't', text),
-                    ValueRef::Blob(bytes) => put(&mut hash, b'b', bytes),
+        )?;
+        let tables: Vec<(String, bool)> = tables
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let mut hash = blake3::Hasher::new();
+        let mut count = 0;
+        for (table, without_rowid) in tables {
+            put(&mut hash, b'n', table.as_bytes());
+            let key = if without_rowid { "" } else { "_rowid_, " };
+            let quoted = table.replace('"', "\"\"");
+            let mut select = db.prepare(&format!("SELECT {key}* FROM \"{quoted}\""))?;
+            let columns = select.column_count();
+            let mut rows = select.query([])?;
+            while let Some(row) = rows.next()? {
+                count += 1;
+                for column in 0..columns {
+                    match row.get_ref(column)? {
+                        ValueRef::Null => put(&mut hash, b'0', &[]),
+                        ValueRef::Integer(n) => put(&mut hash, b'i', &n.to_le_bytes()),
+                        ValueRef::Real(x) => put(&mut hash, b'r', &x.to_bits().to_le_bytes()),
+                        ValueRef::Text(text) => put(&mut hash, b't', text),
+                        ValueRef::Blob(bytes) => put(&mut hash, b'b', bytes),
+                    }
                 }
             }
         }
+        Ok((count, Self(*hash.finalize().as_bytes())))
     }
-    Ok((count, *hash.finalize().as_bytes()))
 }
 
 /// One value, with its kind and length before it.

@@ -60,7 +60,7 @@ mod writer;
 
 pub use corpus::{Corpus, Day, Report, Size, Wal};
 pub use error::CorpusError;
-pub use fingerprint::{DatabasePrint, Difference, Fingerprint};
+pub use fingerprint::{DatabasePrint, Difference, Fingerprint, RowsDigest};
 pub use image::ImageDigest;
 pub use journal::Journal;
 pub use writer::{Pace, Writer, Written};

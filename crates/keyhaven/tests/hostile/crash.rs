@@ -145,25 +145,37 @@ fn a_client_killed_at_any_call_to_a_far_store_leaves_one_that_restores_and_goes_
     killed_at_any_call(Reach::Far);
 }
 
+/// BACKUP-1, BACKUP-2, BACKUP-5: the same by rows, where a shadow on the device is ahead of the store for a moment.
+#[test]
+fn a_client_killed_at_any_call_by_rows_leaves_a_store_that_restores_and_goes_on() {
+    killed_at_any_call(Reach::ByRows);
+}
+
 fn killed_at_any_call(reach: Reach) {
     let mut world = World::new();
     let first = scratch();
     copy_folder(&world.home(), first.path());
     let empty = world.store.copy();
-    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
-    let one = world.state();
+    reach
+        .backup(&world.home(), Arc::new(world.store.clone()))
+        .unwrap();
+    let one = world.state_by(reach);
     // Back to before it.
     std::fs::remove_dir_all(world.home()).unwrap();
     copy_folder(first.path(), &world.home());
     world.store = empty;
     let kills = kill_everywhere(reach, &world, &State::new(), &one);
-    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    reach
+        .backup(&world.home(), Arc::new(world.store.clone()))
+        .unwrap();
     world.a_day_passes();
     let two = {
         let (store, copy) = (world.store.copy(), scratch());
         copy_folder(&world.home(), copy.path());
-        backup(copy.path(), Arc::new(store.clone())).unwrap();
-        restored(copy.path(), Arc::new(store)).unwrap()
+        let report = reach.backup(copy.path(), Arc::new(store.clone())).unwrap();
+        let by_rows = report.ways.iter().any(|way| way.by_rows);
+        assert_eq!(by_rows, reach == Reach::ByRows, "{:?}", report.ways);
+        reach.restored(copy.path(), Arc::new(store)).unwrap()
     };
     assert!(one != two, "a day changes something");
     let more = kill_everywhere(reach, &world, &one, &two);

@@ -8,7 +8,7 @@ use keyhaven::{BackupError, Outcome, RestoreError};
 use keyhaven_hostile_store::{Flaky, Rates};
 use keyhaven_secrets::Remedy;
 
-use crate::world::{Reach, World, backup, copy_folder, restored, scratch};
+use crate::world::{Reach, World, copy_folder, scratch};
 
 const SEEDS: u64 = 40;
 /// Seeds of the long form: `cargo xtask long flaky`.
@@ -43,16 +43,24 @@ fn a_flaky_cloud_delays_a_backup_and_never_spoils_one() {
     });
 }
 
+/// BACKUP-1, BACKUP-2: the same where databases go by rows.
+#[test]
+fn a_flaky_store_never_spoils_a_backup_by_rows() {
+    flaky(Reach::ByRows, |flaky| flaky);
+}
+
 fn flaky(reach: Reach, over: impl Fn(Arc<dyn Store>) -> Arc<dyn Store>) {
     let world = World::new();
-    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
-    let one = world.state();
+    reach
+        .backup(&world.home(), Arc::new(world.store.clone()))
+        .unwrap();
+    let one = world.state_by(reach);
     world.a_day_passes();
     let two = {
         let (store, copy) = (world.store.copy(), scratch());
         copy_folder(&world.home(), copy.path());
-        backup(copy.path(), Arc::new(store.clone())).unwrap();
-        restored(copy.path(), Arc::new(store)).unwrap()
+        reach.backup(copy.path(), Arc::new(store.clone())).unwrap();
+        reach.restored(copy.path(), Arc::new(store)).unwrap()
     };
     let (mut good, mut refused, mut struck) = (0, 0, 0);
     for seed in 0..seeds() {
@@ -118,7 +126,7 @@ fn flaky(reach: Reach, over: impl Fn(Arc<dyn Store>) -> Arc<dyn Store>) {
         reach
             .backup(copy.path(), Arc::new(store.clone()))
             .unwrap_or_else(|error| panic!("seed {seed}, calm: {error}"));
-        let there = restored(copy.path(), Arc::new(store)).unwrap();
+        let there = reach.restored(copy.path(), Arc::new(store)).unwrap();
         assert!(there == two, "seed {seed}, calm: other bytes");
     }
     println!("{reach:?}: runs that ended well: {good}, in an error: {refused}; faults: {struck}");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use keyhaven::store::Store;
 use keyhaven::{
     BackupError, BackupOptions, BackupReport, Keyhaven, Place, RestoreError, RestoreOptions,
-    Restored, Setup,
+    Restored, Setup, Tier,
 };
 use keyhaven_hostile_store::MemoryStore;
 use rusqlite::Connection;
@@ -61,7 +61,13 @@ impl World {
 
     /// What an honest store gives back now, after a look that it is what the source holds.
     pub(crate) fn state(&self) -> State {
-        let state = restored(&self.home(), Arc::new(self.store.clone())).unwrap();
+        self.state_by(Reach::Near)
+    }
+
+    pub(crate) fn state_by(&self, reach: Reach) -> State {
+        let state = reach
+            .restored(&self.home(), Arc::new(self.store.clone()))
+            .unwrap();
         let chats = self.folder.path().join("chats");
         for (path, bytes) in &state {
             if path.as_os_str() != "chats.db" {
@@ -75,11 +81,16 @@ impl World {
                 .filter(|path| !path.to_string_lossy().contains("-"))
                 .count()
         );
-        let copy = scratch();
-        let path = copy.path().join("chats.db");
-        std::fs::write(&path, &state[Path::new("chats.db")]).unwrap();
-        let back = Connection::open(path).unwrap();
-        assert_eq!(rows(&back), rows(&self.app));
+        let database = &state[Path::new("chats.db")];
+        if reach == Reach::ByRows {
+            assert_eq!(*database, told(&rows(&self.app)));
+        } else {
+            let copy = scratch();
+            let path = copy.path().join("chats.db");
+            std::fs::write(&path, database).unwrap();
+            let back = Connection::open(path).unwrap();
+            assert_eq!(rows(&back), rows(&self.app));
+        }
         state
     }
 }
@@ -98,12 +109,15 @@ pub(crate) fn place(store: Arc<dyn Store>) -> Place {
 pub(crate) enum Reach {
     Near,
     Far,
+    /// At hand, and databases go by rows. Such a restore promises the rows and not the bytes, so in the states of
+    /// this one a database is what its rows say.
+    ByRows,
 }
 
 impl Reach {
     fn place(self, store: Arc<dyn Store>) -> Place {
         match self {
-            Self::Near => Place::of_store("a store of the test's own", store),
+            Self::Near | Self::ByRows => Place::of_store("a store of the test's own", store),
             Self::Far => Place::of_remote_store("a store of the test's own", store),
         }
     }
@@ -113,9 +127,17 @@ impl Reach {
         home: &Path,
         store: Arc<dyn Store>,
     ) -> Result<BackupReport, BackupError> {
+        let tier = match self {
+            Self::Near | Self::Far => Tier::Pages,
+            Self::ByRows => Tier::Rows,
+        };
+        let options = BackupOptions {
+            tier,
+            ..BackupOptions::default()
+        };
         Keyhaven::open_at(home, self.place(store))
             .unwrap()
-            .backup(BackupOptions::default(), &mut ())
+            .backup(options, &mut ())
     }
 
     /// Restores on the device of `home` into an empty folder: what is there then, and the report.
@@ -127,7 +149,14 @@ impl Reach {
         let to = scratch();
         let haven = Keyhaven::open_at(home, self.place(store)).unwrap();
         let result = haven.restore(to.path(), &RestoreOptions::default(), &mut ());
-        (read_folder(to.path()), result)
+        let mut state = read_folder(to.path());
+        if self == Self::ByRows
+            && let Some(database) = state.get_mut(Path::new("chats.db"))
+        {
+            let back = Connection::open(to.path().join("chats.db")).unwrap();
+            *database = told(&rows(&back));
+        }
+        (state, result)
     }
 
     /// As [`Reach::restore`], where nothing may be lost.
@@ -199,6 +228,12 @@ pub(crate) fn rows(db: &Connection) -> Vec<(i64, String)> {
         .unwrap()
         .map(Result::unwrap)
         .collect()
+}
+
+/// Rows, as bytes to be compared.
+fn told(rows: &[(i64, String)]) -> Vec<u8> {
+    let lines = rows.iter().map(|(id, text)| format!("{id} {text}\n"));
+    lines.collect::<String>().into_bytes()
 }
 
 pub(crate) fn backup(home: &Path, store: Arc<dyn Store>) -> Result<BackupReport, BackupError> {
