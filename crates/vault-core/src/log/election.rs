@@ -144,12 +144,6 @@ impl Report {
         self.member
     }
 
-    /// What it captured last; nothing if it has forgotten, or is new.
-    #[must_use]
-    pub const fn head(&self) -> Option<&Head> {
-        self.head.as_ref()
-    }
-
     /// Its bytes: the call 73, member 16, whether there is a head 1, the head 328, MAC 32.
     #[must_use]
     pub fn encode(&self) -> [u8; REPORT_BYTES] {

@@ -208,4 +208,18 @@ mod tests {
             assert_eq!(Range::parse(text), None, "{text:?}");
         }
     }
+
+    /// What hosts copy is all that lies below the range's slot: not the nodes that hold the slots of other ranges.
+    #[test]
+    fn a_range_covers_what_lies_below_its_slot() {
+        let (range, other) = (Range(0xa3), Range(0xa4));
+        let path = range.path();
+        assert!(range.covers(&NodeKey::leaf(&path)));
+        assert!(!other.covers(&NodeKey::leaf(&path)));
+        for depth in 0..=63 {
+            let key = NodeKey::node(&path, depth);
+            assert_eq!(range.covers(&key), depth > 1, "{depth}");
+            assert!(!other.covers(&key), "{depth}");
+        }
+    }
 }

@@ -546,3 +546,46 @@ fn bytes_at_the_right_digest_that_are_no_node_are_refused() {
         );
     }
 }
+
+/// A leaf goes where it belongs, whatever was read before it.
+#[test]
+fn a_leaf_is_written_in_its_own_place_whatever_was_read_last() {
+    let mut world = World::new();
+    world.batch(&[write(&[1, 1], 1), write(&[1, 2], 2), write(&[3], 3)]);
+    let [(read, _), (other, sealed)] = [write(&[1, 1], 0), write(&[3], 9)];
+    let proof = world.proof(&[read, other]);
+    let mut tree = PartialTree::new(world.root, &proof);
+    tree.read(&read).unwrap();
+    tree.write(&other, sealed.clone()).unwrap();
+    world.model.leaves.insert(other, sealed);
+    assert_eq!(tree.root(), world.model.root());
+}
+
+/// Nothing hangs below the last nibble: a chain that goes on there fits under no root.
+#[test]
+fn what_hangs_below_the_last_nibble_does_not_fit() {
+    let path = index(&[]);
+    let mut below = Node::default();
+    let mut chain = BTreeMap::new();
+    for depth in (0..=DEPTH_MAX + 1).rev() {
+        let digest = below.digest();
+        chain.insert(NodeKey::node(&path, depth), below.into_bytes());
+        below = Node::default();
+        below.fill(&path, depth.saturating_sub(1), Content::Branch(digest));
+    }
+    let root = super::node::node_digest(&chain[&NodeKey::root()]);
+    assert_eq!(chain.len(), usize::from(DEPTH_MAX) + 2);
+    assert!(!fits(&root, &chain));
+}
+
+/// A proof for a range ends at its slot: what hangs there is not read, and goes nowhere.
+#[test]
+fn a_proof_for_a_range_holds_no_leaf() {
+    let mut world = World::new();
+    world.batch(&[write(&[1, 1], 1)]);
+    let proof = super::prove_range(Range::of(&index(&[1, 1])), |key| {
+        Ok::<_, ()>(world.store.get(key).cloned())
+    });
+    let keys: Vec<NodeKey> = proof.unwrap().parts().map(|(key, _)| key).collect();
+    assert_eq!(keys, [NodeKey::root()]);
+}

@@ -192,11 +192,13 @@ fn entries_are_captured_in_order_and_only_of_this_fleet() {
     for at in 0..bytes.len() {
         bytes[at] ^= 0x40;
         if let Ok(changed) = Entry::decode(&bytes) {
-            let refused = world.core_mut().capture(&changed).unwrap_err();
-            assert_eq!(refused, CoreError::Log(LogError::BadMac));
+            let bad = CoreError::Log(LogError::BadMac);
+            assert_eq!(world.core_mut().capture(&changed), Err(bad));
+            assert_eq!(world.core_mut().vouch(&changed), Err(bad));
         }
         bytes[at] ^= 0x40;
     }
+    assert_eq!(world.core_mut().vouch(&next), Ok(()));
     assert!(world.core_mut().capture(&next).is_ok());
 }
 

@@ -318,3 +318,26 @@ fn an_account_that_is_held_elsewhere_cannot_be_examined() {
     let refused = other.core().examine(&person.account, &proof);
     assert_eq!(refused, Err(CoreError::Range(RangeError::NotHere)));
 }
+
+/// VAULT-9: nobody promises anything to a call that no core made, and who calls gives its call up for a later one.
+#[test]
+fn a_core_promises_to_calls_of_its_fleet_and_to_the_latest() {
+    let (mut world, _) = registered(13, Quorum::THREE);
+    let mut entropy = keyhaven_testkit::entropy::SeededEntropy::new(4);
+    let own = world.core_at(1).stand(Term::new(4), &mut entropy).unwrap();
+    let later = world.core_at(2).stand(Term::new(8), &mut entropy).unwrap();
+    let mut bytes = later.encode();
+    for at in 0..bytes.len() {
+        bytes[at] ^= 0x10;
+        if let Ok(bent) = Call::decode(&bytes) {
+            let bad = CoreError::Log(LogError::BadMac);
+            assert_eq!(world.core_at(1).promise(&bent), Err(bad), "byte {at}");
+        }
+        bytes[at] ^= 0x10;
+    }
+    assert!(world.core_at(1).promise(&own).is_ok());
+    let calling = Role::Candidate { term: own.term() };
+    assert_eq!(world.core_at(1).role(), calling, "its own call goes on");
+    assert!(world.core_at(1).promise(&later).is_ok());
+    assert_eq!(world.core_at(1).role(), Role::Witness);
+}

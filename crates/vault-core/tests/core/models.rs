@@ -103,3 +103,29 @@ fn a_group_of_a_size_that_does_not_ship_is_a_models() {
     let unsound = dangerous::genesis(&Standard, policy(2, 1, 0), &others, &mut entropy);
     assert_eq!(unsound.map(drop), Err(because.into()));
 }
+
+/// VAULT-8: a leader need not capture what it commits. When a copy of it made another entry in that place, it says so.
+#[test]
+fn a_leader_tells_a_copys_entry_in_the_place_of_one_that_it_committed() {
+    let (mut world, person) = VaultWorld::group(5, Quorum::THREE).with_alice("correct horse");
+    let mut twin = dangerous::copy(world.core());
+    let touch = |world: &mut VaultWorld| {
+        let (request, _) = person.seal(world, &Request::Status { device: None });
+        (person.account.clone(), request)
+    };
+    let (proof, mut entropy) = (world.proof(&[&person.account]), SeededEntropy::new(2));
+    let (ours, theirs) = (touch(&mut world), touch(&mut world));
+    let ours = world.execute(&[ours]).unwrap().entry;
+    let batch = vec![Touch {
+        account: theirs.0,
+        request: theirs.1,
+    }];
+    let theirs = twin.execute(batch, &proof, HostTime::new(0), &mut entropy);
+    let theirs = theirs.unwrap().entry;
+    let captures = [1, 2].map(|at| world.core_at(at).capture(&ours).unwrap());
+    world.core_mut().release(&captures).unwrap();
+    let index = ours.index().number();
+    let forked = CoreError::Log(LogError::Forked { index });
+    assert_eq!(world.core_mut().capture(&theirs), Err(forked));
+    assert!(world.core_mut().capture(&ours).is_ok());
+}

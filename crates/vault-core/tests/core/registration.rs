@@ -340,3 +340,34 @@ fn a_stranger_with_the_token_learns_no_devices_and_no_freshness() {
             .is_some()
     );
 }
+
+/// VAULT-1, VAULT-7: what was answered in one generation was paid there: the same KE1 is a new guess in the next.
+#[test]
+fn a_ke1_of_an_earlier_generation_is_a_new_guess() {
+    let (mut world, person) = registered(17);
+    let attempt = person.try_with_device(&mut world, RIGHT);
+    let before = person.answer(&mut world, &attempt).unwrap();
+    assert_eq!(person.standing(&mut world).guesses_left, 9);
+    let may_be_same = |person: &Person, id: &RegistrationId, finish: &RegisterFinish| {
+        person.by_device(PasswordClaim::MayBeSame, id, finish)
+    };
+    let again = person.prepare(&mut world, RIGHT, 2, may_be_same);
+    assert!(arms(&mut world, &person, &again));
+    assert_eq!(person.standing(&mut world).guesses_left, 9);
+    let after = person.answer(&mut world, &attempt).unwrap();
+    assert_eq!(person.standing(&mut world).guesses_left, 8);
+    assert!(after.number > before.number);
+    // The generation's first answer, whose KE3 comes now, is of no generation that lives.
+    for _ in 0..9 {
+        person.guess_wrong(&mut world);
+    }
+    assert_eq!(person.standing(&mut world).state, RecordState::Destroyed);
+    let reply = before
+        .open(&person.send(&mut world, &before.step2))
+        .unwrap_err();
+    assert_eq!(reply.outcome.denial(), Some(Denial::Stale));
+    let reply = after
+        .open(&person.send(&mut world, &after.step2))
+        .unwrap_err();
+    assert_eq!(reply.outcome.denial(), Some(Denial::Destroyed));
+}
