@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Starts a real S3 or WebDAV server on a free loopback port, for the store's tests.
+"""Starts a real S3 or WebDAV server on a free loopback port, for the store's tests; or a real messenger.
 
     python3 testing/servers/serve.py s3     --venv target/test-servers
     python3 testing/servers/serve.py webdav --venv target/test-servers --root DIR --user U --secret S
     python3 testing/servers/serve.py webdav --venv target/test-servers --root DIR --tls DIR
+    python3 testing/servers/serve.py messenger --venv target/test-servers --database FILE --secret KEY
+    python3 testing/servers/serve.py messages  --venv target/test-servers --database FILE --secret KEY
 
 The first run installs the servers named in requirements.txt into the venv with pip; later runs use
-it as it is. With --tls the server speaks TLS for the name localhost, and DIR holds its certificate as
+it as it is. The messenger keeps its chats in an encrypted database (SQLCipher), as Signal Desktop does, and
+commits to it without a pause; `messages` opens such a database, checks all of it, and prints how many it holds. With --tls the server speaks TLS for the name localhost, and DIR holds its certificate as
 cert.pem; nobody has signed it but itself. When the server listens, one line `listening 127.0.0.1:PORT` is printed. It ends when
 its standard input does, so a test that is killed leaves nothing running.
 """
@@ -118,6 +121,64 @@ def serve_webdav(root: str, user: str, secret: str, port: int, tls: pathlib.Path
     server.stop()
 
 
+def open_encrypted(database: str, secret: str):
+    from sqlcipher3 import dbapi2
+
+    db = dbapi2.connect(database, isolation_level=None, timeout=30)
+    db.execute("PRAGMA key = '{}'".format(secret.replace("'", "''")))
+    return db
+
+
+def serve_messenger(database: str, secret: str) -> None:
+    """Each commit brings one message and its number in another table, and now and then a checkpoint."""
+    import random
+    import threading
+    import time
+
+    db = open_encrypted(database, secret)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA wal_autocheckpoint = 40")
+    db.execute("CREATE TABLE message(id INTEGER PRIMARY KEY, body TEXT, thumbnail BLOB)")
+    db.execute("CREATE TABLE state(newest INTEGER)")
+    db.execute("BEGIN")
+    for number in range(1, 2001):
+        db.execute("INSERT INTO message VALUES (?, ?, ?)", (number, f"message {number}", os.urandom(1500)))
+    db.execute("INSERT INTO state VALUES (2000)")
+    db.execute("COMMIT")
+    ended = threading.Event()
+
+    def until_ended() -> None:
+        while sys.stdin.read(1):
+            pass
+        ended.set()
+
+    threading.Thread(target=until_ended, daemon=True).start()
+    number, chance = 2000, random.Random(1)
+    while not ended.is_set():
+        number += 1
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("INSERT INTO message VALUES (?, ?, ?)", (number, f"message {number}", os.urandom(200)))
+        db.execute("UPDATE message SET body = body || '!' WHERE id = ?", (chance.randint(1, number),))
+        db.execute("UPDATE state SET newest = ?", (number,))
+        db.execute("COMMIT")
+        if number == 2010:
+            print(f"listening {database}", flush=True)
+        time.sleep(0.003)
+    # As a messenger that is killed, it leaves its log behind.
+    os._exit(0)
+
+
+def count_messages(database: str, secret: str) -> None:
+    """Prints how many messages there are, if all of the database is whole."""
+    db = open_encrypted(database, secret)
+    pages = db.execute("PRAGMA cipher_integrity_check").fetchall()
+    tree = db.execute("PRAGMA integrity_check").fetchall()
+    count, newest = db.execute("SELECT (SELECT count(*) FROM message), newest FROM state").fetchone()
+    if pages or tree != [("ok",)] or count != newest:
+        sys.exit(f"damaged: {pages} {tree} {count} {newest}")
+    print(count)
+
+
 def wait_beside(port: int) -> None:
     print(f"listening 127.0.0.1:{port}", flush=True)
     while sys.stdin.read(1):
@@ -126,11 +187,12 @@ def wait_beside(port: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("server", choices=["s3", "webdav"])
+    parser.add_argument("server", choices=["s3", "webdav", "messenger", "messages"])
     parser.add_argument("--venv", type=pathlib.Path, required=True)
     parser.add_argument("--root", default=".")
     parser.add_argument("--user", default="user")
     parser.add_argument("--secret", default="secret")
+    parser.add_argument("--database", default="")
     parser.add_argument("--port", type=int, default=0, help="for a server that comes back")
     parser.add_argument("--tls", type=pathlib.Path)
     options = parser.parse_args()
@@ -140,6 +202,10 @@ def main() -> None:
         os.execve(python, [str(python), *sys.argv], environment)
     if options.server == "s3":
         serve_s3()
+    elif options.server == "messenger":
+        serve_messenger(options.database, options.secret)
+    elif options.server == "messages":
+        count_messages(options.database, options.secret)
     else:
         serve_webdav(options.root, options.user, options.secret, options.port, options.tls)
 

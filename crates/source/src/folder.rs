@@ -133,12 +133,6 @@ impl Folder {
         if companions.any() && known.is_some_and(|content| content != Content::File) {
             self.databases.insert(name.to_vec());
         }
-        // BACKUP-1: what was committed to a log does not show in the main file, and the log of a
-        // database without its key tells nothing: what is remembered of it must match nothing.
-        let stat = match known {
-            Some(Content::Opaque) => stat.unsettled(),
-            Some(Content::File | Content::Database | Content::Supplied) | None => stat,
-        };
         Ok(Seen::Regular(Regular {
             key: key.clone(),
             stat,

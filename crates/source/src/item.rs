@@ -134,8 +134,6 @@ impl Regular {
 
     /// What the file system says about it. For a database this is the main file alone, which a
     /// commit to a log leaves as it is: [`Signature`](crate::Signature) tells whether it changed.
-    /// An encrypted database beside which a log stands has no such signature; its stat is made to
-    /// match nothing.
     #[must_use]
     pub fn stat(&self) -> &Stat {
         &self.stat
@@ -156,8 +154,7 @@ impl Regular {
     /// Whether it is certainly the plain file with these attributes that an earlier backup read.
     /// This opens nothing, and so costs nothing in a folder of 200,000 photos.
     ///
-    /// An encrypted database beside which no log stands is told by this too. An SQLite database
-    /// never was a plain file, and is not told by it as long as the caller remembers it as one.
+    /// A database never was a plain file, and is not told by it as long as the caller remembers it as one.
     #[must_use]
     pub fn is_unchanged_plain_file(&self, earlier: &Stat) -> bool {
         !matches!(

@@ -14,17 +14,17 @@
 //!          ┌───────┴───────┬──────────────────────┐
 //!          ▼               ▼                      ▼
 //!        File           Database               Opaque (encrypted)
-//!     read_stable     LiveDatabase            read_opaque
+//!     read_stable     LiveDatabase           OpaqueDatabase
 //!          │               │                      │
-//!     stat before     a connection is there?   only while nobody
-//!     and after       yes: SQLite joins it     has it open
-//!                     no:  the files, under
-//!                     SQLite's shared lock
+//!     stat before     a connection is there?   the same, but where one is
+//!     and after       yes: SQLite joins it     there we join it ourselves:
+//!                     no:  the files, under    locks and log are in the
+//!                     SQLite's shared lock     clear, only pages are not
 //! ```
 //!
 //! What it refuses, each by a name of its own: a database whose program died in the middle of a
-//! change (only that program may undo it), one that stays locked, one that is damaged, an encrypted
-//! one that is in use, a file that never rests. It never guesses, and never gives a mixture.
+//! change (only that program may undo it), one that stays locked, one that is damaged, a file that
+//! never rests. It never guesses, and never gives a mixture.
 //!
 //! What the caller must do: never point it at a database that this process has open itself. A
 //! second copy of SQLite, or a plain `open` and `close`, drops the first one's locks, and two
@@ -100,8 +100,8 @@ mod stat;
 mod walk;
 
 pub use database::{
-    ConnectionPages, DatabaseError, Image, ImageShape, LiveDatabase, NotASignature, PageSink,
-    PageSize, PageSource, Patience, ReadBy, Signature, read_opaque,
+    ConnectionPages, DatabaseError, Image, ImageShape, LiveDatabase, NotASignature, OpaqueDatabase,
+    PageSink, PageSize, PageSource, Patience, ReadBy, Signature,
 };
 pub use file::{FileError, StableFile, read_stable};
 pub use item::{Item, Regular, SkipReason};

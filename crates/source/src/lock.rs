@@ -29,6 +29,8 @@ const SHARED: Range = Range {
 };
 /// In the log's index file: shared by every live connection.
 const LIVE: Range = Range { start: 128, len: 1 };
+/// In the log's index file: the lock of its first mark; the next four bytes are those of the others.
+const MARKS: Range = Range { start: 123, len: 1 };
 /// A length of zero reaches to the end of the file, however far that is.
 const WHOLE: Range = Range { start: 0, len: 0 };
 
@@ -56,8 +58,8 @@ impl SharedLock {
     pub(crate) fn take(file: File, wait: Duration) -> io::Result<Option<Self>> {
         let until = Instant::now().checked_add(wait);
         loop {
-            if try_share(&file, PENDING)? {
-                let shared = try_share(&file, SHARED);
+            if try_lock(&file, Kind::Share, PENDING)? {
+                let shared = try_lock(&file, Kind::Share, SHARED);
                 set(&file, Kind::Unlock, PENDING)?;
                 if shared? {
                     return Ok(Some(Self { _file: file }));
@@ -82,18 +84,53 @@ pub(crate) fn has_live_connection(index: &File) -> io::Result<bool> {
     is_locked(index, LIVE)
 }
 
+/// Shares the byte of the log's index by which a connection that uses the log is known. Whoever comes first has it
+/// alone for a moment, and empties the index.
+pub(crate) fn share_live(index: &File) -> io::Result<bool> {
+    try_lock(index, Kind::Share, LIVE)
+}
+
+/// The lock of one of the log's marks: who changes the mark has it alone, who reads by it shares it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MarkLock(Range);
+
+impl MarkLock {
+    /// That of the mark with this number, from 0 to 4.
+    pub(crate) fn of(mark: u8) -> Self {
+        Self(Range {
+            start: MARKS.start.saturating_add(i64::from(mark)),
+            ..MARKS
+        })
+    }
+
+    pub(crate) fn try_own(self, index: &File) -> io::Result<bool> {
+        try_lock(index, Kind::Own, self.0)
+    }
+
+    /// Shares it, also in the place of owning it.
+    pub(crate) fn try_share(self, index: &File) -> io::Result<bool> {
+        try_lock(index, Kind::Share, self.0)
+    }
+
+    pub(crate) fn release(self, index: &File) -> io::Result<()> {
+        set(index, Kind::Unlock, self.0)
+    }
+}
+
 /// Whether a program holds a lock on any byte of a file.
 pub(crate) fn is_locked_anywhere(file: &File) -> io::Result<bool> {
     is_locked(file, WHOLE)
 }
 
+#[derive(Clone, Copy)]
 enum Kind {
     Share,
+    Own,
     Unlock,
 }
 
-fn try_share(file: &File, range: Range) -> io::Result<bool> {
-    match set(file, Kind::Share, range) {
+fn try_lock(file: &File, kind: Kind, range: Range) -> io::Result<bool> {
+    match set(file, kind, range) {
         Ok(()) => Ok(true),
         Err(error)
             if matches!(
@@ -110,6 +147,7 @@ fn try_share(file: &File, range: Range) -> io::Result<bool> {
 fn set(file: &File, kind: Kind, range: Range) -> io::Result<()> {
     let kind = match kind {
         Kind::Share => narrow(libc::F_RDLCK),
+        Kind::Own => narrow(libc::F_WRLCK),
         Kind::Unlock => narrow(libc::F_UNLCK),
     };
     let lock = describe(kind, range);

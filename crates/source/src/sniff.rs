@@ -18,7 +18,7 @@ pub enum Content {
     /// An SQLite database: one commit's page image is read, whoever writes to it meanwhile.
     Database,
     /// A database that SQLite's locks protect and whose pages cannot be understood without its
-    /// key (SQLCipher). Its bytes are read only while nobody has it open.
+    /// key (SQLCipher). One commit's page image is read all the same.
     Opaque,
     /// A database that the caller supplies from its own connection. It was not opened.
     Supplied,
@@ -118,7 +118,7 @@ pub(crate) fn sniff(
             .any(|known| ending.eq_ignore_ascii_case(known))
     });
     let whole_pages = listed.size.checked_rem(512) == Some(0);
-    let opaque = logged || ((named || companions.any()) && whole_pages && looks_encrypted(&head));
+    let opaque = whole_pages && (logged || ((named || companions.any()) && looks_encrypted(&head)));
     Ok(if opaque {
         Content::Opaque
     } else {

@@ -67,7 +67,7 @@ impl Stat {
     }
 
     /// The same, made to match nothing.
-    pub(crate) fn unsettled(self) -> Self {
+    fn unsettled(self) -> Self {
         Self {
             ctime_ns: UNSETTLED,
             ..self

@@ -13,6 +13,7 @@
 mod bad_input;
 mod clouds;
 mod demo;
+mod encrypted;
 mod full;
 mod journey;
 mod killed;

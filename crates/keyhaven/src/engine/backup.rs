@@ -15,7 +15,9 @@ use keyhaven_repo::node::{NodeError, NodeRef};
 use keyhaven_repo::path::Key;
 use keyhaven_repo::snapshot::{Completeness, PartialReason, Predecessor, Snapshot, Totals};
 use keyhaven_repo::tree::{TreeWriter, update};
-use keyhaven_source::{FileError, LiveDatabase, PageSource, PathKey, Rules, Stat, walk};
+use keyhaven_source::{
+    FileError, LiveDatabase, OpaqueDatabase, PageSize, PageSource, PathKey, Rules, Stat, walk,
+};
 use std::sync::Arc;
 
 use super::contents::{Contents, Head};
@@ -199,11 +201,17 @@ impl<'a> Run<'a> {
         supplied: &mut Supplied<'_>,
     ) -> Result<StoredDatabase, PagesError> {
         let (shadows, nodes) = (&mut self.shadows, &mut self.nodes);
-        if database.supplied {
+        if database.how == Reading::Supplied {
             let place = PathKey::parse(database.key.as_bytes().to_vec()).ok();
             if let Some(source) = place.and_then(|place| supplied.get_mut(&place)) {
                 return shadows.store(*source, database, frames, nodes);
             }
+        }
+        if database.how == Reading::Opaque {
+            let before = database.old.map(|old| old.pages.page_size());
+            let mut opaque =
+                OpaqueDatabase::at(&database.path).cut_as(before.and_then(PageSize::new));
+            return shadows.store(&mut opaque, database, frames, nodes);
         }
         let mut live = LiveDatabase::at(&database.path);
         shadows.store(&mut live, database, frames, nodes)
@@ -226,12 +234,7 @@ impl<'a> Run<'a> {
             let (key, change) = match met {
                 Met::Small { key, entry } => (key, Some(entry)),
                 Met::Gone { key } => (key, None),
-                Met::File {
-                    key,
-                    path,
-                    stat,
-                    how,
-                } => {
+                Met::File { key, path, stat } => {
                     if self.stopped.is_none() {
                         self.stopped = self.limits.check(self.outbox.handed()).err();
                     }
@@ -239,7 +242,7 @@ impl<'a> Run<'a> {
                         self.pending = self.pending.saturating_add(1);
                         continue;
                     }
-                    let stored = self.file(&mut writer, &path, &stat, how);
+                    let stored = self.file(&mut writer, &path, &stat);
                     self.media_left = self.media_left.saturating_sub(1);
                     meter.add(1, stat.size);
                     match stored {
@@ -247,10 +250,6 @@ impl<'a> Run<'a> {
                         Err(MediaError::Send(error)) => return Err(error.into()),
                         Err(MediaError::Contents(error)) => return Err(error.into()),
                         Err(MediaError::File(cause)) => {
-                            self.pend(meter, &key, cause.to_string());
-                            continue;
-                        }
-                        Err(MediaError::Opaque(cause)) => {
                             self.pend(meter, &key, cause.to_string());
                             continue;
                         }
@@ -288,11 +287,7 @@ impl<'a> Run<'a> {
         writer: &mut MediaWriter<'_>,
         path: &Path,
         listed: &Stat,
-        how: Reading,
     ) -> Result<StoredFile, MediaError> {
-        if how == Reading::Opaque {
-            return writer.store_opaque(path);
-        }
         let mut listed = *listed;
         let mut tries = 1_u32;
         loop {

@@ -22,19 +22,14 @@ pub(crate) enum Met {
     /// A folder or a link that is new or changed: the entry says all of it.
     Small { key: Key, entry: FileEntry },
     /// A file that is new or changed.
-    File {
-        key: Key,
-        path: PathBuf,
-        stat: Stat,
-        how: Reading,
-    },
+    File { key: Key, path: PathBuf, stat: Stat },
     /// A database that is new or changed.
     Database {
         key: Key,
         path: PathBuf,
         stat: Stat,
         old: Option<Stored>,
-        supplied: bool,
+        how: Reading,
     },
     /// It was there and is gone.
     Gone { key: Key },
@@ -50,13 +45,15 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// How a file's bytes are read.
+/// How a database's pages are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// A plain file.
-    Plain,
-    /// A database that cannot be understood without its key: only while nobody has it open.
+    /// From its files, through SQLite where somebody has it open.
+    Live,
+    /// From its files, which cannot be understood without its key.
     Opaque,
+    /// From a connection of the program that has it open.
+    Supplied,
 }
 
 /// Meets a walk with a tree.
@@ -189,20 +186,15 @@ impl Join {
                 }
                 let path = regular.path().to_path_buf();
                 match regular.content() {
-                    Ok(Content::File) => Met::File {
-                        key,
-                        path,
-                        stat,
-                        how: Reading::Plain,
-                    },
-                    Ok(Content::Opaque) => opaque(key, path, stat, before.as_ref()),
-                    Ok(Content::Database) => database(key, path, stat, before),
+                    Ok(Content::File) => Met::File { key, path, stat },
+                    Ok(Content::Opaque) => database(key, path, stat, before, Reading::Opaque),
+                    Ok(Content::Database) => database(key, path, stat, before, Reading::Live),
                     Ok(Content::Supplied) => Met::Database {
                         key,
                         path,
                         stat,
                         old: stored_of(before),
-                        supplied: true,
+                        how: Reading::Supplied,
                     },
                     Err(reason) => self.skipped(place, key, reason),
                 }
@@ -216,24 +208,7 @@ impl Join {
     }
 }
 
-fn opaque(key: Key, path: PathBuf, stat: Stat, before: Option<&FileEntry>) -> Met {
-    match before {
-        Some(FileEntry::File { stat: old, .. }) if stat.is_unchanged_since(&to_source(old)) => {
-            Met::Unchanged {
-                kind: Kind::File,
-                bytes: stat.size,
-            }
-        }
-        _ => Met::File {
-            key,
-            path,
-            stat,
-            how: Reading::Opaque,
-        },
-    }
-}
-
-fn database(key: Key, path: PathBuf, stat: Stat, before: Option<FileEntry>) -> Met {
+fn database(key: Key, path: PathBuf, stat: Stat, before: Option<FileEntry>, how: Reading) -> Met {
     if let Some(FileEntry::Database { signature, .. }) = &before
         && let Ok(old) = Signature::decode(signature)
         && let Ok(now) = Signature::take(&path, Patience::default())
@@ -249,7 +224,7 @@ fn database(key: Key, path: PathBuf, stat: Stat, before: Option<FileEntry>) -> M
         path,
         stat,
         old: stored_of(before),
-        supplied: false,
+        how,
     }
 }
 

@@ -5,7 +5,6 @@
 //! file whose *size* some stored content has is hashed first; every other file is new for certain
 //! and is hashed while it is read into the pack.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use keyhaven_repo::hash::{ContentHasher, ContentId, ExtentDigest};
@@ -13,7 +12,7 @@ use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::PackName;
 use keyhaven_repo::pack::{ExtentKind, PackBuilder, PackKind};
-use keyhaven_source::{DatabaseError, FileError, Patience, StableFile, Stat, read_opaque};
+use keyhaven_source::{FileError, StableFile, Stat};
 
 use super::contents::{Contents, ContentsError};
 use super::outbox::{Outbox, SendError};
@@ -31,9 +30,6 @@ pub(crate) enum MediaError {
     /// The file's own fault: it is reported as pending, and the run goes on.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The same, of a database that is copied as it is.
-    #[error(transparent)]
-    Opaque(#[from] DatabaseError),
     #[error(transparent)]
     Send(#[from] SendError),
     #[error(transparent)]
@@ -94,65 +90,6 @@ impl<'a> MediaWriter<'a> {
         let id = self.end(&mut extents);
         contents.add(id, stat.size, extents.clone());
         Ok(StoredFile { stat, id, extents })
-    }
-
-    /// Stores an encrypted database as it is, if nobody has it open.
-    pub(crate) fn store_opaque(&mut self, path: &Path) -> Result<StoredFile, MediaError> {
-        self.hasher.reset();
-        let mut extents = Vec::new();
-        let mut failed = None;
-        let read = read_opaque(path, Patience::default(), &mut |bytes| match self
-            .push(bytes, &mut extents)
-        {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        });
-        let stat = match (failed, read) {
-            (Some(error), _) => return Err(error.into()),
-            (None, Ok(stat)) => stat,
-            (None, Err(error)) => {
-                if let Some(pack) = &mut self.open {
-                    pack.discard_open();
-                }
-                return Err(error.into());
-            }
-        };
-        // With its log laid over it, the image can be longer than the main file.
-        let size = self.hasher.len();
-        let id = self.end(&mut extents);
-        Ok(StoredFile {
-            stat: Stat { size, ..stat },
-            id,
-            extents,
-        })
-    }
-
-    /// Copies bytes into packs.
-    fn push(&mut self, bytes: &[u8], extents: &mut Vec<Extent>) -> Result<(), SendError> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let mut pack = match self.open.take() {
-                Some(pack) => pack,
-                None => self.outbox.begin(PackKind::Media)?,
-            };
-            let spare = pack.spare_mut();
-            if spare.is_empty() {
-                extents.extend(pack.end_extent(ExtentKind::File, ExtentDigest::NONE));
-                self.outbox.send(pack);
-                continue;
-            }
-            let (now, later) = rest.split_at(rest.len().min(spare.len()));
-            if let Some(place) = spare.get_mut(..now.len()) {
-                place.copy_from_slice(now);
-            }
-            self.hasher.update(pack.advance(now.len()));
-            self.open = Some(pack);
-            rest = later;
-        }
-        Ok(())
     }
 
     /// Closes the last extent of a content.

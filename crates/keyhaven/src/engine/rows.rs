@@ -25,6 +25,7 @@ use keyhaven_source::{PageSource, Signature};
 use serde::{Deserialize, Serialize};
 
 use super::database::{FrameWriter, PagesError, StoredDatabase};
+use super::join::Reading;
 use super::nodes::Nodes;
 use super::survey::{Changed, Stored};
 use crate::files::{self, Mode};
@@ -71,6 +72,7 @@ const AUTO_BYTES_MAX: u64 = 2 << 30;
 #[derive(Debug)]
 pub(crate) enum Why {
     Asked,
+    Opaque,
     Small,
     Large,
     NoRoom,
@@ -85,6 +87,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Asked => "pages were asked for",
+            Self::Opaque => "it is encrypted: its rows cannot be seen",
             Self::Small => "it is small: its pages weigh no more",
             Self::Large => "it is large: each backup would write a copy of it on this device",
             Self::NoRoom => "this device has no room for copies of it",
@@ -129,10 +132,14 @@ impl Shadows {
         self.folder.join(format!("{name}.{kind}"))
     }
 
-    /// Whether a database of this size is not even tried.
-    pub(crate) fn refuses(&self, bytes: u64) -> Option<Why> {
+    /// Whether a database is not even tried.
+    fn refuses(&self, database: &Changed) -> Option<Why> {
+        let bytes = database.stat.size;
         match self.tier {
             Tier::Pages => return Some(Why::Asked),
+            Tier::Rows | Tier::Auto if database.how == Reading::Opaque => {
+                return Some(Why::Opaque);
+            }
             Tier::Auto if bytes < AUTO_BYTES_MIN => return Some(Why::Small),
             Tier::Auto if bytes > AUTO_BYTES_MAX => return Some(Why::Large),
             Tier::Rows | Tier::Auto => {}
@@ -204,7 +211,7 @@ impl Shadows {
         let key = &database.key;
         let old = database.old;
         let keyring = Arc::clone(&self.keyring);
-        if let Some(why) = self.refuses(database.stat.size) {
+        if let Some(why) = self.refuses(database) {
             self.forget(key);
             self.told_pages(key, &why);
             return frames.store(source, old.map(|old| old.pages), &keyring, nodes);

@@ -8,7 +8,7 @@ use keyhaven_repo::path::Key;
 use keyhaven_source::guard::Census;
 use keyhaven_source::{Rules, SkipReason, Stat, WalkError, walk};
 
-use super::join::{Join, Kind, Met};
+use super::join::{Join, Kind, Met, Reading};
 use super::nodes::Nodes;
 use super::target::relative;
 use crate::progress::{Meter, Notice};
@@ -27,7 +27,7 @@ pub(crate) struct Changed {
     pub(crate) path: PathBuf,
     pub(crate) stat: Stat,
     pub(crate) old: Option<Stored>,
-    pub(crate) supplied: bool,
+    pub(crate) how: Reading,
 }
 
 /// What a pass over the source found.
@@ -100,7 +100,7 @@ pub(crate) fn survey(
                 path,
                 stat,
                 old,
-                supplied,
+                how,
             } => {
                 found.census.count_database(stat.size);
                 found.databases.push(Changed {
@@ -108,7 +108,7 @@ pub(crate) fn survey(
                     path,
                     stat,
                     old,
-                    supplied,
+                    how,
                 });
             }
             Met::Small { .. } | Met::Gone { .. } => found.small = found.small.saturating_add(1),

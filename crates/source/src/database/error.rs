@@ -16,9 +16,6 @@ pub enum DatabaseError {
     /// Another program kept the database locked for longer than we wait.
     #[error("the database stayed locked by another program: close that program, or back up later")]
     Locked,
-    /// An encrypted database that another program has open. Its pages cannot be read as one state.
-    #[error("the database is encrypted and another program has it open")]
-    InUse,
     /// The caller's own connection is in a transaction, whose changes are not committed.
     #[error("the connection is in a transaction of its own")]
     InTransaction,
@@ -69,7 +66,7 @@ impl DatabaseError {
             Self::Locked | Self::Changed | Self::Vanished | Self::OutOfMemory | Self::Stopped => {
                 Remedy::RetryLater
             }
-            Self::InUse | Self::HotJournal | Self::Denied | Self::Io(_) => Remedy::AskUser,
+            Self::HotJournal | Self::Denied | Self::Io(_) => Remedy::AskUser,
             Self::PageAccessMissing
             | Self::InTransaction
             | Self::EmptyWithLog

@@ -1,77 +1,160 @@
-//! Databases whose pages cannot be understood without a key: copied only while nobody has them
-//! open.
+//! Databases whose pages cannot be understood without a key, read all the same.
 
-use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::PathBuf;
 
-use crate::database::header::PageSize;
 use crate::database::live::committed_log;
+use crate::database::member::Member;
 use crate::database::quiet::{Files, proceed};
-use crate::database::state::{Held, LogState, Witness};
-use crate::database::{DatabaseError, Patience};
-use crate::stat::{Stat, now_ns};
+use crate::database::state::{Held, LogState, SETTLE, Witness};
+use crate::database::wal::LastCommit;
+use crate::database::{
+    DatabaseError, Image, ImageShape, PageSink, PageSize, PageSource, Patience, ReadBy, Signature,
+};
 
-/// Reads the bytes of an encrypted database while no program has it open, and gives the stat to
-/// remember.
+/// An encrypted database file (SQLCipher), read beside whoever writes to it.
 ///
-/// SQLCipher keeps SQLite's locks and its log, and encrypts what lies in the pages: so a log that
-/// a closed program left is laid over the main file exactly as its next start would do, without
-/// the key.
-///
-/// # Errors
-/// `InUse` when a program has it open; what `sink` took is then worth nothing, as after any error.
-pub fn read_opaque(
-    path: &Path,
+/// SQLCipher encrypts what lies in the pages, and keeps SQLite's locks, log and index as they are. So one commit's
+/// page image is read as of any other database, and its bytes are those that its app needs, with its key.
+#[derive(Debug, Clone)]
+pub struct OpaqueDatabase {
+    path: PathBuf,
     patience: Patience,
-    sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-) -> Result<Stat, DatabaseError> {
-    let held = Held::open(path, patience).map_err(|error| {
-        if error == DatabaseError::Locked {
-            DatabaseError::InUse
+    cut: Option<PageSize>,
+}
+
+impl OpaqueDatabase {
+    /// The database at `path`, read with the usual patience.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            patience: Patience::default(),
+            cut: None,
+        }
+    }
+
+    /// The same, with another patience.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The same, cut into pages of this size where nothing tells the true one: how it was cut last time.
+    #[must_use]
+    pub fn cut_as(self, cut: Option<PageSize>) -> Self {
+        Self { cut, ..self }
+    }
+
+    /// One attempt. None when somebody came in between, or the file was replaced.
+    fn attempt(&self, sink: &mut dyn PageSink) -> Result<Option<Image>, DatabaseError> {
+        let held = Held::open(&self.path, self.patience)?;
+        let signature = Some(Signature::of(&held)?);
+        held.refuse_hot_journal(self.patience)?;
+        let witness = match held.log_state()? {
+            LogState::Absent => Some(Witness::LogAbsent),
+            LogState::Unused { witness, .. } => Some(witness),
+            LogState::Shared { .. } => None,
+        };
+        if let Some(witness) = witness
+            && let Some(shape) = self.files(&held, &witness, sink)?
+        {
+            return Ok(Some(Image {
+                shape,
+                signature,
+                by: ReadBy::Files,
+            }));
+        }
+        // As for any database: nobody can take the log away while we share the file.
+        if !matches!(held.log_state()?, LogState::Shared { .. }) || !held.is_in_place()? {
+            return Ok(None);
+        }
+        let member = Member::join(&held, self.patience)?;
+        let shape = read(&held, Some((&member.log, &member.commit)), None, sink)?;
+        Ok(held.is_in_place()?.then_some(Image {
+            shape,
+            signature,
+            by: ReadBy::Member,
+        }))
+    }
+
+    /// Reads from the files. None when a connection came in between.
+    fn files(
+        &self,
+        held: &Held,
+        witness: &Witness,
+        sink: &mut dyn PageSink,
+    ) -> Result<Option<ImageShape>, DatabaseError> {
+        if !held.can_tell_by(witness)? {
+            return Ok(None);
+        }
+        let log = committed_log(held)?;
+        let log = log.as_ref().map(|(file, commit)| (file, commit));
+        let read = read(held, log, self.cut, sink);
+        if read == Err(DatabaseError::Stopped) {
+            return Err(DatabaseError::Stopped);
+        }
+        // BACKUP-1: what was read counts only if nobody could have written meanwhile.
+        if held.still_holds(witness)? {
+            read.map(Some)
         } else {
-            error
+            Ok(None)
         }
-    })?;
-    let begun_ns = now_ns();
-    held.refuse_hot_journal(patience)?;
-    let (witness, is_logged) = match held.log_state()? {
-        LogState::Absent => (Witness::LogAbsent, false),
-        LogState::Unused { log, witness } => (witness, log.size > 0),
-        LogState::Shared { .. } => return Err(DatabaseError::InUse),
-    };
-    if !held.can_tell_by(&witness)? {
-        return Err(DatabaseError::Changed);
     }
-    match committed_log(&held)? {
-        Some((file, commit)) => {
-            let files = Files::new(&held, commit.page_size, Some((&file, &commit)))?;
-            files.each_page(commit.page_count, &mut |_, page| sink(page))?;
+}
+
+impl PageSource for OpaqueDatabase {
+    fn read_pages(&mut self, sink: &mut dyn PageSink) -> Result<Image, DatabaseError> {
+        for _ in 0..self.patience.attempts_max {
+            if let Some(image) = self.attempt(sink)? {
+                return Ok(image);
+            }
+            std::thread::sleep(SETTLE);
         }
-        None => copy(&held, sink)?,
-    }
-    let after = held.restat()?;
-    if held.still_holds(&witness)? && after.is_unchanged_since(&held.stat) {
-        // What comes to the log later, or leaves it, need not show in the main file.
-        let stat = held.stat.settled_at(begun_ns);
-        Ok(if is_logged { stat.unsettled() } else { stat })
-    } else {
         Err(DatabaseError::Changed)
     }
 }
 
-/// Copies the main file as it is, however its size relates to pages.
-fn copy(held: &Held, sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<(), DatabaseError> {
-    // Any page size serves to cut the file; the last cut is shortened to the file's end.
-    let cut = PageSize::new(65_536).ok_or(DatabaseError::BadSource)?;
-    let size = held.stat.size;
-    let cuts =
-        u32::try_from(size.div_ceil(u64::from(cut.bytes()))).map_err(|_| DatabaseError::Corrupt)?;
-    let files = Files::new(held, cut, None)?;
-    let mut left = size;
-    files.each_page(cuts, &mut |_, bytes| {
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-        left = left.saturating_sub(u64::try_from(take).unwrap_or(u64::MAX));
-        sink(bytes.get(..take).unwrap_or_default())
+/// The main file with a commit of the log laid over it, as they stand in the files.
+fn read(
+    held: &Held,
+    log: Option<(&std::fs::File, &LastCommit)>,
+    cut: Option<PageSize>,
+    sink: &mut dyn PageSink,
+) -> Result<ImageShape, DatabaseError> {
+    let shape = match log {
+        Some((_, commit)) => ImageShape {
+            page_size: commit.page_size,
+            page_count: commit.page_count,
+        },
+        None => cut_into_pages(held.stat.size, cut)?,
+    };
+    let files = Files::new(held, shape.page_size, log)?;
+    proceed(sink.begin(shape))?;
+    files.each_page(shape.page_count, &mut |number, page| {
+        sink.page(number, page)
     })?;
-    proceed(ControlFlow::Continue(()))
+    Ok(shape)
+}
+
+/// Pages of a file of which nothing tells how large they are: as they were cut last time, or as SQLCipher has them
+/// unless it is told otherwise, or the largest that fit.
+fn cut_into_pages(bytes: u64, before: Option<PageSize>) -> Result<ImageShape, DatabaseError> {
+    let usual = [4096, 2048, 1024, 512];
+    let sizes = before
+        .into_iter()
+        .chain(usual.into_iter().filter_map(PageSize::new));
+    for page_size in sizes {
+        let each = u64::from(page_size.bytes());
+        if bytes.checked_rem(each) == Some(0) {
+            let page_count = bytes
+                .checked_div(each)
+                .and_then(|count| count.try_into().ok());
+            return Ok(ImageShape {
+                page_size,
+                page_count: page_count.ok_or(DatabaseError::Corrupt)?,
+            });
+        }
+    }
+    // No database ends within a page.
+    Err(DatabaseError::NotADatabase)
 }

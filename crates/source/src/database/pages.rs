@@ -70,6 +70,8 @@ pub enum ReadBy {
     Transaction,
     /// From the files, under SQLite's shared lock, with proof that no connection was there.
     Files,
+    /// From the files, as a reader that the users of its log know of.
+    Member,
     /// Nothing to read: the database file is empty.
     Nothing,
 }

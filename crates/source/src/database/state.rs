@@ -77,14 +77,6 @@ impl Held {
         }
     }
 
-    /// What the file system says about the file now.
-    pub(crate) fn restat(&self) -> Result<Stat, DatabaseError> {
-        match rustix::fs::fstat(&self.file) {
-            Ok(stat) => Ok(Stat::from(&stat)),
-            Err(error) => Err(DatabaseError::from_io(&error.into())),
-        }
-    }
-
     /// Whether the path still leads to this file.
     pub(crate) fn is_in_place(&self) -> Result<bool, DatabaseError> {
         Ok(stat_of(&self.path)?.is_some_and(|stat| stat.is_same_file(&self.stat)))

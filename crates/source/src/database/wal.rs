@@ -1,7 +1,8 @@
 //! The write-ahead log's bytes (SQLite file format, section 4): which pages of which frames make
 //! up the last commit.
 //!
-//! Only the files of a database that no connection has open are read this way. The rules are those
+//! Only the files of a database that no connection has open are read this way; beside one, the log's index says
+//! which frames count (`member.rs`). The rules are those
 //! of SQLite's own recovery: a frame counts while its salts are the header's and the running
 //! checksum holds, and only up to the last frame that ends a commit.
 
@@ -18,10 +19,10 @@ pub(crate) const WAL_MAGICS: [u32; 2] = [0x377f_0682, 0x377f_0683];
 pub(crate) const WAL_HEADER_BYTES: usize = 32;
 
 /// The size of the header before each frame's page.
-const FRAME_HEADER_BYTES: usize = 24;
+pub(crate) const FRAME_HEADER_BYTES: usize = 24;
 
 /// The one version of the format.
-const FORMAT: u32 = 3_007_000;
+pub(crate) const FORMAT: u32 = 3_007_000;
 
 /// The last commit in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,15 +95,15 @@ fn parse_header(head: &[u8; WAL_HEADER_BYTES]) -> Option<(PageSize, Checksum)> {
 }
 
 /// The running checksum over header and frames.
-struct Checksum {
-    first: u32,
-    second: u32,
-    big_endian: bool,
+pub(crate) struct Checksum {
+    pub(crate) first: u32,
+    pub(crate) second: u32,
+    pub(crate) big_endian: bool,
 }
 
 impl Checksum {
     /// Adds bytes, whose number is a multiple of eight.
-    fn add(&mut self, bytes: &[u8]) {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         let (pairs, _) = bytes.as_chunks::<8>();
         for [a, b, c, d, e, f, g, h] in pairs {
             let (x, y) = if self.big_endian {

@@ -1,17 +1,17 @@
 //! Programs that have a database open in ways that leave no room for a reader.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use keyhaven_secrets::Remedy;
 use keyhaven_source::{
-    Content, DatabaseError, Item, LiveDatabase, PageSource, ReadBy, Rules, read_opaque, walk,
+    Content, DatabaseError, Image, Item, LiveDatabase, OpaqueDatabase, PageSize, PageSource,
+    ReadBy, Rules, walk,
 };
 
 use crate::peer::Peer;
-use crate::world::{Make, Spool, brief, check, listing, make, read};
+use crate::world::{Make, Spool, brief, check, listing, listing_without_index, make, read};
 
 /// The wait for a lock is bounded, and its end has a name.
 #[test]
@@ -68,40 +68,94 @@ fn a_short_lock_is_waited_for() {
     assert!(waiting.join().unwrap().unwrap() > 2);
 }
 
-fn opaque(path: &Path) -> Result<Vec<u8>, DatabaseError> {
-    let mut bytes = Vec::new();
-    read_opaque(path, brief(), &mut |part| {
-        bytes.extend_from_slice(part);
-        ControlFlow::Continue(())
-    })?;
-    Ok(bytes)
+fn opaque(path: &Path) -> Result<(Image, Vec<u8>), DatabaseError> {
+    let mut spool = Spool::default();
+    let image = OpaqueDatabase::at(path)
+        .with_patience(brief())
+        .read_pages(&mut spool)?;
+    Ok((image, spool.bytes))
 }
 
-/// BACKUP-1: a database that cannot be understood is copied only while nobody has it open. SQLite
-/// files serve as stand-ins for encrypted ones here: the bytes of their pages are not looked at.
+/// BACKUP-1: a database that cannot be understood is read as any other, closed, in use, and after its program died.
+/// SQLite files serve as stand-ins for encrypted ones here: the bytes of their pages are not looked at.
 #[test]
-fn an_encrypted_database_is_copied_only_while_nobody_has_it_open() {
+fn an_encrypted_database_is_read_whoever_has_it_open() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("signal.sqlite");
     drop(make(&path, Make::default()));
     let closed = fs::read(&path).unwrap();
     let before = listing(folder.path());
-    assert_eq!(opaque(&path).unwrap(), closed);
+    let (image, bytes) = opaque(&path).unwrap();
+    assert_eq!((image.by, &bytes), (ReadBy::Files, &closed));
     assert_eq!(listing(folder.path()), before);
 
     let mut peer = Peer::open(&path);
     peer.must("UPDATE message SET body='new'");
-    assert_eq!(opaque(&path).unwrap_err(), DatabaseError::InUse);
-    assert_eq!(DatabaseError::InUse.remedy(), Remedy::AskUser);
-    peer.kill();
-    // What the killed program committed to its log is part of the state, with or without a key.
-    let bytes = opaque(&path).unwrap();
+    let before = listing_without_index(folder.path());
+    let (image, bytes) = opaque(&path).unwrap();
+    assert_eq!(image.by, ReadBy::Member);
     assert_eq!(bytes, crate::world::image_by_sqlite(&path));
     assert_ne!(bytes, closed);
+    assert_eq!(listing_without_index(folder.path()), before);
+    // What is not committed is not there.
+    peer.must("BEGIN IMMEDIATE");
+    peer.must("PRAGMA cache_spill=1");
+    peer.must("UPDATE message SET body=hex(randomblob(400))");
+    assert_eq!(opaque(&path).unwrap().1, bytes);
+    peer.must("COMMIT");
+    let (_, bytes) = opaque(&path).unwrap();
+    assert_eq!(bytes, crate::world::image_by_sqlite(&path));
+    peer.kill();
+    // What the killed program committed to its log is part of the state, with or without a key.
+    let (image, bytes) = opaque(&path).unwrap();
+    assert_eq!(image.by, ReadBy::Files);
+    assert_eq!(bytes, crate::world::image_by_sqlite(&path));
+}
+
+/// BACKUP-1: while it is read beside a program, nothing that the program does takes a page of its commit away: more
+/// commits, checkpoints of every kind, the log begun anew if it could.
+#[test]
+fn an_encrypted_database_keeps_its_commit_while_it_is_read() {
+    for kind in ["PASSIVE", "FULL", "RESTART", "TRUNCATE"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("signal.sqlite");
+        drop(make(
+            &path,
+            Make {
+                rows: 600,
+                ..Make::default()
+            },
+        ));
+        let mut peer = Peer::open(&path);
+        peer.must("UPDATE message SET body='first' WHERE id < 50");
+        let committed = crate::world::image_by_sqlite(&path);
+        let mut at = |page: u32| {
+            if matches!(page, 1 | 10 | 30) {
+                peer.must("UPDATE message SET body = body || ' changed', thumb=randomblob(200)");
+                // It may be told that the database is busy.
+                peer.run(&format!("PRAGMA wal_checkpoint({kind})"));
+            }
+        };
+        let mut spool = Spool {
+            at: Some(&mut at),
+            ..Spool::default()
+        };
+        let image = OpaqueDatabase::at(&path).read_pages(&mut spool).unwrap();
+        let bytes = std::mem::take(&mut spool.bytes);
+        assert_eq!((image.by, spool.begun), (ReadBy::Member, 1), "{kind}");
+        assert!(bytes == committed, "{kind}: another state");
+        drop(spool);
+        // And it stands in nobody's way afterwards.
+        peer.must("PRAGMA wal_checkpoint(TRUNCATE)");
+        let log = fs::metadata(folder.path().join("signal.sqlite-wal")).unwrap();
+        assert_eq!(log.len(), 0, "{kind}: the log could not be begun anew");
+        let (_, bytes) = opaque(&path).unwrap();
+        assert_eq!(bytes, fs::read(&path).unwrap());
+    }
 }
 
 #[test]
-fn an_encrypted_database_in_a_change_is_in_use_and_a_half_made_change_is_refused() {
+fn an_encrypted_database_in_a_change_is_locked_and_a_half_made_change_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("signal.sqlite");
     drop(make(
@@ -115,55 +169,43 @@ fn an_encrypted_database_in_a_change_is_in_use_and_a_half_made_change_is_refused
     peer.must("PRAGMA cache_size=5");
     peer.must("BEGIN EXCLUSIVE");
     peer.must("UPDATE message SET body=hex(randomblob(50))");
-    assert_eq!(opaque(&path).unwrap_err(), DatabaseError::InUse);
+    assert_eq!(opaque(&path).unwrap_err(), DatabaseError::Locked);
     peer.kill();
     assert_eq!(opaque(&path).unwrap_err(), DatabaseError::HotJournal);
 }
 
-/// BACKUP-1: whether an encrypted database changed is told by its main file only while no log stands
-/// beside it.
+/// Where no log tells the size of the pages, a file is cut as it was before, or as SQLCipher would; and nothing is
+/// made of a file that is no whole number of pages.
 #[test]
-fn an_encrypted_database_with_a_log_never_counts_as_unchanged() {
+fn an_encrypted_file_is_cut_into_pages_and_nothing_is_added_to_it() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("db.sqlite");
-    let mut noise = vec![0; 8192];
-    blake3::Hasher::new().finalize_xof().fill(&mut noise);
-    fs::write(&path, noise).unwrap();
-    let listed = || {
+    let path = folder.path().join("odd.db");
+    for (size, before, cut) in [
+        (65_536, None, 4096),
+        (65_536, Some(1024), 1024),
+        (65_536, Some(8192), 8192),
+        (12_288, Some(8192), 4096),
+        (5_120, None, 1024),
+        (512, None, 512),
+    ] {
+        let bytes: Vec<u8> = (0..size).map(|n: u32| (n * 31 % 251) as u8).collect();
+        fs::write(&path, &bytes).unwrap();
+        let mut spool = Spool::default();
+        let image = OpaqueDatabase::at(&path)
+            .cut_as(before.and_then(PageSize::new))
+            .read_pages(&mut spool)
+            .unwrap();
+        assert_eq!(image.shape.page_size.bytes(), cut, "{size}");
+        assert_eq!(spool.bytes, bytes, "{size}");
+    }
+    for size in [1, 511, 65_537] {
+        fs::write(&path, vec![7; size]).unwrap();
+        assert_eq!(opaque(&path).unwrap_err(), DatabaseError::NotADatabase);
         let mut items = walk(folder.path(), &Rules::default()).unwrap();
         let Some(Item::Regular(regular)) = items.next() else {
             panic!("no file")
         };
-        assert_eq!(regular.content(), Ok(Content::Opaque));
-        regular
-    };
-    std::thread::sleep(Duration::from_millis(70));
-    let remembered = read_opaque(&path, brief(), &mut |_| ControlFlow::Continue(())).unwrap();
-    assert!(listed().is_unchanged_plain_file(&remembered));
-    assert!(listed().stat().is_unchanged_since(&remembered));
-    fs::write(
-        folder.path().join("db.sqlite-wal"),
-        [0x37, 0x7f, 0x06, 0x82, 1, 2, 3],
-    )
-    .unwrap();
-    assert!(!listed().is_unchanged_plain_file(&remembered));
-    assert!(!listed().stat().is_unchanged_since(&remembered));
-    std::thread::sleep(Duration::from_millis(70));
-    let remembered = read_opaque(&path, brief(), &mut |_| ControlFlow::Continue(())).unwrap();
-    assert!(!listed().stat().is_unchanged_since(&remembered));
-    fs::remove_file(folder.path().join("db.sqlite-wal")).unwrap();
-    assert!(!listed().stat().is_unchanged_since(&remembered));
-}
-
-/// A file of any size is copied to its last byte.
-#[test]
-fn an_opaque_file_need_not_be_made_of_pages() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("odd.db");
-    for size in [0, 1, 511, 65_536, 65_537, 300_000] {
-        let bytes: Vec<u8> = (0..size).map(|n: u32| (n * 31 % 251) as u8).collect();
-        fs::write(&path, &bytes).unwrap();
-        assert_eq!(opaque(&path).unwrap(), bytes, "{size}");
+        assert_eq!(regular.content(), Ok(Content::File), "{size}");
     }
 }
 
@@ -253,22 +295,53 @@ enum Leave {
     Dies,
 }
 
-/// BACKUP-1: the same for a database whose pages cannot be understood: there the copy is refused.
+/// BACKUP-1: the same for a database whose pages cannot be understood. One whose program came and went is read anew
+/// from its files.
 #[test]
-fn a_program_that_comes_while_an_encrypted_database_is_copied_is_noticed() {
+fn a_program_that_comes_while_an_encrypted_database_is_read_is_noticed() {
     for (state, folder) in quiet_states() {
-        let path = folder.path().join("chat.db");
-        let mut came = false;
-        let copied = read_opaque(&path, brief(), &mut |_| {
-            if !came {
-                came = true;
-                let mut peer = Peer::open(&path);
-                peer.must("UPDATE message SET body = body || ' changed'");
-                peer.close();
-            }
-            ControlFlow::Continue(())
-        });
-        assert_eq!(copied.unwrap_err(), DatabaseError::Changed, "{state}");
+        for leave in [Leave::Stays, Leave::Closes, Leave::Dies] {
+            let path = folder.path().join("chat.db");
+            let (mut came, mut stays) = (false, None);
+            let mut at = |page: u32| {
+                if page == 12 && !came {
+                    came = true;
+                    let mut peer = Peer::open(&path);
+                    peer.must(
+                        "UPDATE message SET body = body || ' changed', thumb=randomblob(200)",
+                    );
+                    peer.must("PRAGMA wal_checkpoint(PASSIVE)");
+                    match leave {
+                        Leave::Stays => stays = Some(peer),
+                        Leave::Closes => peer.close(),
+                        Leave::Dies => peer.kill(),
+                    }
+                }
+            };
+            let mut spool = Spool {
+                at: Some(&mut at),
+                ..Spool::default()
+            };
+            let image = OpaqueDatabase::at(&path).read_pages(&mut spool).unwrap();
+            let bytes = std::mem::take(&mut spool.bytes);
+            assert_eq!(spool.begun, 2, "{state}, {leave:?}");
+            drop(spool);
+            assert!(came);
+            let by = match leave {
+                Leave::Stays => ReadBy::Member,
+                Leave::Closes | Leave::Dies => ReadBy::Files,
+            };
+            assert_eq!(image.by, by, "{state}, {leave:?}");
+            let changed: i64 = check(&bytes)
+                .query_row(
+                    "SELECT count(*) FROM message WHERE body LIKE '%changed'",
+                    [],
+                    |row| row.get(0),
+                )
+                .unwrap();
+            assert_eq!(changed, 600, "{state}, {leave:?}");
+            drop(stays);
+        }
     }
 }
 

@@ -55,6 +55,31 @@ impl Server {
         ])
     }
 
+    /// A messenger that commits to an encrypted database (SQLCipher) without a pause, until it is dropped; it leaves
+    /// its log behind as one that was killed.
+    pub(crate) fn messenger(database: &Path, secret: &str) -> Self {
+        let database = database.to_str().unwrap();
+        Self::start(&["messenger", "--database", database, "--secret", secret])
+    }
+
+    /// How many messages such a database holds, after a check of all of it.
+    pub(crate) fn messages(database: &Path, secret: &str) -> u64 {
+        let output = Command::new("python3")
+            .arg(Self::script())
+            .args(["messages", "--venv", VENV, "--secret", secret])
+            .arg("--database")
+            .arg(database)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        printed
+            .trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("{}: {printed:?}", database.display()))
+    }
+
     fn script() -> PathBuf {
         let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
         let mut scripts = above.map(|folder| folder.join("testing/servers/serve.py"));

@@ -1,0 +1,52 @@
+//! The way of a person whose messenger encrypts its database, as Signal Desktop does, and is open all day.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::servers::Server;
+use crate::world::World;
+
+const SECRET: &str = "the messenger's own key";
+
+/// BACKUP-1: backed up while the messenger writes, without its key, an encrypted database comes back as one of its
+/// commits, and the messenger opens it. A day costs the pages that changed.
+#[test]
+fn an_encrypted_database_is_backed_up_while_its_messenger_writes() {
+    let world = World::with_key();
+    let database = world.at("chats/sql/db.sqlite");
+    fs::create_dir(world.at("chats/sql")).unwrap();
+    let messenger = Server::messenger(&database, SECRET);
+    let mut counts = Vec::new();
+    for number in 0..4 {
+        let report = world.run("backup --home home --json").is(0).json();
+        assert_eq!(report["outcome"], "complete", "{report}");
+        let sent = report["sent_bytes"].as_u64().unwrap();
+        if number > 0 {
+            let whole = fs::metadata(&database).unwrap().len();
+            assert!(sent * 2 < whole, "{sent} of {whole} bytes were sent again");
+        }
+        let back = format!("back{number}");
+        world.run(&format!("restore --home home --to {back}")).is(0);
+        let restored = world.at(&back).join("sql/db.sqlite");
+        assert!(!restored.with_file_name("db.sqlite-wal").exists());
+        counts.push(Server::messages(&restored, SECRET));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(counts.is_sorted_by(|a, b| a < b), "{counts:?}");
+    world
+        .run("backup --home home --tier rows")
+        .is(0)
+        .says("it is encrypted: its rows cannot be seen");
+
+    // After the messenger was killed, what it committed to its log is there; then nothing changes any more.
+    drop(messenger);
+    world.run("backup --home home").is(0);
+    world.run("restore --home home --to last").is(0);
+    let last = Server::messages(&world.at("last/sql/db.sqlite"), SECRET);
+    assert!(last > counts[3], "{last} after {counts:?}");
+    std::thread::sleep(Duration::from_millis(200));
+    world.run("backup --home home").is(0);
+    let report = world.run("backup --home home --json").is(0).json();
+    assert_eq!(report["outcome"], "unchanged", "{report}");
+    assert_eq!(Server::messages(&database, SECRET), last);
+}
