@@ -138,6 +138,12 @@ impl Memory {
             if next == *head {
                 return Ok(*self);
             }
+            if next.reach() < head.reach() {
+                return Err(LogError::NotNext {
+                    index: entry.index().number(),
+                    head: head.index().number(),
+                });
+            }
             let same_leader = next.term() == head.term();
             let follows = head.index().next() == Some(entry.index());
             if next.reach() == head.reach()
@@ -145,12 +151,6 @@ impl Memory {
             {
                 return Err(LogError::Forked {
                     index: entry.index().number(),
-                });
-            }
-            if next.reach() < head.reach() {
-                return Err(LogError::NotNext {
-                    index: entry.index().number(),
-                    head: head.index().number(),
                 });
             }
         }

@@ -152,13 +152,13 @@ impl PartialTree<'_> {
     pub(crate) fn range(&mut self, range: Range) -> Result<Slot, ProofError> {
         self.settle();
         let path = range.path();
-        let (depth, slot) = self.walk(&path, Range::DEPTH)?;
+        let (_, slot) = self.walk(&path, Range::DEPTH)?;
         Ok(match slot {
             // A leaf stands as high as it is alone: above the ranges, it is in one of them.
             Slot::Own {
                 content: Content::Leaf { index, .. },
                 ..
-            } if depth < Range::DEPTH && !range.holds(&index) => Slot::default(),
+            } if !range.holds(&index) => Slot::default(),
             Slot::Own { .. } | Slot::Foreign | Slot::Given(_) => slot,
         })
     }

@@ -9,7 +9,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use keyhaven_wire::message::LeafIndex;
+use keyhaven_wire::message::{AccountName, FleetId, LeafIndex};
 use proptest::prelude::*;
 
 use super::node::{Content, Node, Slot, leaf_digest};
@@ -578,14 +578,37 @@ fn what_hangs_below_the_last_nibble_does_not_fit() {
     assert!(!fits(&root, &chain));
 }
 
+fn keys_of(proof: Result<MultiProof, super::ProveError<()>>) -> Vec<NodeKey> {
+    proof.unwrap().parts().map(|(key, _)| key).collect()
+}
+
 /// A proof for a range ends at its slot: what hangs there is not read, and goes nowhere.
 #[test]
-fn a_proof_for_a_range_holds_no_leaf() {
+fn a_proof_for_a_range_ends_at_its_slot() {
     let mut world = World::new();
-    world.batch(&[write(&[1, 1], 1)]);
-    let proof = super::prove_range(Range::of(&index(&[1, 1])), |key| {
-        Ok::<_, ()>(world.store.get(key).cloned())
-    });
-    let keys: Vec<NodeKey> = proof.unwrap().parts().map(|(key, _)| key).collect();
-    assert_eq!(keys, [NodeKey::root()]);
+    let first = index(&[1, 1]);
+    let proof = |world: &World| {
+        super::prove_range(Range::of(&first), |key| Ok(world.store.get(key).cloned()))
+    };
+    world.batch(&[(first, vec![1])]);
+    assert_eq!(keys_of(proof(&world)), [NodeKey::root()], "one leaf");
+    world.batch(&[write(&[1, 2], 2)]);
+    let slot = NodeKey::node(&first, 1);
+    assert_eq!(keys_of(proof(&world)), [NodeKey::root(), slot], "a leaf");
+    world.batch(&[write(&[1, 1, 0, 5], 3)]);
+    assert!(world.store.contains_key(&NodeKey::node(&first, 2)));
+    assert_eq!(keys_of(proof(&world)), [NodeKey::root(), slot], "a branch");
+}
+
+/// That an account has no record is proven by what stands in its place, and not by another's record.
+#[test]
+fn a_proof_of_absence_holds_no_leaf() {
+    let fleet = FleetId::new([1; 32]);
+    let account = AccountName::parse("alice").unwrap();
+    let mut other = *LeafIndex::of(&fleet, &account).as_bytes();
+    other[31] ^= 1;
+    let mut world = World::new();
+    world.batch(&[(LeafIndex::new(other), vec![7])]);
+    let proof = super::prove(&fleet, [&account], |key| Ok(world.store.get(key).cloned()));
+    assert_eq!(keys_of(proof), [NodeKey::root()]);
 }
