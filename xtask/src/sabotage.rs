@@ -1,18 +1,20 @@
-//! Plants known bugs in the vault's core and in its hosts, one at a time, and sees the simulation find each.
+//! Plants known bugs in the vault's core, in its hosts and in the backup engine, one at a time, and sees each found: by
+//! the simulation, or by the engine's tests.
 //!
 //! A checker that was never seen to fire is not yet a checker. The bugs are changes of the source
-//! ([`switches`]) in a copy of the tree: the trusted core itself has no branch that a test could
-//! throw.
+//! ([`switches`], [`engine`]) in a copy of the tree: what ships has no branch that a test could throw.
 
+mod engine;
 mod switches;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use switches::{SWITCHES, Switch};
+use engine::ENGINE;
+use switches::{Checker, SWITCHES, Switch};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -30,10 +32,12 @@ pub(crate) struct Options {
     seconds: u64,
 }
 
-/// What the simulation said of a planted bug.
-struct Found {
-    seed: u64,
-    broken: String,
+/// What was said of a planted bug.
+enum Found {
+    /// By the simulation: which promise was broken, and at which seed.
+    BySeed { seed: u64, broken: String },
+    /// By a test of this name.
+    ByTest(String),
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -48,10 +52,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!("| planted bug | found by | at seed | as |");
     println!("|---|---|---|---|");
     let mut unfound = Vec::new();
-    for switch in SWITCHES.iter().filter(wanted) {
+    for switch in SWITCHES.iter().chain(ENGINE).filter(wanted) {
         let began = Instant::now();
         match plant(&root, &tree, &work, switch, options)? {
-            Some(Found { seed, broken }) => println!(
+            Some(Found::ByTest(test)) => println!("| {} | `{test}` | | |", switch.name),
+            Some(Found::BySeed { seed, broken }) => println!(
                 "| {} | {} | {seed} | {} |",
                 switch.name,
                 promise(&broken),
@@ -64,7 +69,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         eprintln!("{}: {:.0} s", switch.name, began.elapsed().as_secs_f64());
     }
     if !unfound.is_empty() {
-        bail!("the simulation did not find: {}", unfound.join("; "));
+        bail!("not found: {}", unfound.join("; "));
     }
     Ok(())
 }
@@ -105,7 +110,7 @@ fn copy(root: &Path, tree: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Plants a bug, lets the simulation look for it, and takes it out again.
+/// Plants a bug, has it looked for, and takes it out again.
 fn plant(
     root: &Path,
     tree: &Path,
@@ -124,34 +129,27 @@ fn plant(
         );
     }
     std::fs::write(&file, whole.replacen(switch.sound, switch.broken, 1))?;
-    let found = simulate(tree, &work.join("target"), switch, options);
+    let target = work.join("target");
+    let found = match switch.checker() {
+        Checker::Simulation { hosts } => simulate(tree, &target, switch, hosts, options),
+        Checker::Tests(packages) => test(tree, &target, switch, packages, options),
+    };
     std::fs::write(&file, whole)?;
     found
 }
 
-fn simulate(
-    tree: &Path,
-    target: &PathBuf,
-    switch: &Switch,
-    options: &Options,
-) -> anyhow::Result<Option<Found>> {
-    let cargo = |action: &str| {
-        let mut command = Command::new(env!("CARGO"));
-        command
-            .args([
-                action,
-                "--quiet",
-                "--release",
-                "--package",
-                "keyhaven-simulator",
-            ])
-            .env("CARGO_TARGET_DIR", target)
-            // A planted bug may leave something unused.
-            .env("RUSTFLAGS", "-Awarnings")
-            .current_dir(tree);
-        command
-    };
-    let built = cargo("build").output().context("cannot build")?;
+/// Cargo in the copy.
+fn cargo(tree: &Path, target: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .env("CARGO_TARGET_DIR", target)
+        .env("RUST_BACKTRACE", "0")
+        .current_dir(tree);
+    command
+}
+
+fn build(mut command: Command, switch: &Switch) -> anyhow::Result<()> {
+    let built = command.output().context("cannot build")?;
     if !built.status.success() {
         bail!(
             "the bug '{}' does not compile:\n{}",
@@ -159,12 +157,88 @@ fn simulate(
             String::from_utf8_lossy(&built.stderr)
         );
     }
+    Ok(())
+}
+
+/// Runs the tests of these packages until one of them fails.
+fn test(
+    tree: &Path,
+    target: &Path,
+    switch: &Switch,
+    packages: &[&str],
+    options: &Options,
+) -> anyhow::Result<Option<Found>> {
+    let cargo = || {
+        let mut command = cargo(tree, target);
+        command.args(["test", "--quiet", "--release"]);
+        for package in packages {
+            command.args(["--package", package]);
+        }
+        command
+    };
+    let mut building = cargo();
+    building.arg("--no-run");
+    build(building, switch)?;
+    let said = target.with_file_name("said");
+    let out = std::fs::File::create(&said).context("cannot keep what tests say")?;
+    let mut child = cargo()
+        .stdin(Stdio::null())
+        .stderr(out.try_clone()?)
+        .stdout(out)
+        .spawn()
+        .context("cannot run the tests")?;
+    let limit = Instant::now() + Duration::from_secs(options.seconds);
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() >= limit {
+            child.kill()?;
+            child.wait()?;
+            bail!("the tests with '{}' did not end in time", switch.name);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    if status.success() {
+        return Ok(None);
+    }
+    // A list of names, each on a line of its own, comes after the line `failures:`; the last such list is it.
+    let said = std::fs::read_to_string(&said)?;
+    let (_, names) = said.rsplit_once("failures:\n").with_context(|| {
+        format!(
+            "the tests stopped at '{}' without a word: {said}",
+            switch.name
+        )
+    })?;
+    let name = names.trim_start().lines().next().unwrap_or_default();
+    Ok(Some(Found::ByTest(name.trim().to_owned())))
+}
+
+/// Lets the simulation look for it.
+fn simulate(
+    tree: &Path,
+    target: &Path,
+    switch: &Switch,
+    hosts: bool,
+    options: &Options,
+) -> anyhow::Result<Option<Found>> {
+    let cargo = |action: &str| {
+        let mut command = cargo(tree, target);
+        command.args([
+            action,
+            "--quiet",
+            "--release",
+            "--package",
+            "keyhaven-simulator",
+        ]);
+        command
+    };
+    build(cargo("build"), switch)?;
     let ran = cargo("run")
         .args(["--", "--no-shrink", "--seeds", &options.seeds.to_string()])
-        .args(switch.among_hosts_that_ship().then_some("--hosts"))
+        .args(hosts.then_some("--hosts"))
         .args(["--steps", &options.steps.to_string()])
         .args(["--seconds", &options.seconds.to_string()])
-        .env("RUST_BACKTRACE", "0")
         .output()
         .context("cannot run the simulator")?;
     if ran.status.success() {
@@ -183,7 +257,7 @@ fn simulate(
     let (_, rest) = line.split_once("seed ").context("a seed")?;
     let (seed, rest) = rest.split_once(',').context("a seed")?;
     let (_, broken) = rest.split_once(": ").context("a promise")?;
-    Ok(Some(Found {
+    Ok(Some(Found::BySeed {
         seed: seed.parse().context("a seed")?,
         broken: broken.to_owned(),
     }))

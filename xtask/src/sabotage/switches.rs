@@ -12,10 +12,28 @@ pub(super) struct Switch {
     pub(super) broken: &'static str,
 }
 
+/// What must find a planted bug.
+pub(super) enum Checker {
+    /// The simulation; with the hosts that ship, if it is a bug of theirs.
+    Simulation { hosts: bool },
+    /// The tests of these packages.
+    Tests(&'static [&'static str]),
+}
+
 impl Switch {
-    /// Whether it is a bug of a host: only the hosts that ship would show it.
-    pub(super) fn among_hosts_that_ship(&self) -> bool {
-        !self.file.starts_with("crates/vault-core/")
+    /// Who must find it: that goes by where it is.
+    pub(super) fn checker(&self) -> Checker {
+        let is_in = |crate_name: &str| self.file.starts_with(&format!("crates/{crate_name}/"));
+        if is_in("source") {
+            Checker::Tests(&["keyhaven-source"])
+        } else if is_in("repo") {
+            Checker::Tests(&["keyhaven-repo", "keyhaven"])
+        } else if is_in("keyhaven") {
+            Checker::Tests(&["keyhaven"])
+        } else {
+            let hosts = !is_in("vault-core");
+            Checker::Simulation { hosts }
+        }
     }
 }
 

@@ -1,0 +1,158 @@
+//! The planted bugs of the backup engine: each is found by a test of its package.
+
+use super::switches::Switch;
+
+const BUILDER: &str = "crates/repo/src/pack/builder.rs";
+const SUBKEY: &str = "crates/repo/src/object/subkey.rs";
+const HISTORY: &str = "crates/repo/src/snapshot/history.rs";
+const BACKUP: &str = "crates/keyhaven/src/backup.rs";
+const COMMIT: &str = "crates/keyhaven/src/engine/backup.rs";
+const SHADOWS: &str = "crates/keyhaven/src/engine/rows.rs";
+const RESTORE: &str = "crates/keyhaven/src/engine/restore.rs";
+const TARGET: &str = "crates/keyhaven/src/engine/target.rs";
+const SYNCER: &str = "crates/keyhaven/src/store/folder/syncer.rs";
+const SIGNATURE: &str = "crates/source/src/database/signature.rs";
+const LOCK: &str = "crates/source/src/lock.rs";
+const MEMBER: &str = "crates/source/src/database/member.rs";
+const FILE: &str = "crates/source/src/database/quiet.rs";
+
+pub(super) const ENGINE: &[Switch] = &[
+    // What is sealed, and under which name.
+    Switch {
+        name: "engine: a name, and with it a nonce, comes again after a crash",
+        file: BUILDER,
+        sound: "name: PackName::draw(entropy),",
+        broken: "name: { let _ = entropy; PackName::from_bytes([kind.object_kind().code(); 32]) },",
+    },
+    Switch {
+        name: "engine: an object that was cut before its last frame opens",
+        file: SUBKEY,
+        sound: "                return Err(if other {",
+        broken: "                if other {
+                    number = number.saturating_add(1);
+                    continue;
+                }
+                return Err(if other {",
+    },
+    Switch {
+        name: "engine: another key's object is opened as if it committed to ours",
+        file: SUBKEY,
+        sound: "bool::from(self.commitment.ct_eq(&header.commitment))",
+        broken: "true || bool::from(self.commitment.ct_eq(&header.commitment))",
+    },
+    // What is durable, and when.
+    Switch {
+        name: "engine: folders are not flushed",
+        file: SYNCER,
+        sound: "if let Err(errno) = self.shared.flush_folder(folder) {",
+        broken: "if let Err(errno) = Ok::<(), Errno>({ let _ = folder; }) {",
+    },
+    Switch {
+        name: "engine: an object has its name before its bytes are on the disk",
+        file: SYNCER,
+        sound: "(self.flush)(written.file.as_fd()).and_then(|()| self.rename(written));",
+        broken: "self.rename(written).and_then(|()| (self.flush)(written.file.as_fd()));",
+    },
+    Switch {
+        name: "engine: a snapshot is there before what it names is durable",
+        file: COMMIT,
+        sound:
+            "        // BACKUP-2: what the snapshot names is durable before the snapshot is there.
+        self.access.store.flush()?;",
+        broken: "",
+    },
+    Switch {
+        name: "engine: contents are remembered before they are durable",
+        file: COMMIT,
+        sound:
+            "        // BACKUP-2: what the snapshot names is durable before the snapshot is there.
+        self.access.store.flush()?;
+        self.contents.keep_sent(None)?;",
+        broken: "        self.contents.keep_sent(None)?;
+        self.access.store.flush()?;",
+    },
+    // What is believed of the store and of local state.
+    Switch {
+        name: "engine: local state is believed, whatever it describes",
+        file: BACKUP,
+        sound: "if local.is_none_or(|head| head.digest != digest) && start.root.is_some() {",
+        broken: "if false && local.is_none_or(|head| head.digest != digest) {",
+    },
+    Switch {
+        name: "engine: a store that went back is written to",
+        file: BACKUP,
+        sound: "if let Err((noted, newest)) = crate::haven::fresh(judged.freshness) {",
+        broken: "if let (true, Err((noted, newest))) = (false, crate::haven::fresh(judged.freshness)) {",
+    },
+    Switch {
+        name: "engine: the order of a list is taken for the order of backups",
+        file: HISTORY,
+        sound: "core::cmp::Reverse((link.sequence, link.device_time_s, link.digest))",
+        broken: "core::cmp::Reverse((0_u64, 0_i64, link.digest))",
+    },
+    Switch {
+        name: "engine: any head will do, whatever was noted",
+        file: HISTORY,
+        sound: ".find(|link| self.descends_from(&link.digest, &note.digest));",
+        broken: ".find(|link| true || self.descends_from(&link.digest, &note.digest));",
+    },
+    // What comes back.
+    Switch {
+        name: "engine: an image is not compared with what was backed up",
+        file: RESTORE,
+        sound:
+            "    // Every page was checked where it stands; this checks that they make the image.
+    if hash_file",
+        broken: "    if false && hash_file",
+    },
+    Switch {
+        name: "engine: a file is not compared with what was backed up",
+        file: RESTORE,
+        sound: "        if hasher.finish() != *content {",
+        broken: "        if false && hasher.finish() != *content {",
+    },
+    Switch {
+        name: "engine: a file has its name before all of it is there",
+        file: TARGET,
+        sound: "            let _ = std::fs::remove_file(&self.part);",
+        broken: "            let _ = std::fs::rename(&self.part, &self.path);",
+    },
+    Switch {
+        name: "engine: a link in the way of a restore is followed",
+        file: TARGET,
+        sound: "Ok(found) if found.is_dir() => return Ok(()),",
+        broken: "Ok(_) if folder.is_dir() => return Ok(()),",
+    },
+    // Rows.
+    Switch {
+        name: "engine: a shadow is used, whichever state it is of",
+        file: SHADOWS,
+        sound: "if marked != state.as_bytes() {",
+        broken: "if false && marked != state.as_bytes() {",
+    },
+    // The source.
+    Switch {
+        name: "engine: a commit to a log is no change",
+        file: SIGNATURE,
+        sound: "            && self.log == earlier.log",
+        broken: "",
+    },
+    Switch {
+        name: "engine: a database is read without SQLite's shared lock",
+        file: LOCK,
+        sound: "let shared = try_lock(&file, Kind::Share, SHARED);",
+        broken: "let shared = io::Result::Ok(true);",
+    },
+    Switch {
+        name: "engine: a reader of a log does not hold its mark",
+        file: MEMBER,
+        sound: "if !lock.try_share(index)? {",
+        broken: "if false && !lock.try_share(index)? {",
+    },
+    Switch {
+        name: "engine: a log that is not folded in is left out",
+        file: FILE,
+        sound: "&& let Some(at) = commit.pages.get(&number)",
+        broken: "&& let Some(at) = commit.pages.get(&number).filter(|_| false)",
+    },
+];
