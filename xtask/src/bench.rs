@@ -8,6 +8,7 @@ pub(crate) mod core;
 pub(crate) mod files;
 mod measure;
 mod peers;
+pub(crate) mod sizes;
 mod table;
 
 use std::fs;

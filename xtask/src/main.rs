@@ -78,6 +78,8 @@ enum Bench {
     Engine(bench::Options),
     /// Few and many small files: memory must not grow with their number.
     Files(bench::files::Options),
+    /// What the sizes of a store's objects tell of the days: how often two habits can be told apart.
+    Sizes(bench::sizes::Options),
     /// Whole recoveries by one vault core with ten million accounts, against the cryptography they need.
     Core(sim::Options),
 }
@@ -100,6 +102,9 @@ fn main() -> ExitCode {
         Task::Bench {
             what: Bench::Files(options),
         } => bench::files::run(&options),
+        Task::Bench {
+            what: Bench::Sizes(options),
+        } => bench::sizes::run(&options),
         Task::Bench {
             what: Bench::Core(options),
         } => bench::core::run(&options),

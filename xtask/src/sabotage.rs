@@ -7,11 +7,14 @@
 mod engine;
 mod switches;
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use engine::ENGINE;
 use switches::{Checker, SWITCHES, Switch};
@@ -185,15 +188,18 @@ fn test(
         .stdin(Stdio::null())
         .stderr(out.try_clone()?)
         .stdout(out)
+        .process_group(0)
         .spawn()
         .context("cannot run the tests")?;
-    let limit = Instant::now() + Duration::from_secs(options.seconds);
+    let (began, limit) = (Instant::now(), Duration::from_secs(options.seconds));
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        if Instant::now() >= limit {
-            child.kill()?;
+        if began.elapsed() >= limit {
+            // The tests, and what they started, are in a group of their own.
+            let group = Pid::from_raw(i32::try_from(child.id())?);
+            killpg(group, Signal::SIGKILL)?;
             child.wait()?;
             bail!("the tests with '{}' did not end in time", switch.name);
         }
