@@ -19,6 +19,9 @@ use nix::unistd::Pid;
 use engine::ENGINE;
 use switches::{Checker, SWITCHES, Switch};
 
+/// A profile of its own: much is built, and each once.
+const PROFILE: &str = "planted";
+
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Plants only the bugs whose names contain this.
@@ -173,7 +176,7 @@ fn test(
 ) -> anyhow::Result<Option<Found>> {
     let cargo = || {
         let mut command = cargo(tree, target);
-        command.args(["test", "--quiet", "--release"]);
+        command.args(["test", "--quiet", "--profile", PROFILE]);
         for package in packages {
             command.args(["--package", package]);
         }
@@ -230,13 +233,8 @@ fn simulate(
 ) -> anyhow::Result<Option<Found>> {
     let cargo = |action: &str| {
         let mut command = cargo(tree, target);
-        command.args([
-            action,
-            "--quiet",
-            "--release",
-            "--package",
-            "keyhaven-simulator",
-        ]);
+        command.args([action, "--quiet", "--profile", PROFILE]);
+        command.args(["--package", "keyhaven-simulator"]);
         command
     };
     build(cargo("build"), switch)?;

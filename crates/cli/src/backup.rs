@@ -7,6 +7,7 @@ use keyhaven::{BackupOptions, BackupReport, Budget, Outcome as Became, Tier, Way
 
 use crate::args;
 use crate::failure::Outcome;
+use crate::interrupt::cancel_on_signals;
 use crate::ui;
 use crate::world::World;
 
@@ -22,6 +23,7 @@ pub(crate) fn run(world: &World, args: &args::Backup) -> Outcome {
             bytes: args.upload_limit.map(|mib| mib.saturating_mul(1 << 20)),
         },
         accept_shrunk: args.accept_shrunk,
+        cancel: cancel_on_signals()?,
         tier: match args.tier {
             args::Tier::Pages => Tier::Pages,
             args::Tier::Rows => Tier::Rows,

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use keyhaven::{Cancel, EntryKind, SnapshotInfo};
+use keyhaven::{EntryKind, SnapshotInfo};
 
 use crate::args::{self, BrowseWhat};
 use crate::failure::{Failure, Outcome};
+use crate::interrupt::cancel_on_signals;
 use crate::restore::{DAMAGED, lost_json, tell_lost};
 use crate::ui;
 use crate::world::World;
@@ -117,7 +118,12 @@ pub(crate) fn verify(world: &World, args: &args::Verify) -> Outcome {
         args::Depth::All => keyhaven::Depth::All,
     };
     let mut show = world.voice.observer();
-    let report = haven.verify(depth, args.snapshot.as_deref(), &Cancel::new(), &mut show)?;
+    let report = haven.verify(
+        depth,
+        args.snapshot.as_deref(),
+        &cancel_on_signals()?,
+        &mut show,
+    )?;
     drop(show);
     let good = report.lost.is_empty() && report.damaged_snapshots == 0;
     world.voice.say(format!(

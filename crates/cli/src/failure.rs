@@ -5,11 +5,21 @@ use std::process::ExitCode;
 
 use keyhaven_secrets::Remedy;
 
+use crate::interrupt::INTERRUPTED;
+
 /// A command's failure.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) cause: anyhow::Error,
     pub(crate) remedy: Remedy,
+}
+
+/// Whether the person stopped it.
+fn is_interrupt(cause: &anyhow::Error) -> bool {
+    let backup = cause.downcast_ref::<keyhaven::BackupError>();
+    let restore = cause.downcast_ref::<keyhaven::RestoreError>();
+    matches!(backup, Some(keyhaven::BackupError::Cancelled))
+        || matches!(restore, Some(keyhaven::RestoreError::Cancelled))
 }
 
 impl Failure {
@@ -22,6 +32,9 @@ impl Failure {
     }
 
     pub(crate) fn exit(&self) -> ExitCode {
+        if is_interrupt(&self.cause) {
+            return ExitCode::from(INTERRUPTED);
+        }
         ExitCode::from(match self.remedy {
             Remedy::Stop => 1,
             Remedy::RetryLater => 3,

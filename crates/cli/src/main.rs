@@ -5,6 +5,7 @@ mod backup;
 mod browse;
 mod demo;
 mod failure;
+mod interrupt;
 mod password;
 mod protect;
 mod restore;

@@ -8,6 +8,7 @@ use keyhaven_vault_client::Standing;
 
 use crate::args;
 use crate::failure::{Failure, Outcome};
+use crate::interrupt::cancel_on_signals;
 use crate::password::last_guess;
 use crate::ui::{self, Voice};
 use crate::world::World;
@@ -28,7 +29,7 @@ pub(crate) fn run(world: &World, args: &args::Restore) -> Outcome {
         path: args.path.clone(),
         snapshot: args.snapshot.clone(),
         overwrite: args.overwrite,
-        ..RestoreOptions::default()
+        cancel: cancel_on_signals()?,
     };
     let mut show = world.voice.observer();
     let restored = haven.restore(&args.to, &options, &mut show)?;

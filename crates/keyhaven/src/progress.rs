@@ -105,6 +105,12 @@ impl Cancel {
         Self::default()
     }
 
+    /// A token that this flag cancels when it is set, as a handler of signals sets one.
+    #[must_use]
+    pub fn when(flag: Arc<AtomicBool>) -> Self {
+        Self(flag)
+    }
+
     /// Asks the work to stop at the next safe point.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);

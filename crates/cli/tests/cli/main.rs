@@ -15,6 +15,7 @@ mod clouds;
 mod demo;
 mod encrypted;
 mod full;
+mod interrupted;
 mod journey;
 mod killed;
 mod password;
