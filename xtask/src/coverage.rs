@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         None => measure(&root)?,
     };
     let text = std::fs::read_to_string(&report).with_context(|| report.display().to_string())?;
-    let files = files(&serde_json::from_str(&text)?)?;
+    let files = files(&serde_json::from_str(&text)?, &root)?;
     let (mut reached, mut all) = (0_usize, 0_usize);
     for file in &files {
         reached = reached.saturating_add(file.reached);
@@ -105,7 +105,7 @@ impl File {
 }
 
 /// The core's files in a report, without those that are tests.
-fn files(report: &Value) -> anyhow::Result<Vec<File>> {
+fn files(report: &Value, root: &Path) -> anyhow::Result<Vec<File>> {
     let listed = report.get("files").and_then(Value::as_array);
     let listed = listed.context("the report lists no files")?;
     let mut files = Vec::new();
@@ -113,17 +113,18 @@ fn files(report: &Value) -> anyhow::Result<Vec<File>> {
         let parts = file.get("path").and_then(Value::as_array);
         let parts = parts.context("the report has a file without a path")?;
         let parts: Vec<&str> = parts.iter().filter_map(Value::as_str).collect();
-        let path = parts.join("/");
-        let Some((_, name)) = path.split_once(SOURCES) else {
+        let path: PathBuf = parts.iter().collect();
+        // Copies of the source, as others leave them below the build folder, are not the core's.
+        let Ok(name) = path.strip_prefix(root.join(SOURCES)) else {
             continue;
         };
-        if name.ends_with("tests.rs") {
+        if name.to_string_lossy().ends_with("tests.rs") {
             continue;
         }
         let traces = file.get("traces").and_then(Value::as_array);
         let traces = traces.context("the report has a file without lines")?;
         let mut read = File {
-            name: name.to_owned(),
+            name: name.display().to_string(),
             reached: 0,
             missing: Vec::new(),
         };
@@ -172,12 +173,14 @@ mod tests {
         let own = [&core[..], &["log", "entry.rs"]].concat();
         let tests = [&core[..], &["log", "tests.rs"]].concat();
         let other = ["/", "somewhere", "crates", "wire", "src", "lib.rs"];
+        let copy = [&["/", "somewhere", "target"], &core[2..], &["lib.rs"]].concat();
         let report = serde_json::json!({ "files": [
             file(&own, &[(9, 0), (3, 1), (4, 7), (7, 0)]),
             file(&tests, &[(1, 0)]),
             file(&other, &[(1, 0)]),
+            file(&copy, &[(1, 0)]),
         ]});
-        let read = files(&report).unwrap();
+        let read = files(&report, Path::new("/somewhere")).unwrap();
         let entry = File {
             name: "log/entry.rs".to_owned(),
             reached: 2,
@@ -200,9 +203,10 @@ mod tests {
     #[test]
     fn a_report_without_counts_is_none() {
         let uncounted = serde_json::json!({ "files": [
-            { "path": ["crates", "vault-core", "src", "log.rs"], "traces": [{ "line": 3 }] },
+            { "path": ["/", "somewhere", "crates", "vault-core", "src", "log.rs"], "traces": [{ "line": 3 }] },
         ]});
-        files(&uncounted).unwrap_err();
-        files(&serde_json::json!({})).unwrap_err();
+        let root = Path::new("/somewhere");
+        files(&uncounted, root).unwrap_err();
+        files(&serde_json::json!({}), root).unwrap_err();
     }
 }
