@@ -113,10 +113,11 @@ pub struct Hosts {
     first: u64,
 }
 
-/// Randomness that is the same in every state: what a core draws must not tell two states apart that
-/// are otherwise the same.
-fn constant() -> impl Entropy {
-    SeededEntropy::new(7)
+/// Randomness that is the same in every state after as many crashes: what a core draws must not tell two states apart
+/// that are otherwise the same. But a core that goes on from an older memory draws anew: its calls are not those that it
+/// made before, and what it was promised then does not count (VAULT-9).
+fn drawn(crashes: u8) -> impl Entropy {
+    SeededEntropy::new(1000 * u64::from(crashes) + 7)
 }
 
 impl Hosts {
@@ -256,7 +257,7 @@ impl Hosts {
         .expect("a whole store");
         let leader = &mut self.begin.cores[0];
         let executed = leader
-            .execute(vec![touch], &proof, HostTime::new(1), &mut constant())
+            .execute(vec![touch], &proof, HostTime::new(1), &mut drawn(0))
             .expect("a batch");
         let mut store = (**store).clone();
         store.extend(executed.puts);
@@ -282,7 +283,7 @@ impl Hosts {
     }
 
     fn is_victim(&self, core: usize) -> bool {
-        core < usize::from(self.bounds.quorum.rollbacks)
+        core < usize::from(self.bounds.put_back)
     }
 
     /// The cores that the hosts may turn to. Those that no host has turned to yet are all alike, but for
@@ -298,7 +299,7 @@ impl Hosts {
 
     /// The first of the cores that are alike at the beginning.
     fn alike(&self) -> usize {
-        usize::from(self.bounds.quorum.rollbacks).max(1)
+        usize::from(self.bounds.put_back).max(1)
     }
 
     /// The guesses that a leader may be handed: those that are out already, and the first of the others,
@@ -346,8 +347,12 @@ impl Hosts {
             Ok::<_, ()>(store.get(key).cloned())
         })
         .expect("a whole store");
-        let done =
-            state.cores[core].execute(vec![touch], &proof, HostTime::new(1), &mut constant());
+        let done = state.cores[core].execute(
+            vec![touch],
+            &proof,
+            HostTime::new(1),
+            &mut drawn(state.crashes),
+        );
         let executed = settle(state, done)?;
         let mut store = (*store).clone();
         store.extend(executed.puts);
@@ -481,7 +486,8 @@ impl Model for Hosts {
             }
             Act::Stand { core, above } => {
                 // A nonce is a core's own: two cores never draw the same.
-                let mut own = SeededEntropy::new(100 + core as u64);
+                let seed = 1000 * u64::from(state.crashes) + 100 + core as u64;
+                let mut own = SeededEntropy::new(seed);
                 let done = state.cores[core].stand(Term::new(above), &mut own);
                 settle(&mut state, done).map(|call| {
                     if !state.calls.contains(&call) {

@@ -48,6 +48,8 @@ pub struct Bounds {
     pub entries_max: u64,
     /// Crashes, puttings-back included.
     pub crashes_max: u8,
+    /// The cores whose memory may be put back, the founder first.
+    pub put_back: u8,
     /// Whether states that differ only in the names of cores and guesses are all visited.
     pub every_name: bool,
 }
@@ -63,6 +65,21 @@ impl Bounds {
         term_max: 2,
         entries_max: 2,
         crashes_max: 1,
+        put_back: 0,
+        every_name: false,
+    };
+
+    /// Three cores, which commit together, and the memory of one may be put back.
+    pub const THREE_PUT_BACK: Self = Self {
+        quorum: Quorum {
+            members: 3,
+            captures: 3,
+            rollbacks: 1,
+        },
+        term_max: 2,
+        entries_max: 1,
+        crashes_max: 1,
+        put_back: 1,
         every_name: false,
     };
 
@@ -76,6 +93,7 @@ impl Bounds {
         term_max: 2,
         entries_max: 1,
         crashes_max: 1,
+        put_back: 1,
         every_name: false,
     };
 
@@ -111,7 +129,8 @@ impl Bounds {
 pub const KNOWN: &[(Bounds, usize)] = &[
     (Bounds::THREE.up_to(1, 0), 59_386),
     (Bounds::THREE.up_to(1, 0).by_every_name(), 213_232),
-    (Bounds::THREE.up_to(1, 1), 192_626),
+    (Bounds::THREE.up_to(1, 1), 2_077_218),
+    (Bounds::THREE_PUT_BACK, 2_381_126),
     (Bounds::FOUR.up_to(1, 0), 1_306_668),
 ];
 

@@ -14,9 +14,12 @@ use keyhaven_exhaustive::{Bounds, explore};
 /// Explores every way in which hostile hosts can drive a small group of vault cores.
 #[derive(Parser)]
 struct Args {
-    /// Cores of the group: 3 (none put back) or 4 (one may be).
+    /// Cores of the group: 3 (two commit, none is put back) or 4 (three commit, one may be put back).
     #[arg(long, default_value_t = 3)]
     cores: u8,
+    /// Of three cores one may be put back, and all commit.
+    #[arg(long)]
+    put_back: bool,
     /// The newest term.
     #[arg(long)]
     terms: Option<u64>,
@@ -33,10 +36,11 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let usual = match args.cores {
-        3 => Bounds::THREE,
-        4 => Bounds::FOUR,
-        cores => bail!("a group of {cores} cores is not modelled: 3 or 4"),
+    let usual = match (args.cores, args.put_back) {
+        (3, false) => Bounds::THREE,
+        (3, true) => Bounds::THREE_PUT_BACK,
+        (4, _) => Bounds::FOUR,
+        (cores, _) => bail!("a group of {cores} cores is not modelled: 3 or 4"),
     };
     let bounds = Bounds {
         term_max: args.terms.unwrap_or(usual.term_max),

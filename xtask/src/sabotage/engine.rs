@@ -22,7 +22,7 @@ pub(super) const ENGINE: &[Switch] = &[
         name: "engine: a name, and with it a nonce, comes again after a crash",
         file: BUILDER,
         sound: "name: PackName::draw(entropy),",
-        broken: "name: { let _ = entropy; PackName::from_bytes([kind.object_kind().code(); 32]) },",
+        broken: "name: { PackName::draw(entropy); PackName::from_bytes([kind.object_kind().code(); 32]) },",
     },
     Switch {
         name: "engine: an object that was cut before its last frame opens",
