@@ -4,11 +4,9 @@ use super::switches::Switch;
 
 const BUILDER: &str = "crates/repo/src/pack/builder.rs";
 const SUBKEY: &str = "crates/repo/src/object/subkey.rs";
-const HISTORY: &str = "crates/repo/src/snapshot/history.rs";
 const BACKUP: &str = "crates/keyhaven/src/backup.rs";
 const COMMIT: &str = "crates/keyhaven/src/engine/backup.rs";
 const SHADOWS: &str = "crates/keyhaven/src/engine/rows.rs";
-const RESTORE: &str = "crates/keyhaven/src/engine/restore.rs";
 const TARGET: &str = "crates/keyhaven/src/engine/target.rs";
 const SYNCER: &str = "crates/keyhaven/src/store/folder/syncer.rs";
 const SIGNATURE: &str = "crates/source/src/database/signature.rs";
@@ -23,16 +21,6 @@ pub(super) const ENGINE: &[Switch] = &[
         file: BUILDER,
         sound: "name: PackName::draw(entropy),",
         broken: "name: { PackName::draw(entropy); PackName::from_bytes([kind.object_kind().code(); 32]) },",
-    },
-    Switch {
-        name: "engine: an object that was cut before its last frame opens",
-        file: SUBKEY,
-        sound: "                return Err(if other {",
-        broken: "                if other {
-                    number = number.saturating_add(1);
-                    continue;
-                }
-                return Err(if other {",
     },
     Switch {
         name: "engine: another key's object is opened as if it committed to ours",
@@ -61,16 +49,6 @@ pub(super) const ENGINE: &[Switch] = &[
         self.access.store.flush()?;",
         broken: "",
     },
-    Switch {
-        name: "engine: contents are remembered before they are durable",
-        file: COMMIT,
-        sound:
-            "        // BACKUP-2: what the snapshot names is durable before the snapshot is there.
-        self.access.store.flush()?;
-        self.contents.keep_sent(None)?;",
-        broken: "        self.contents.keep_sent(None)?;
-        self.access.store.flush()?;",
-    },
     // What is believed of the store and of local state.
     Switch {
         name: "engine: local state is believed, whatever it describes",
@@ -84,33 +62,7 @@ pub(super) const ENGINE: &[Switch] = &[
         sound: "if let Err((noted, newest)) = crate::haven::fresh(judged.freshness) {",
         broken: "if let (true, Err((noted, newest))) = (false, crate::haven::fresh(judged.freshness)) {",
     },
-    Switch {
-        name: "engine: the order of a list is taken for the order of backups",
-        file: HISTORY,
-        sound: "core::cmp::Reverse((link.sequence, link.device_time_s, link.digest))",
-        broken: "core::cmp::Reverse((0_u64, 0_i64, link.digest))",
-    },
-    Switch {
-        name: "engine: any head will do, whatever was noted",
-        file: HISTORY,
-        sound: ".find(|link| self.descends_from(&link.digest, &note.digest));",
-        broken: ".find(|link| true || self.descends_from(&link.digest, &note.digest));",
-    },
     // What comes back.
-    Switch {
-        name: "engine: an image is not compared with what was backed up",
-        file: RESTORE,
-        sound:
-            "    // Every page was checked where it stands; this checks that they make the image.
-    if hash_file",
-        broken: "    if false && hash_file",
-    },
-    Switch {
-        name: "engine: a file is not compared with what was backed up",
-        file: RESTORE,
-        sound: "        if hasher.finish() != *content {",
-        broken: "        if false && hasher.finish() != *content {",
-    },
     Switch {
         name: "engine: a file has its name before all of it is there",
         file: TARGET,
