@@ -14,12 +14,12 @@ use keyhaven_exhaustive::{Bounds, explore};
 /// Explores every way in which hostile hosts can drive a small group of vault cores.
 #[derive(Parser)]
 struct Args {
-    /// Cores of the group: 3 (two commit, none is put back) or 4 (three commit, one may be put back).
+    /// Cores of the group: 3 (none is put back), 4 or 5 (one may be).
     #[arg(long, default_value_t = 3)]
     cores: u8,
-    /// Of three cores one may be put back, and all commit.
+    /// Of three cores, all commit, and one may be put back.
     #[arg(long)]
-    put_back: bool,
+    all: bool,
     /// The newest term.
     #[arg(long)]
     terms: Option<u64>,
@@ -32,23 +32,39 @@ struct Args {
     /// Visit also what differs in the names of cores and guesses only.
     #[arg(long)]
     every_name: bool,
+    /// Take every step by itself, also those that cost the hosts nothing.
+    #[arg(long)]
+    every_step: bool,
+    /// Cores whose memory may be put back, whatever the group bears.
+    #[arg(long)]
+    put_back: Option<u8>,
+    /// Not the founder's, which leads at the beginning.
+    #[arg(long)]
+    spare_founder: bool,
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let usual = match (args.cores, args.put_back) {
-        (3, false) => Bounds::THREE,
-        (3, true) => Bounds::THREE_PUT_BACK,
-        (4, _) => Bounds::FOUR,
-        (cores, _) => bail!("a group of {cores} cores is not modelled: 3 or 4"),
+    let usual = match args.cores {
+        3 if args.all => Bounds::ALL_THREE,
+        3 => Bounds::THREE,
+        4 => Bounds::FOUR,
+        5 => Bounds::FIVE,
+        cores => bail!("a group of {cores} cores is not modelled: 3 to 5"),
     };
     let bounds = Bounds {
         term_max: args.terms.unwrap_or(usual.term_max),
         entries_max: args.entries.unwrap_or(usual.entries_max),
         crashes_max: args.crashes.unwrap_or(usual.crashes_max),
+        put_back: args.put_back.unwrap_or(usual.put_back),
+        spare_founder: args.spare_founder,
         every_name: args.every_name,
+        every_step: args.every_step,
         ..usual
     };
+    if usize::from(args.cores) < bounds.victims().end {
+        bail!("a group of {} cores has not so many memories", args.cores);
+    }
     let began = Instant::now();
     let explored = explore(bounds);
     println!("{bounds:?}");
