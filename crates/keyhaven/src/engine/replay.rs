@@ -60,10 +60,10 @@ pub(crate) fn replay(
         index = index.saturating_add(1);
         Ok(())
     })?;
-    let copy = Mounted::new(file)?;
+    let mut copy = Mounted::new(file)?;
     let patches = load_patches(rows, nodes)?;
     for patch in &patches {
-        apply(&copy, &bytes_of(patch, fetcher, keyring)?)?;
+        copy = apply(copy, &bytes_of(patch, fetcher, keyring)?)?;
     }
     if patches.last().map(|patch| patch.state) == Some(state_of(&copy, keyring)?) {
         Ok(copy)
@@ -86,16 +86,17 @@ pub(crate) fn bytes_of(
     keyring: &Keyring,
 ) -> Result<Vec<u8>, ReadBackError> {
     let mut expander = Expander::new().map_err(NodeError::from)?;
-    let mut out = Vec::new();
+    let len = |bytes: u64| usize::try_from(bytes).map_err(|_| NodeError::TooLong);
+    let mut out = vec![0; len(patch.raw_len())?];
+    let mut rest = out.as_mut_slice();
     let mut stored = Vec::new();
     for frame in &patch.frames {
         fetcher.extent_into(&frame.extent, PackKind::Messages, &mut stored)?;
-        let len = usize::try_from(frame.raw_len).map_err(|_| NodeError::TooLong)?;
-        let mut raw = vec![0; len];
-        expander
-            .expand(&stored, &mut raw)
-            .map_err(NodeError::from)?;
-        out.extend_from_slice(&raw);
+        let (raw, behind) = rest
+            .split_at_mut_checked(len(frame.raw_len.into())?)
+            .ok_or(NodeError::TooLong)?;
+        expander.expand(&stored, raw).map_err(NodeError::from)?;
+        rest = behind;
     }
     let mut hasher = keyring.content_hasher();
     hasher.update(&out);

@@ -63,6 +63,9 @@ pub struct Way {
 
 /// Patches on one base, before a new one is begun.
 const PATCHES_MAX: usize = 30;
+/// The longest patch that is made; longer ones are read. A change of more than that weighs little more by pages, and a patch
+/// is held in memory.
+const PATCH_BYTES: usize = PATCH_BYTES_MAX / 2;
 /// Below this, a database's pages weigh no more than the padding.
 const AUTO_BYTES_MIN: u64 = 4 << 20;
 /// Above this, writing a whole copy for each backup wears the device.
@@ -282,13 +285,11 @@ impl Shadows {
         let Some(shadow) = self.take(key, &state) else {
             return Ok(Err(Why::NoShadow));
         };
-        let bytes_max = usize::try_from(half)
-            .unwrap_or(usize::MAX)
-            .min(PATCH_BYTES_MAX);
+        let bytes_max = usize::try_from(half).unwrap_or(usize::MAX).min(PATCH_BYTES);
         let tried = (|| {
             let shadow = Mounted::new(shadow)?;
             let diffed = diff(copy, &shadow, bytes_max)?;
-            apply(&shadow, &diffed.patch)?;
+            let shadow = apply(shadow, &diffed.patch)?;
             let after = self.digest(&shadow)?;
             // BACKUP-1: what a restore would give is what the source committed, or it is not kept.
             if after != self.digest(copy)? {

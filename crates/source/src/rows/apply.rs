@@ -11,13 +11,14 @@ use super::schema::{Table, quote, tables};
 use super::value::{Reader, Value};
 use super::{Mounted, RowsError, Unfit};
 
-/// Applies a patch, wholly or not at all.
+/// Applies a patch. There is no way back, for which every page that it touches would be kept in memory: a copy on which
+/// it fails is worth nothing, and gone.
 ///
 /// # Errors
 /// [`PatchMalformed`] if it is none, or none of this database; [`Unfit`] if a table cannot be written.
-pub fn apply(copy: &Mounted, patch: &[u8]) -> Result<(), RowsError> {
+pub fn apply(copy: Mounted, patch: &[u8]) -> Result<Mounted, RowsError> {
     if patch.is_empty() {
-        return Ok(());
+        return Ok(copy);
     }
     let connection = copy.writer()?;
     let tables = tables(&connection)?;
@@ -38,7 +39,8 @@ pub fn apply(copy: &Mounted, patch: &[u8]) -> Result<(), RowsError> {
         return Err(PatchMalformed.into());
     }
     transaction.commit()?;
-    Ok(())
+    drop(connection);
+    Ok(copy)
 }
 
 /// A rowid or the values of a key, as parameters.

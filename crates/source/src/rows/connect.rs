@@ -51,11 +51,11 @@ impl Mounted {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
-        // BACKUP-3: what SQLite puts aside stays in memory. Rows that an app once let in against
-        // its own constraints are rows all the same.
+        // BACKUP-3: what SQLite puts aside stays in memory, so it puts nothing aside to go back by. Rows
+        // that an app once let in against its own constraints are rows all the same.
         connection.execute_batch(
             "PRAGMA temp_store = MEMORY;
-             PRAGMA journal_mode = MEMORY;
+             PRAGMA journal_mode = OFF;
              PRAGMA synchronous = OFF;
              PRAGMA foreign_keys = OFF;
              PRAGMA recursive_triggers = OFF;

@@ -35,7 +35,7 @@ pub fn diff(new: &Mounted, old: &Mounted, bytes_max: usize) -> Result<Diffed, Ro
     if now.schema != before.schema {
         return Err(Unfit::SchemaChanged.into());
     }
-    let mut bodies = Vec::new();
+    let mut patch = Vec::new();
     let mut count: usize = 0;
     let mut rows: usize = 0;
     for table in tables(&connection)? {
@@ -44,7 +44,7 @@ pub fn diff(new: &Mounted, old: &Mounted, bytes_max: usize) -> Result<Diffed, Ro
             continue;
         }
         let mut changes = TableChanges::default();
-        let limit = bytes_max.saturating_sub(bodies.len());
+        let limit = bytes_max.saturating_sub(patch.len());
         if table.replaced {
             all(&connection, &table, &mut changes)?;
         } else if table.rowid.is_some() {
@@ -58,14 +58,13 @@ pub fn diff(new: &Mounted, old: &Mounted, bytes_max: usize) -> Result<Diffed, Ro
         if !changes.is_empty() || table.replaced {
             rows = rows.saturating_add(changes.rows());
             count = count.saturating_add(1);
-            changes.put(&table.head(), &mut bodies);
+            changes.put(&table.head(), &mut patch);
         }
     }
-    let mut patch = Vec::new();
     if count > 0 {
-        patch.push(VERSION);
-        put_len(&mut patch, count);
-        patch.append(&mut bodies);
+        let mut front = vec![VERSION];
+        put_len(&mut front, count);
+        patch.splice(0..0, front);
     }
     if patch.len() > bytes_max {
         return Err(Unfit::TooLarge.into());

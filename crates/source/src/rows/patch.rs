@@ -21,6 +21,9 @@ use super::value::{Reader, put_bytes, put_len, put_signed};
 /// The longest patch. Both sides hold one in memory.
 pub const PATCH_BYTES_MAX: usize = 16 << 20;
 
+/// More than what stands in a table beside its name and its changes: flags, and six numbers.
+const FRONT_BYTES: usize = 64;
+
 pub(super) const VERSION: u8 = 1;
 pub(super) const REPLACES_ALL: u8 = 1;
 pub(super) const WITHOUT_ROWID: u8 = 2;
@@ -93,6 +96,12 @@ impl TableChanges {
     }
 
     pub(super) fn put(&self, head: &Head<'_>, out: &mut Vec<u8>) {
+        // It is large, and copied once.
+        out.reserve_exact(
+            self.len()
+                .saturating_add(head.name.len())
+                .saturating_add(FRONT_BYTES),
+        );
         put_bytes(out, head.name);
         out.push(head.flags);
         put_len(out, head.columns);
