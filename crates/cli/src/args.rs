@@ -39,13 +39,22 @@ Exit codes:
   3  try again later: something could not be reached, or another command is at work
   4  it needs you: a wrong password or key, or a question that has to be answered
   5  the backup is safe but not complete: some files are pending
-  6  verify or restore found something missing or damaged";
+  6  something in the store is missing or damaged: verify and restore name it; a backup has made a
+     whole new snapshot beside the damaged one";
+
+const BACKUP_EXIT_CODES: &str = "\
+Exit codes of a backup that was made:
+  0  it is complete
+  5  it is safe but not complete: some files are pending
+  6  the backup before it is damaged in the store. This one is whole, made from what is on this device,
+     and the next one ends with 0 again. Nothing of the damaged one is deleted";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Choose what to back up, where to, and how the key comes back
     Setup(Setup),
     /// Back up what has changed
+    #[command(after_help = BACKUP_EXIT_CODES)]
     Backup(Backup),
     /// Bring a backup back, here or on a new device
     Restore(Restore),

@@ -8,6 +8,7 @@ use keyhaven::{BackupOptions, BackupReport, Budget, Outcome as Became, Tier, Way
 use crate::args;
 use crate::failure::Outcome;
 use crate::interrupt::cancel_on_signals;
+use crate::restore::DAMAGED;
 use crate::ui;
 use crate::world::World;
 
@@ -41,9 +42,10 @@ pub(crate) fn run(world: &World, args: &args::Backup) -> Outcome {
     }
     world.voice.say(describe(&report, begun.elapsed()));
     world.voice.answer(&answer(&report, begun.elapsed()));
-    Ok(match report.outcome {
-        Became::Complete | Became::Unchanged => ExitCode::SUCCESS,
-        Became::Partial { .. } => ExitCode::from(NOT_COMPLETE),
+    Ok(match (&report.damaged, report.outcome) {
+        (Some(_), _) => ExitCode::from(DAMAGED),
+        (None, Became::Complete | Became::Unchanged) => ExitCode::SUCCESS,
+        (None, Became::Partial { .. }) => ExitCode::from(NOT_COMPLETE),
     })
 }
 
@@ -88,7 +90,7 @@ fn answer(report: &BackupReport, took: Duration) -> serde_json::Value {
         Became::Partial { pending_files } => ("partial", pending_files),
     };
     serde_json::json!({
-        "ok": true,
+        "ok": report.damaged.is_none(),
         "outcome": outcome,
         "pending_files": pending,
         "sequence": report.sequence,
@@ -101,6 +103,11 @@ fn answer(report: &BackupReport, took: Duration) -> serde_json::Value {
             "bytes": report.source.bytes,
         },
         "databases": report.ways.iter().map(way_json).collect::<Vec<_>>(),
+        "damaged": report.damaged.as_ref().map(|damaged| serde_json::json!({
+            "snapshot": damaged.snapshot.to_string(),
+            "sequence": damaged.sequence,
+            "reason": damaged.reason,
+        })),
         "seconds": took.as_secs_f64(),
     })
 }

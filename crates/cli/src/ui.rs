@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use keyhaven::{Notice, Observer, Phase, Progress};
+use keyhaven::{DamagedBackup, Notice, Observer, Phase, Progress};
 use zeroize::Zeroizing;
 
 /// How this run speaks.
@@ -110,6 +110,14 @@ impl Show {
         }
     }
 
+    /// Says what must not be missed, also by who wants no progress.
+    fn warn(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.voice.warn(line)),
+            None => self.voice.warn(line),
+        }
+    }
+
     /// Takes the bar away, so that what follows starts on a clean line.
     pub(crate) fn clear(&self) {
         if let Some(bar) = &self.bar {
@@ -179,6 +187,10 @@ impl Observer for Show {
             Notice::NotNoted { reason } => format!(
                 "the vault could not be told of this backup ({reason}); the next backup tells it"
             ),
+            Notice::DamagedBackup(damaged) => {
+                self.warn(&damaged_backup(damaged));
+                return;
+            }
             other => format!("{other:?}"),
         };
         match &self.bar {
@@ -186,6 +198,18 @@ impl Observer for Show {
             None => self.voice.remark(line),
         }
     }
+}
+
+/// What a damaged backup means to a person who is making another one.
+fn damaged_backup(damaged: &DamagedBackup) -> String {
+    let name = damaged.snapshot.to_string();
+    let short: String = name.chars().take(12).collect();
+    format!(
+        "backup number {} ({short}) is damaged in the store: {}. A whole new backup is made from what is on \
+         this device. Nothing of the damaged one is deleted; `keyhaven verify --snapshot {short}` names \
+         what it has lost",
+        damaged.sequence, damaged.reason
+    )
 }
 
 /// A size for people, in binary units.

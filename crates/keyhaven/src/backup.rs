@@ -17,12 +17,15 @@ use crate::engine::backup::{Run, Start, Supplied};
 use crate::engine::contents::Contents;
 use crate::engine::error::BackupError;
 use crate::engine::history::{Access, Loaded};
-use crate::engine::nodes::Nodes;
+use crate::engine::nodes::{Nodes, is_damage};
 use crate::engine::outbox::{Outbox, packs_folder};
 use crate::engine::rows::{Shadows, Tier, Way, recall_ways, remember_ways};
+use crate::engine::salvage::salvage;
 use crate::engine::survey::{Survey, survey};
 use crate::haven::{Keyhaven, OpenError, note};
-use crate::progress::{Budget, Cancel, Limits, Meter, Notice, Observer, Phase, Stop};
+use crate::progress::{
+    Budget, Cancel, DamagedBackup, Limits, Meter, Notice, Observer, Phase, Stop,
+};
 use crate::spool::{SpoolLimits, SpooledStore};
 use crate::store::patience::CalledOff;
 use crate::store::{ObjectPath, Store};
@@ -61,6 +64,25 @@ pub struct BackupReport {
     pub changed: u64,
     /// How each database that was read went, and why.
     pub ways: Vec<Way>,
+    /// The backup that this run went on from, where it was found damaged. The new one refers to
+    /// nothing of it but what the store has.
+    pub damaged: Option<DamagedBackup>,
+}
+
+/// Whether the local state describes the snapshot that a run follows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Known,
+    Stale,
+}
+
+/// Whether the newest backup is taken as what it says it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// As every run begins: what has not changed in the source is not looked at in the store.
+    Whole,
+    /// Damage was met: each of its entries is held against the store.
+    Checked,
 }
 
 /// What became of a backup run.
@@ -91,38 +113,65 @@ impl Keyhaven {
         let mut meter = Meter::new(observer);
         let cancel = options.cancel.clone();
         let access = self.access(CalledOff::when(move || cancel.is_cancelled()))?;
-        self.run(&access, options, &mut meter)
+        let limits = Limits::new(&options.cancel, options.budget);
+        let mut options = options;
+        match self.run(&access, &mut options, &limits, &mut meter, Trust::Whole) {
+            // The newest backup is damaged. What is sound of it is found out, and the rest is new.
+            Err(BackupError::Index(cause)) if is_damage(&cause) => {
+                self.run(&access, &mut options, &limits, &mut meter, Trust::Checked)
+            }
+            ended => ended,
+        }
     }
 
     fn run(
         &self,
         access: &Access,
-        options: BackupOptions<'_>,
+        options: &mut BackupOptions<'_>,
+        limits: &Limits,
         meter: &mut Meter<'_>,
+        trust: Trust,
     ) -> Result<BackupReport, BackupError> {
-        let limits = Limits::new(&options.cancel, options.budget);
         let tier = options.tier;
         let mut loaded = access.load()?;
         let mut contents = self.open_contents(meter)?;
-        let start = match self.start(access, &mut loaded, &mut contents, meter) {
+        let started = match self.start(access, &mut loaded, &contents, meter) {
             Err(gone_back @ BackupError::RolledBack { .. }) => {
                 loaded = self.look_again(access)?.ok_or(gone_back)?;
-                self.start(access, &mut loaded, &mut contents, meter)?
+                self.start(access, &mut loaded, &contents, meter)?
             }
-            start => start?,
+            started => started?,
         };
+        let (mut start, state) = started;
         let keyring = Arc::clone(&start.keyring);
 
         if let Some(damage) = loaded.damage() {
             meter.notice(&damage);
         }
+        let salvaged = match (trust, state) {
+            (Trust::Checked, _) => salvage(access, &mut start, &mut contents, &options.cancel)?,
+            (Trust::Whole, State::Known) => None,
+            (Trust::Whole, State::Stale) => {
+                self.relearn(access, &start, &mut contents)?;
+                meter.notice(&Notice::StateRebuilt);
+                None
+            }
+        };
+        let damaged = salvaged.as_ref().map(|found| DamagedBackup {
+            snapshot: start.predecessor.name,
+            sequence: start.sequence,
+            reason: found.reason.clone(),
+        });
+        if let Some(damaged) = &damaged {
+            meter.notice(&Notice::DamagedBackup(damaged.clone()));
+        }
         let source = self.source()?;
         let mut supplied = Supplied::new();
         let mut rules = Rules::default();
-        for (path, pages) in options.databases {
-            if let Ok(key) = PathKey::from_relative(&path) {
+        for (path, pages) in &mut options.databases {
+            if let Ok(key) = PathKey::from_relative(path) {
                 rules.supplied.insert(key.clone());
-                supplied.insert(key, pages);
+                supplied.insert(key, &mut **pages);
             }
         }
         let mut nodes = Nodes::new(
@@ -143,7 +192,8 @@ impl Keyhaven {
                 now: found.census,
             });
         }
-        if found.is_unchanged() && loaded.is_complete(&start) == (found.unseen == 0) {
+        let is_kept = found.is_unchanged() && loaded.is_complete(&start) == (found.unseen == 0);
+        if is_kept && damaged.is_none() {
             return Ok(BackupReport {
                 outcome: match found.unseen {
                     0 => Outcome::Unchanged,
@@ -155,6 +205,7 @@ impl Keyhaven {
                 source: found.census,
                 changed: 0,
                 ways: Vec::new(),
+                damaged: None,
             });
         }
         let access = &self.spooled(access, &found, &mut contents, &options.cancel)?;
@@ -178,12 +229,15 @@ impl Keyhaven {
             &mut contents,
             &outbox,
             nodes,
-            &limits,
+            limits,
             &found,
             Shadows::open(self.home.shadow(), Arc::clone(&keyring), tier),
         );
+        if let Some(found) = &salvaged {
+            run.index_sent = found.sent;
+        }
         if verdict != Verdict::Fine {
-            run.pin(totals)?;
+            run.pin(totals, damaged.is_none())?;
         }
         let Survey {
             databases,
@@ -239,6 +293,7 @@ impl Keyhaven {
             source: census,
             changed,
             ways,
+            damaged,
         })
     }
 
@@ -274,9 +329,9 @@ impl Keyhaven {
         &self,
         access: &Access,
         loaded: &mut Loaded,
-        contents: &mut Contents,
+        contents: &Contents,
         meter: &mut Meter<'_>,
-    ) -> Result<Start, BackupError> {
+    ) -> Result<(Start, State), BackupError> {
         let writer = self.writer()?;
         let local = contents.head()?.filter(|head| head.store == access.id);
         let remembered = local.map(|head| note(head.sequence, head.digest));
@@ -321,10 +376,9 @@ impl Keyhaven {
         };
         // Local state is used as it is only if it describes the snapshot that this run follows.
         if local.is_none_or(|head| head.digest != digest) && start.root.is_some() {
-            self.relearn(access, &start, contents)?;
-            meter.notice(&Notice::StateRebuilt);
+            return Ok((start, State::Stale));
         }
-        Ok(start)
+        Ok((start, State::Known))
     }
 
     /// Learns again from the manifest which contents the store has.
@@ -459,14 +513,16 @@ impl Loaded {
             .unwrap_or_default()
     }
 
-    /// What the guard compares with: nothing, before the first backup.
+    /// What the guard compares with: nothing, before the first backup. These are the snapshot's own
+    /// totals, so that a damaged index does not blind it.
     fn census(&self, start: &Start) -> Option<Census> {
         let Totals {
             files,
             bytes,
             databases,
         } = self.totals(start);
-        start.root.map(|_| Census {
+        let had_files = self.snapshot(start)?.root.is_some();
+        had_files.then_some(Census {
             files,
             bytes,
             databases,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use keyhaven_repo::names::SnapshotName;
+
 /// A part of a backup, a restore or a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -71,11 +73,25 @@ pub enum Notice {
         /// The names of those that do not open.
         names: Vec<String>,
     },
+    /// The backup that this run goes on from is damaged. This run makes a whole new one of the source.
+    DamagedBackup(DamagedBackup),
     /// The vault could not be told of the newest snapshot; the next backup tells it.
     NotNoted {
         /// Why.
         reason: String,
     },
+}
+
+/// A backup of which not all can be brought back any more. Nothing of it is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DamagedBackup {
+    /// Its name in the store.
+    pub snapshot: SnapshotName,
+    /// Its number.
+    pub sequence: u64,
+    /// What is wrong with it, with the damaged object's name.
+    pub reason: String,
 }
 
 /// Is told of progress. Calls come from the thread that does the work, some ten a second.
@@ -178,10 +194,13 @@ pub(crate) struct Meter<'a> {
     observer: &'a mut dyn Observer,
     progress: Progress,
     told: Option<Instant>,
+    notices: Vec<Notice>,
 }
 
 /// Between two reports of one phase.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// Notices that are remembered, so that a run which is begun anew does not tell them again.
+const NOTICES_MAX: usize = 256;
 
 impl<'a> Meter<'a> {
     pub(crate) fn new(observer: &'a mut dyn Observer) -> Self {
@@ -196,6 +215,7 @@ impl<'a> Meter<'a> {
             observer,
             progress,
             told: None,
+            notices: Vec::new(),
         }
     }
 
@@ -229,6 +249,12 @@ impl<'a> Meter<'a> {
     }
 
     pub(crate) fn notice(&mut self, notice: &Notice) {
+        if self.notices.contains(notice) {
+            return;
+        }
+        if self.notices.len() < NOTICES_MAX {
+            self.notices.push(notice.clone());
+        }
         self.observer.notice(notice);
     }
 
@@ -256,6 +282,23 @@ mod tests {
         assert_eq!(limits.check(10), Err(Stop::OutOfBudget));
         cancel.cancel();
         assert_eq!(limits.check(10), Err(Stop::Cancelled));
+    }
+
+    #[test]
+    fn a_notice_is_told_once() {
+        #[derive(Default)]
+        struct Count(usize);
+        impl Observer for Count {
+            fn notice(&mut self, _: &Notice) {
+                self.0 += 1;
+            }
+        }
+        let mut count = Count::default();
+        let mut meter = Meter::new(&mut count);
+        meter.notice(&Notice::StateRebuilt);
+        meter.notice(&Notice::OtherHeads { count: 1 });
+        meter.notice(&Notice::StateRebuilt);
+        assert_eq!(count.0, 2);
     }
 
     #[test]

@@ -1,28 +1,23 @@
 //! Reading a backup back and checking it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use keyhaven_repo::entry::FileEntry;
-use keyhaven_repo::layout::SizeClass;
-use keyhaven_repo::names::PackName;
-use keyhaven_repo::node::{NodeError, NodeRef};
+use keyhaven_repo::node::NodeError;
 use keyhaven_repo::pack::PackKind;
-use keyhaven_repo::page_map::PageMap;
-use keyhaven_repo::rows::load_patches;
 
 use crate::engine::error::RestoreError;
 use crate::engine::fetch::{FetchError, Fetcher};
 use crate::engine::history::Access;
-use crate::engine::nodes::{Nodes, store_error};
-use crate::engine::outbox::packs_folder;
+use crate::engine::nodes::store_error;
+use crate::engine::packs::{Packs, extents_of};
 use crate::engine::pages::{FrameReader, ReadBackError};
 use crate::engine::replay::replay;
 use crate::engine::restore::{Lost, Plan, ends_the_run, measure, told as in_full, visit};
 use crate::haven::{Keyhaven, SnapshotInfo};
 use crate::progress::{Cancel, Meter, Observer, Phase};
 use crate::restore::reader;
-use crate::store::Store;
 use crate::store::patience::CalledOff;
 
 /// How much is read back.
@@ -88,7 +83,7 @@ impl Keyhaven {
         let (files, bytes) = (measure.files, measure.bytes);
         meter.begin(Phase::Verify, files, bytes);
 
-        let stored = packs(access.store.as_ref())?;
+        let stored = Packs::of(access.store.as_ref())?;
         let mut needed = BTreeSet::new();
         let mut lost = Vec::new();
         let fetcher = || Fetcher::new(Arc::clone(&access.store), Arc::clone(&keyring));
@@ -98,19 +93,13 @@ impl Keyhaven {
             if cancel.is_cancelled() {
                 return Err(RestoreError::Cancelled);
             }
-            let mut fault;
+            let (extents, mut fault) = readable(extents_of(&entry, nodes))?;
+            for extent in &extents {
+                needed.insert(extent.pack);
+                fault = fault.or_else(|| stored.fault(&extent.pack));
+            }
             let bytes = match entry {
-                FileEntry::File {
-                    stat,
-                    content,
-                    extents,
-                } => {
-                    let (extents, unread) = readable(extents.load(stat.size, nodes))?;
-                    fault = unread;
-                    for extent in &extents {
-                        needed.insert(extent.pack);
-                        fault = fault.or_else(|| missing(&stored, &extent.pack));
-                    }
+                FileEntry::File { stat, content, .. } => {
                     if depth == Depth::All && fault.is_none() {
                         let mut hasher = keyring.content_hasher();
                         for extent in &extents {
@@ -126,12 +115,6 @@ impl Keyhaven {
                     stat.size
                 }
                 FileEntry::Database { pages, rows, .. } => {
-                    let (used, unread) = readable(used_by(&pages, rows.as_ref(), nodes))?;
-                    fault = unread;
-                    for pack in used {
-                        needed.insert(pack);
-                        fault = fault.or_else(|| missing(&stored, &pack));
-                    }
                     if depth == Depth::All && fault.is_none() {
                         let read = match &rows {
                             None => frames.scatter(&pages, nodes, &mut |_, _| Ok(())),
@@ -165,7 +148,10 @@ impl Keyhaven {
         meter.end();
         lost.extend(Lost::stretches(&gaps));
         lost.sort_by(|one, other| one.path.cmp(&other.path));
-        let other_objects = stored.keys().filter(|pack| !needed.contains(*pack)).count();
+        let other_objects = stored
+            .names()
+            .filter(|pack| !needed.contains(*pack))
+            .count();
         Ok(VerifyReport {
             snapshot: chosen.info,
             files,
@@ -177,51 +163,12 @@ impl Keyhaven {
     }
 }
 
-/// The packs of a store, with their lengths.
-fn packs(store: &dyn Store) -> Result<BTreeMap<PackName, u64>, RestoreError> {
-    let mut found = BTreeMap::new();
-    for listed in store.list(&packs_folder())? {
-        if let Ok(name) = PackName::parse_path(listed.path.as_str()) {
-            found.insert(name, listed.len);
-        }
-    }
-    Ok(found)
-}
-
-/// The packs that a database needs.
-fn used_by(
-    pages: &PageMap,
-    rows: Option<&NodeRef>,
-    nodes: &mut Nodes<'_>,
-) -> Result<Vec<PackName>, NodeError> {
-    let mut used = Vec::new();
-    for patch in rows.map_or(Ok(Vec::new()), |rows| load_patches(rows, nodes))? {
-        used.extend(patch.frames.iter().map(|frame| frame.extent.pack));
-    }
-    for index in 0..pages.leaves() {
-        let leaf = pages.leaf(index, nodes)?;
-        used.extend(leaf.frames().iter().map(|used| used.frame.extent.pack));
-    }
-    Ok(used)
-}
-
 /// What was read of the index, or the fault of the file that needs it, or the end of the run.
 fn readable<T: Default>(read: Result<T, NodeError>) -> Result<(T, Option<String>), RestoreError> {
     match read {
         Ok(read) => Ok((read, None)),
         Err(cause) if store_error(&cause).is_some_and(ends_the_run) => Err(cause.into()),
         Err(cause) => Ok((T::default(), Some(in_full(&cause)))),
-    }
-}
-
-/// What is wrong with a pack, as far as a listing tells.
-fn missing(stored: &BTreeMap<PackName, u64>, pack: &PackName) -> Option<String> {
-    match stored.get(pack) {
-        None => Some(format!("pack {pack} is missing from the store")),
-        Some(len) if SizeClass::of_object(*len).is_none() => {
-            Some(format!("pack {pack} has {len} bytes, which no pack has"))
-        }
-        Some(_) => None,
     }
 }
 

@@ -107,3 +107,52 @@ fn a_corrupt_database_is_pending_and_its_last_good_state_comes_back() {
     fs::write(world.at("chats/chats.db"), &good).unwrap();
     world.run("backup --home home").is(0);
 }
+
+/// BACKUP-1: the list of files of the newest backup is damaged. The next backup says so by its number, is whole, ends
+/// with 6, and deletes nothing; the one after it ends with 0.
+#[test]
+fn a_backup_beside_a_damaged_one_is_whole_and_ends_with_6() {
+    let world = World::with_key();
+    world.run("backup --home home").is(0);
+    let damaged = world.run("browse --home home --json").is(0).json()["snapshots"][0].clone();
+    let mut met = 0;
+    for path in files(&world.at("store/packs")) {
+        let good = fs::read(&path).unwrap();
+        fs::write(&path, &good[..3000]).unwrap();
+        // Without its list of files nothing of it comes back.
+        let is_root = world.run("verify --home home").code == 1;
+        if !is_root {
+            fs::write(&path, &good).unwrap();
+            continue;
+        }
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let before = files(&world.at("store"));
+        let backup = world.run("backup --home home --json --quiet").is(6);
+        let json = backup.json();
+        assert_eq!(json["outcome"], "complete");
+        assert_eq!(json["damaged"]["snapshot"], damaged["name"]);
+        assert_eq!(json["damaged"]["sequence"], damaged["sequence"]);
+        let reason = json["damaged"]["reason"].as_str().unwrap();
+        assert!(reason.contains(name), "{reason}");
+        let number = damaged["sequence"].as_u64().unwrap();
+        backup
+            .says(&format!("backup number {number} ("))
+            .says("is damaged in the store")
+            .says("A whole new backup is made");
+        for path in before {
+            assert!(path.exists(), "{path:?} is gone");
+        }
+        world.run("restore --home home --to back").is(0);
+        world.same("back");
+        let next = world.run("backup --home home --json").is(0);
+        assert_eq!(next.json()["outcome"], "unchanged");
+        assert!(next.json()["damaged"].is_null());
+        world.run("verify --home home").is(0);
+        met += 1;
+    }
+    assert_eq!(met, 1);
+    world
+        .run("backup --help")
+        .is(0)
+        .says("6  the backup before it is damaged");
+}

@@ -77,6 +77,8 @@ pub(crate) struct Run<'a> {
     pub(crate) pending: u64,
     pub(crate) stopped: Option<Stop>,
     pub(crate) snapshot_bytes: Sent,
+    /// What was sent for an index of what is sound in a damaged backup.
+    pub(crate) index_sent: Sent,
     pub(crate) last: Option<Committed>,
     pub(crate) shadows: Shadows,
     /// Files that the survey found changed and that were not looked at yet.
@@ -122,6 +124,7 @@ impl<'a> Run<'a> {
             pending: survey.unseen,
             stopped: None,
             snapshot_bytes: Sent::default(),
+            index_sent: Sent::default(),
             last: None,
             shadows,
             media_left: survey.media_files,
@@ -134,7 +137,12 @@ impl<'a> Run<'a> {
 
     /// Everything that was sent so far.
     pub(crate) fn sent(&self) -> Sent {
-        let parts = [self.outbox.sent(), self.nodes.sent(), self.snapshot_bytes];
+        let parts = [
+            self.outbox.sent(),
+            self.nodes.sent(),
+            self.snapshot_bytes,
+            self.index_sent,
+        ];
         parts.iter().fold(Sent::default(), |sum, part| Sent {
             bytes: sum.bytes.saturating_add(part.bytes),
             objects: sum.objects.saturating_add(part.objects),
@@ -330,9 +338,18 @@ impl<'a> Run<'a> {
 
     /// Commits the last state once more, pinned: the source has shrunk since, and a person may want
     /// back what it held, however the keep rules are set.
-    pub(crate) fn pin(&mut self, totals: Totals) -> Result<(), BackupError> {
+    pub(crate) fn pin(&mut self, totals: Totals, is_whole: bool) -> Result<(), BackupError> {
         let now = std::mem::replace(&mut self.totals, totals);
-        self.commit(Completeness::Complete, true)?;
+        let completeness = if is_whole {
+            Completeness::Complete
+        } else {
+            // What is sound of a damaged one. How many files are not, its index may not tell.
+            Completeness::Partial {
+                reason: PartialReason::Unreadable,
+                pending_files: 1,
+            }
+        };
+        self.commit(completeness, true)?;
         self.totals = now;
         Ok(())
     }

@@ -252,6 +252,19 @@ impl Contents {
         Ok(())
     }
 
+    /// Forgets every content that has bytes in a pack which is not `good`: it will be sent again.
+    pub(crate) fn forget_all_but(
+        &mut self,
+        good: &dyn Fn(&PackName) -> bool,
+    ) -> Result<(), ContentsError> {
+        let write = self.database.begin_write()?;
+        write.open_table(CONTENTS)?.retain(|_, value| {
+            decode_extents(value)
+                .is_some_and(|extents| extents.iter().all(|extent| good(&extent.pack)))
+        })?;
+        Ok(write.commit()?)
+    }
+
     /// Says which snapshot the state describes from now on.
     pub(crate) fn set_head(&mut self, head: &Head) -> Result<(), ContentsError> {
         let write = self.database.begin_write()?;
@@ -343,6 +356,23 @@ mod tests {
             sequence: 4,
             epoch: Epoch::FIRST,
         }
+    }
+
+    #[test]
+    fn what_has_bytes_in_a_pack_that_is_gone_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut contents = Contents::open(&folder.path().join("contents")).unwrap();
+        let ids: Vec<ContentId> = (1..4).map(|id| ContentId::from_bytes([id; 32])).collect();
+        contents.add(ids[0], 10, vec![extent(1)]);
+        contents.add(ids[1], 20, vec![extent(1), extent(2)]);
+        contents.add(ids[2], 0, Vec::new());
+        contents.keep_sent(None).unwrap();
+        contents
+            .forget_all_but(&|pack| *pack == extent(1).pack)
+            .unwrap();
+        assert_eq!(contents.find(&ids[0]).unwrap(), Some(vec![extent(1)]));
+        assert_eq!(contents.find(&ids[1]).unwrap(), None);
+        assert_eq!(contents.find(&ids[2]).unwrap(), Some(Vec::new()));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use keyhaven_secrets::Remedy;
 
 use super::fetch::{FetchError, Fetcher};
 use super::outbox::{self, Outbox, SendError, path_of};
+use super::restore::ends_the_run;
 use crate::store::{Body, FolderStore, Store, StoreError};
 
 /// Raw nodes that are kept: at most some 4 MiB.
@@ -86,6 +87,29 @@ pub(crate) fn store_error(error: &NodeError) -> Option<&StoreError> {
         }
         Cause::Fetch(_) | Cause::Send(_) | Cause::ReadOnly => None,
     }
+}
+
+/// Whether a part of the index is gone or is not what was written. A store that cannot be reached is no
+/// damage, and no fault of writing is.
+pub(crate) fn is_damage(error: &NodeError) -> bool {
+    if let NodeError::Unavailable { cause, .. } = error {
+        return match cause.downcast_ref::<Cause>() {
+            Some(Cause::Fetch(FetchError::Store(error))) => !ends_the_run(error),
+            Some(Cause::Fetch(FetchError::Damaged { .. })) => true,
+            Some(Cause::Send(_) | Cause::ReadOnly) | None => false,
+        };
+    }
+    matches!(
+        error,
+        NodeError::Swapped
+            | NodeError::BadCompression
+            | NodeError::TooLong
+            | NodeError::TooDeep { .. }
+            | NodeError::Unsorted
+            | NodeError::BadPath
+            | NodeError::Malformed
+            | NodeError::PageAltered
+    )
 }
 
 impl<'a> Nodes<'a> {

@@ -18,6 +18,7 @@ mod flaky;
 mod killed;
 mod lagging;
 mod malicious;
+mod mended;
 mod refused;
 mod set_up;
 mod world;

@@ -17,7 +17,7 @@ use crate::world::{World, backup, copy_folder, furnish, place, restore, restored
 /// A world whose store is a folder.
 pub(crate) struct OnDisk {
     folder: TempDir,
-    _app: rusqlite::Connection,
+    pub(crate) app: rusqlite::Connection,
 }
 
 impl OnDisk {
@@ -25,7 +25,7 @@ impl OnDisk {
         let folder = scratch();
         let store = Place::parse(folder.path().join("store").to_str().unwrap()).unwrap();
         let (folder, app, _) = furnish(&store, folder);
-        Self { folder, _app: app }
+        Self { folder, app }
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {

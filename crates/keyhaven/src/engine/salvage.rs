@@ -1,0 +1,131 @@
+//! What of a damaged backup may still be referred to.
+//!
+//! Every entry of its index is held against the store. One that can be read, and whose content is in
+//! packs that the store lists with a length that a pack has, is taken over; all others, and the paths
+//! whose part of the index is gone, are left to the run that follows, to which they are new.
+//! Nothing of the damaged backup is changed: the index of what is sound is written anew.
+
+use std::sync::Arc;
+
+use keyhaven_repo::entry::FileEntry;
+use keyhaven_repo::node::NodeError;
+use keyhaven_repo::path::Key;
+use keyhaven_repo::tree::TreeWriter;
+
+use super::backup::Start;
+use super::contents::Contents;
+use super::error::BackupError;
+use super::history::Access;
+use super::nodes::{Nodes, is_damage};
+use super::outbox::{Outbox, Sent};
+use super::packs::{Packs, extents_of};
+use super::restore::{Plan, told, visit};
+use crate::progress::Cancel;
+
+/// Contents that are learnt between two writes of the local state.
+const LEARN_BATCH: u64 = 4096;
+
+/// What a damaged backup was found to be.
+pub(crate) struct Salvaged {
+    /// What is wrong with it, by the first damage that was met.
+    pub(crate) reason: String,
+    /// What was sent to write the new index.
+    pub(crate) sent: Sent,
+}
+
+/// Lets `start` and the local state refer to nothing but what the store has. None if nothing was found
+/// to be damaged: all stays as it is.
+pub(crate) fn salvage(
+    access: &Access,
+    start: &mut Start,
+    contents: &mut Contents,
+    cancel: &Cancel,
+) -> Result<Option<Salvaged>, BackupError> {
+    let packs = Packs::of(access.store.as_ref())?;
+    contents.forget_all_but(&|pack| packs.fault(pack).is_none())?;
+    // What is kept on this device proves nothing about the store.
+    let keyring = || Arc::clone(&start.keyring);
+    let mut reading =
+        Nodes::new(Arc::clone(&access.store), keyring(), None).map_err(NodeError::from)?;
+    let plan = Plan {
+        root: start.root,
+        below: None,
+        overwrite: false,
+        cancel,
+    };
+    let mut learnt = 0_u64;
+    let found = sift(&plan, &packs, &mut reading, &mut |_, entry, nodes| {
+        if let FileEntry::File {
+            stat,
+            content,
+            extents,
+        } = entry
+        {
+            contents.add(content, stat.size, extents.load(stat.size, nodes)?);
+            learnt = learnt.saturating_add(1);
+            if learnt.is_multiple_of(LEARN_BATCH) {
+                contents.keep_sent(None)?;
+            }
+        }
+        Ok(())
+    });
+    contents.keep_sent(None)?;
+    let (reason, has_root) = match found {
+        Ok(None) => return Ok(None),
+        Ok(Some(reason)) => (reason, true),
+        Err(BackupError::Index(cause)) if is_damage(&cause) => (told(&cause), false),
+        Err(error) => return Err(error),
+    };
+    let outbox = Outbox::open(keyring(), Arc::clone(&access.store), 1);
+    let mut writing = Nodes::new(
+        Arc::clone(&access.store),
+        keyring(),
+        access.cache.as_deref(),
+    )
+    .map_err(NodeError::from)?
+    .writing(&outbox);
+    let mut tree = TreeWriter::new(None);
+    if has_root {
+        sift(&plan, &packs, &mut reading, &mut |key, entry, _| {
+            Ok(tree.push(key, Some(entry), &mut writing)?)
+        })?;
+    }
+    let root = tree.finish(&mut writing)?;
+    writing.finish()?;
+    let sent = writing.sent();
+    start.root = root;
+    Ok(Some(Salvaged { reason, sent }))
+}
+
+/// Takes an entry that is sound.
+type Take<'a, 'n> = dyn FnMut(Key, FileEntry, &mut Nodes<'n>) -> Result<(), BackupError> + 'a;
+
+/// Hands every entry that is sound to `each`, and says what is wrong with the first that is not. A
+/// damaged root is an error.
+fn sift<'n>(
+    plan: &Plan<'_>,
+    packs: &Packs,
+    nodes: &mut Nodes<'n>,
+    each: &mut Take<'_, 'n>,
+) -> Result<Option<String>, BackupError> {
+    let mut reason = None;
+    let gaps = visit(plan, nodes, &mut |key, entry, nodes| {
+        if plan.cancel.is_cancelled() {
+            return Err(BackupError::Cancelled);
+        }
+        let fault = match extents_of(&entry, nodes) {
+            Ok(extents) => extents.iter().find_map(|one| packs.fault(&one.pack)),
+            Err(cause) if is_damage(&cause) => Some(told(&cause)),
+            Err(cause) => return Err(cause.into()),
+        };
+        match fault {
+            None => each(key, entry, nodes)?,
+            Some(fault) => {
+                reason.get_or_insert(fault);
+            }
+        }
+        Ok(())
+    })?;
+    let gap = gaps.values().next().map(|(_, cause)| told(cause));
+    Ok(gap.or(reason))
+}
