@@ -12,6 +12,8 @@ enum What {
     Writer,
     /// 100 kills of the command `keyhaven`, and one at every change of a file (BACKUP-2, F17).
     Kills,
+    /// Every mutation of a store of 200 objects, and 100,000 that are drawn (BACKUP-1, BACKUP-4, F15).
+    Malicious,
     /// 500 seeds of a store and of a cloud that fail in passing (BACKUP-1, BACKUP-2, F16).
     Flaky,
 }
@@ -22,6 +24,7 @@ impl What {
         match self {
             Self::Writer => ["keyhaven", "beside_a_writer", "every_backup"],
             Self::Kills => ["keyhaven-cli", "cli", "killed::"],
+            Self::Malicious => ["keyhaven", "hostile", "malicious"],
             Self::Flaky => ["keyhaven", "hostile", "flaky"],
         }
     }

@@ -60,9 +60,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut unfound = Vec::new();
     for switch in SWITCHES.iter().chain(ENGINE).filter(wanted) {
         let began = Instant::now();
-        match plant(&root, &tree, &work, switch, options)? {
-            Some(Found::ByTest(test)) => println!("| {} | `{test}` | | |", switch.name),
-            Some(Found::BySeed { seed, broken }) => println!(
+        match plant(&root, &tree, &work, switch, options) {
+            Ok(Some(Found::ByTest(test))) => println!("| {} | `{test}` | | |", switch.name),
+            Ok(Some(Found::BySeed { seed, broken })) => println!(
                 "| {} | {} | {seed} | {} |",
                 switch.name,
                 promise(&broken),
@@ -70,12 +70,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
                     .split_once(": ")
                     .map_or(broken.as_str(), |(_, what)| what)
             ),
-            None => unfound.push(switch.name),
+            Ok(None) => unfound.push(format!("not found: {}", switch.name)),
+            // The others are still looked for.
+            Err(error) => unfound.push(format!("{error:#}")),
         }
         eprintln!("{}: {:.0} s", switch.name, began.elapsed().as_secs_f64());
     }
     if !unfound.is_empty() {
-        bail!("not found: {}", unfound.join("; "));
+        bail!("{}", unfound.join("\n"));
     }
     Ok(())
 }

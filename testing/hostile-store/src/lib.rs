@@ -46,5 +46,5 @@ mod recording;
 pub use fail_at::{FailAt, Moment, Span};
 pub use flaky::{Flaky, Rates};
 pub use memory::MemoryStore;
-pub use mutation::{Mutation, Tampered, mutations};
+pub use mutation::{Mutation, Tampered, drawn_mutation, mutations};
 pub use recording::{Call, Operation, Recording};

@@ -287,6 +287,66 @@ pub fn mutations(
     all.into_iter()
 }
 
+/// One mutation of what `store` holds, every kind as likely as any other; none of a store of fewer than two objects.
+/// `draw` gives a number below its argument.
+pub fn drawn_mutation(
+    store: &MemoryStore,
+    draw: &mut dyn FnMut(usize) -> usize,
+) -> Option<Mutation> {
+    let objects = store.objects();
+    let (path, bytes) = objects.get(draw(objects.len()))?;
+    let (path, len) = (path.clone(), bytes.len());
+    let other = || {
+        let others = objects.iter().map(|(other, _)| other);
+        others.filter(|other| **other != path).cloned()
+    };
+    Some(match draw(13) {
+        0 | 1 => Mutation::FlipBit {
+            offset: draw(len),
+            bit: u8::try_from(draw(8)).unwrap_or(0),
+            path,
+        },
+        2 => Mutation::Truncate {
+            len: draw(len),
+            path,
+        },
+        3 => Mutation::Extend {
+            by: draw(100_000).saturating_add(1),
+            path,
+        },
+        kind @ (4 | 5) => {
+            let mut others: Vec<_> = other().collect();
+            let other = (!others.is_empty()).then(|| others.swap_remove(draw(others.len())))?;
+            if kind == 4 {
+                Mutation::Swap { one: path, other }
+            } else {
+                Mutation::Overwrite { path, with: other }
+            }
+        }
+        6 => Mutation::Delete { path },
+        7 => match sibling(&path) {
+            Some(copy) => Mutation::Duplicate { path, copy },
+            None => Mutation::Delete { path },
+        },
+        8 => Mutation::Invent {
+            path: sibling(&path).unwrap_or(path),
+        },
+        9 => Mutation::Hide { path },
+        10 => Mutation::Misreport {
+            len: draw(len.saturating_mul(2)) as u64,
+            path,
+        },
+        11 => Mutation::ShortenList {
+            len: draw(objects.len()),
+        },
+        _ => match draw(3) {
+            0 => Mutation::ReverseList,
+            1 => Mutation::DoubleList,
+            _ => Mutation::Empty,
+        },
+    })
+}
+
 /// The mutations of one object's own bytes.
 fn of_bytes(path: &ObjectPath, len: usize) -> Vec<Mutation> {
     let mut all = Vec::new();

@@ -7,6 +7,8 @@ const SUBKEY: &str = "crates/repo/src/object/subkey.rs";
 const BACKUP: &str = "crates/keyhaven/src/backup.rs";
 const COMMIT: &str = "crates/keyhaven/src/engine/backup.rs";
 const SHADOWS: &str = "crates/keyhaven/src/engine/rows.rs";
+const HISTORY: &str = "crates/keyhaven/src/engine/history.rs";
+const JUDGE: &str = "crates/repo/src/snapshot/history.rs";
 const TARGET: &str = "crates/keyhaven/src/engine/target.rs";
 const SYNCER: &str = "crates/keyhaven/src/store/folder/syncer.rs";
 const SIGNATURE: &str = "crates/source/src/database/signature.rs";
@@ -27,6 +29,14 @@ pub(super) const ENGINE: &[Switch] = &[
         file: SUBKEY,
         sound: "bool::from(self.commitment.ct_eq(&header.commitment))",
         broken: "true || bool::from(self.commitment.ct_eq(&header.commitment))",
+    },
+    Switch {
+        name: "engine: an object may end in a frame that was not sealed as its last",
+        file: SUBKEY,
+        sound: "if !self.open_one(frame, tag, number, last) {",
+        broken: "if !self.open_one(frame, tag, number, last)
+                && !aside.clone().is_some_and(|mut copy| self.open_one(&mut copy, tag, number, false))
+            {",
     },
     // What is durable, and when.
     Switch {
@@ -49,7 +59,41 @@ pub(super) const ENGINE: &[Switch] = &[
         self.access.store.flush()?;",
         broken: "",
     },
+    Switch {
+        name: "engine: contents are remembered before they are durable",
+        file: COMMIT,
+        sound: "        self.outbox.drain()?;
+        self.access.store.flush()?;
+        // A content",
+        broken: "        // A content",
+    },
+    Switch {
+        name: "engine: a snapshot is not read back",
+        file: HISTORY,
+        sound: "if SnapshotDigest::of(&back) != sealed.digest {",
+        broken: "if false && SnapshotDigest::of(&back) != sealed.digest {",
+    },
     // What is believed of the store and of local state.
+    Switch {
+        name: "engine: the last snapshot of the list counts as the newest",
+        file: HISTORY,
+        sound: "for listed in self.store.list(&folder)? {
+            let Ok(name) = SnapshotName::parse_path(listed.path.as_str()) else {
+                continue;
+            };
+            match self.open(name)? {",
+        broken: "for listed in self.store.list(&folder)?.into_iter().rev().take(1) {
+            let Ok(name) = SnapshotName::parse_path(listed.path.as_str()) else {
+                continue;
+            };
+            match self.open(name)? {",
+    },
+    Switch {
+        name: "engine: a head that does not descend from the noted snapshot is accepted",
+        file: JUDGE,
+        sound: ".find(|link| self.descends_from(&link.digest, &note.digest));",
+        broken: ".find(|link| link.sequence >= note.sequence || self.descends_from(&link.digest, &note.digest));",
+    },
     Switch {
         name: "engine: local state is believed, whatever it describes",
         file: BACKUP,

@@ -27,7 +27,7 @@ impl Switch {
         if is_in("source") {
             Checker::Tests(&["keyhaven-source"])
         } else if is_in("repo") {
-            Checker::Tests(&["keyhaven-repo", "keyhaven"])
+            Checker::Tests(&["keyhaven-repo", "keyhaven-testkit", "keyhaven"])
         } else if is_in("keyhaven") {
             Checker::Tests(&["keyhaven"])
         } else {

@@ -12,6 +12,7 @@
     reason = "a test program, helpers included: a failure is a panic"
 )]
 
+mod altering;
 mod crash;
 mod damaged;
 mod flaky;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use keyhaven::store::Store;
 use keyhaven::{
@@ -22,7 +22,7 @@ pub(crate) struct World {
     pub(crate) store: MemoryStore,
     pub(crate) digits: String,
     /// The app has its database open, and a log beside it.
-    app: Connection,
+    app: Mutex<Connection>,
 }
 
 impl World {
@@ -34,8 +34,12 @@ impl World {
             folder,
             store,
             digits,
-            app,
+            app: Mutex::new(app),
         }
+    }
+
+    fn app(&self) -> MutexGuard<'_, Connection> {
+        self.app.lock().unwrap()
     }
 
     pub(crate) fn home(&self) -> PathBuf {
@@ -45,7 +49,7 @@ impl World {
     /// Brings the source from its first state to its second.
     pub(crate) fn a_day_passes(&self) {
         let chats = self.folder.path().join("chats");
-        self.app
+        self.app()
             .execute_batch(
                 "UPDATE message SET text = 'edited' WHERE id = 77;
                  DELETE FROM message WHERE id = 78;
@@ -56,6 +60,22 @@ impl World {
         // Large enough that sending it again would show in the size class of its pack.
         std::fs::rename(chats.join("media/film.mp4"), chats.join("media/moved.mp4")).unwrap();
         std::fs::write(chats.join("media/new.jpg"), noise(777, 90_000)).unwrap();
+        settle();
+    }
+
+    /// Some messages and a photo more.
+    pub(crate) fn another_day_passes(&self, day: u64) {
+        let photo = self
+            .folder
+            .path()
+            .join(format!("chats/media/day-{day:03}.jpg"));
+        self.app()
+            .execute(
+                "INSERT INTO message(text) VALUES(printf('day %d', ?1))",
+                [day.cast_signed()],
+            )
+            .unwrap();
+        std::fs::write(photo, noise(10_000 + day, 3_000)).unwrap();
         settle();
     }
 
@@ -83,13 +103,13 @@ impl World {
         );
         let database = &state[Path::new("chats.db")];
         if reach == Reach::ByRows {
-            assert_eq!(*database, told(&rows(&self.app)));
+            assert_eq!(*database, told(&rows(&self.app())));
         } else {
             let copy = scratch();
             let path = copy.path().join("chats.db");
             std::fs::write(&path, database).unwrap();
             let back = Connection::open(path).unwrap();
-            assert_eq!(rows(&back), rows(&self.app));
+            assert_eq!(rows(&back), rows(&self.app()));
         }
         state
     }
