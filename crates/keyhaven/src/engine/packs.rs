@@ -1,21 +1,27 @@
-//! The packs of a store, as it lists them: what may be referred to without sending it again.
+//! The packs of a store, as it lists them and as they begin: what may be referred to without sending it again.
 
 use std::collections::BTreeMap;
 
 use keyhaven_repo::entry::FileEntry;
+use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::layout::{Extent, SizeClass};
 use keyhaven_repo::names::PackName;
 use keyhaven_repo::node::{NodeError, NodeRef};
+use keyhaven_repo::pack::{PackError, PackKind, PackReader};
 use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::rows::load_patches;
 
 use super::nodes::Nodes;
-use super::outbox::packs_folder;
+use super::outbox::{packs_folder, path_of};
+use super::restore::ends_the_run;
+use crate::progress::Cancel;
 use crate::store::{Store, StoreError};
 
 /// The packs of a store, with their lengths.
 pub(crate) struct Packs {
     listed: BTreeMap<PackName, u64>,
+    /// What is wrong with those whose start was read and is not what it must be.
+    bad_starts: BTreeMap<PackName, String>,
 }
 
 impl Packs {
@@ -27,7 +33,36 @@ impl Packs {
                 listed.insert(name, object.len);
             }
         }
-        Ok(Self { listed })
+        Ok(Self {
+            listed,
+            bad_starts: BTreeMap::new(),
+        })
+    }
+
+    /// Reads the start of every pack, some 2 KiB: whether it is this pack, whole, and of this store and key. One that was
+    /// exchanged for another is found so; what lies further in is not looked at. Cancelled, it ends early.
+    pub(crate) fn read_starts(
+        &mut self,
+        store: &dyn Store,
+        keyring: &Keyring,
+        cancel: &Cancel,
+    ) -> Result<(), StoreError> {
+        for &pack in self.listed.keys() {
+            if cancel.is_cancelled() {
+                break;
+            }
+            let range = Some(0..PackReader::HEADER_BYTES);
+            let fault = match store.get(&path_of(&pack.path()), range) {
+                Ok(start) => wrong_start(pack, keyring, &start).map(|cause| cause.to_string()),
+                Err(error) if ends_the_run(&error) => return Err(error),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(cause) = fault {
+                let fault = format!("pack {pack} is damaged or was exchanged: {cause}");
+                self.bad_starts.insert(pack, fault);
+            }
+        }
+        Ok(())
     }
 
     /// The names of all.
@@ -35,16 +70,25 @@ impl Packs {
         self.listed.keys()
     }
 
-    /// What is wrong with a pack, as far as a listing tells.
+    /// What is wrong with a pack, as far as a listing tells, and its start where that was read.
     pub(crate) fn fault(&self, pack: &PackName) -> Option<String> {
         match self.listed.get(pack) {
             None => Some(format!("pack {pack} is missing from the store")),
             Some(len) if SizeClass::of_object(*len).is_none() => {
                 Some(format!("pack {pack} has {len} bytes, which no pack has"))
             }
-            Some(_) => None,
+            Some(_) => self.bad_starts.get(pack).cloned(),
         }
     }
+}
+
+/// Why this is not the start of that pack, of whichever kind.
+fn wrong_start(pack: PackName, keyring: &Keyring, start: &[u8]) -> Option<PackError> {
+    let mut fault = None;
+    for kind in PackKind::ALL {
+        fault = Some(PackReader::new(pack, kind, keyring, start).err()?);
+    }
+    fault
 }
 
 /// Where the content of an entry lies.

@@ -1,8 +1,9 @@
 //! What of a damaged backup may still be referred to.
 //!
 //! Every entry of its index is held against the store. One that can be read, and whose content is in
-//! packs that the store lists with a length that a pack has, is taken over; all others, and the paths
-//! whose part of the index is gone, are left to the run that follows, to which they are new.
+//! packs that the store lists with a length that a pack has and that begin as they must, is taken over; all
+//! others, and the paths whose part of the index is gone, are left to the run that follows, to which they
+//! are new.
 //! Nothing of the damaged backup is changed: the index of what is sound is written anew.
 
 use std::sync::Arc;
@@ -41,7 +42,8 @@ pub(crate) fn salvage(
     contents: &mut Contents,
     cancel: &Cancel,
 ) -> Result<Option<Salvaged>, BackupError> {
-    let packs = Packs::of(access.store.as_ref())?;
+    let mut packs = Packs::of(access.store.as_ref())?;
+    packs.read_starts(access.store.as_ref(), &start.keyring, cancel)?;
     contents.forget_all_but(&|pack| packs.fault(pack).is_none())?;
     // What is kept on this device proves nothing about the store.
     let keyring = || Arc::clone(&start.keyring);

@@ -184,7 +184,8 @@ fn a_backup_onto_a_damaged_index_is_whole_and_says_so() {
     assert!(maps > 0, "no page map was met");
 }
 
-/// BACKUP-1: what lies in packs that are gone or cut is sent again, and what lies in others is not.
+/// BACKUP-1: what lies in packs that are gone or cut, or that do not begin as they must, is sent again, and what
+/// lies in others is not.
 #[test]
 fn only_contents_whose_packs_are_gone_are_sent_again() {
     let world = OnDisk::new();
@@ -212,9 +213,9 @@ fn only_contents_whose_packs_are_gone_are_sent_again() {
         }
         // A pack of 8 MiB has bytes of two of the files.
         let most = if len > 1 << 20 { 15 << 20 } else { 2 << 20 };
-        for how in [How::Removed, How::Cut] {
+        for (how, at) in [(How::Removed, 0), (How::Cut, len - 1), (How::Flipped, 20)] {
             damage(&root.0, How::Removed, 0);
-            damage(&pack, how, len - 1);
+            damage(&pack, how, at);
             let before = read_folder(&world.at("store"));
             let mut told = Told::default();
             let report = world

@@ -68,7 +68,7 @@ impl World {
         let photo = self
             .folder
             .path()
-            .join(format!("chats/media/day-{day:03}.jpg"));
+            .join(format!("chats/media/day{day:03}.jpg"));
         self.app()
             .execute(
                 "INSERT INTO message(text) VALUES(printf('day %d', ?1))",
