@@ -74,7 +74,7 @@ enum Task {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// First backup, unchanged backup, next day and restore, against `cp -a`, borg and restic.
+    /// First backup, unchanged one, next day, restore and verification, against `cp -a`, borg, restic, rustic and bupstash.
     Engine(bench::Options),
     /// Few and many small files: memory must not grow with their number.
     Files(bench::files::Options),

@@ -3,18 +3,23 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 
 use super::peers::{Places, Run};
 
 /// How often memory is sampled. A peak shorter than this can be missed.
-const SAMPLE_MS: u64 = 5;
+const SAMPLE: Duration = Duration::from_millis(5);
+/// At the start it is sampled more often, for what runs shortly.
+const SAMPLE_SHORT: Duration = Duration::from_millis(1);
+/// How long the start is.
+const STARTING: Duration = Duration::from_millis(200);
 
 /// What one run took.
 #[derive(Debug, Clone, Copy)]
@@ -23,46 +28,56 @@ pub(super) struct Cost {
     pub(super) wall: Duration,
     /// Processor time in user mode.
     pub(super) user: Duration,
+    /// Processor time in the kernel.
+    pub(super) system: Duration,
     /// The largest anonymous memory seen (`RssAnon` of `/proc/PID/status`), in bytes: what the
-    /// program holds itself, without mapped files.
+    /// program and the programs that it starts hold themselves, without mapped files.
     pub(super) anonymous: u64,
 }
 
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (wall, user) = (self.wall.as_secs_f64(), self.user.as_secs_f64());
+        let seconds = |time: Duration| time.as_secs_f64();
         write!(
             f,
-            "{wall:.2} s, {user:.2} s user, {} MiB anonymous",
+            "{:.2} s, {:.2} s user, {:.2} s system, {} MiB anonymous",
+            seconds(self.wall),
+            seconds(self.user),
+            seconds(self.system),
             self.anonymous >> 20
         )
     }
 }
 
-/// Runs a program and measures it. A program that fails is an error, with what it said.
+/// Runs a program and measures it. A program that fails is an error, with what it said. What it prints can be
+/// read in [`printed`] afterwards.
 pub(super) fn run(run: &Run, places: &Places) -> anyhow::Result<Cost> {
     // What earlier runs left to be written is not this one's cost.
     flush(&places.folder)?;
     let said = places.folder.join("said.log");
-    let user_before = user_time()?;
+    let (user_before, system_before) = processor_time()?;
     let start = Instant::now();
     let mut child = Command::new(&run.program)
         .args(&run.arguments)
         .envs(run.environment.iter().map(|(key, value)| (key, value)))
         .current_dir(&run.folder)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(File::create(printed_file(places))?)
         .stderr(File::create(&said)?)
         .spawn()
         .with_context(|| format!("{:?} cannot be run", run.program))?;
-    let status_file = format!("/proc/{}/status", child.id());
+    let process = child.id();
     let ended = AtomicBool::new(false);
     let (status, anonymous) = std::thread::scope(|scope| {
         let sampler = scope.spawn(|| {
             let mut peak = 0;
             while !ended.load(Ordering::Relaxed) {
-                peak = peak.max(anonymous_bytes(Path::new(&status_file)).unwrap_or_default());
-                std::thread::sleep(Duration::from_millis(SAMPLE_MS));
+                peak = peak.max(family_bytes(process));
+                std::thread::sleep(if start.elapsed() < STARTING {
+                    SAMPLE_SHORT
+                } else {
+                    SAMPLE
+                });
             }
             peak
         });
@@ -82,10 +97,11 @@ pub(super) fn run(run: &Run, places: &Places) -> anyhow::Result<Cost> {
             fs::read_to_string(&said)?
         );
     }
-    let user = user_time()?.saturating_sub(user_before);
+    let (user, system) = processor_time()?;
     Ok(Cost {
         wall,
-        user,
+        user: user.saturating_sub(user_before),
+        system: system.saturating_sub(system_before),
         anonymous,
     })
 }
@@ -112,12 +128,24 @@ fn flush(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// User time of all children that have ended.
-fn user_time() -> anyhow::Result<Duration> {
-    let time = getrusage(UsageWho::RUSAGE_CHILDREN)?.user_time();
-    let micros = u64::try_from(time.tv_usec())?;
-    Ok(Duration::from_secs(u64::try_from(time.tv_sec())?)
-        .saturating_add(Duration::from_micros(micros)))
+/// User and system time of all children that have ended, and of theirs.
+fn processor_time() -> anyhow::Result<(Duration, Duration)> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let duration = |time: TimeVal| -> anyhow::Result<Duration> {
+        let micros = Duration::from_micros(u64::try_from(time.tv_usec())?);
+        Ok(Duration::from_secs(u64::try_from(time.tv_sec())?).saturating_add(micros))
+    };
+    Ok((duration(usage.user_time())?, duration(usage.system_time())?))
+}
+
+/// Anonymous memory of a process and of all that its first thread, and theirs, started. Nothing of one that has ended.
+fn family_bytes(process: u32) -> u64 {
+    let folder = format!("/proc/{process}");
+    let own = anonymous_bytes(Path::new(&format!("{folder}/status"))).unwrap_or_default();
+    let children = fs::read_to_string(format!("{folder}/task/{process}/children"));
+    let children = children.unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|id| id.parse().ok());
+    children.map(family_bytes).fold(own, u64::saturating_add)
 }
 
 fn anonymous_bytes(status: &Path) -> Option<u64> {
@@ -129,8 +157,17 @@ fn anonymous_bytes(status: &Path) -> Option<u64> {
     kib.checked_mul(1_024)
 }
 
-/// What stands in a repository.
-#[derive(Debug, Clone, Copy, Default)]
+/// What the last run printed.
+pub(super) fn printed(places: &Places) -> anyhow::Result<String> {
+    Ok(fs::read_to_string(printed_file(places))?)
+}
+
+fn printed_file(places: &Places) -> PathBuf {
+    places.folder.join("printed.log")
+}
+
+/// What stands in a folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) bytes: u64,
     pub(super) objects: u64,
@@ -173,15 +210,33 @@ mod tests {
             flush: Some(places.folder.clone()),
         };
         let cost = run(
-            &shell("head -c 1000 /dev/zero > repository/a; sleep 0.1"),
+            &shell("head -c 1000 /dev/zero > repository/a; echo done; sleep 0.1"),
             &places,
         )
         .unwrap();
         assert!(cost.wall >= Duration::from_millis(100));
         assert!(cost.anonymous > 0);
+        assert_eq!(printed(&places).unwrap(), "done\n");
         let stored = Stored::of(&places.repository).unwrap();
         assert_eq!((stored.bytes, stored.objects), (1_000, 1));
         let told = run(&shell("echo the disk is full >&2; exit 3"), &places).unwrap_err();
         assert!(told.to_string().contains("the disk is full"), "{told}");
+    }
+    #[test]
+    fn what_a_program_starts_counts_as_its_own() {
+        let bench = tempfile::tempdir().unwrap();
+        let places = Places::new(bench.path(), bench.path(), "sh");
+        places.clear().unwrap();
+        // `dd` holds the block that it copies, the shell that waits for it hardly anything.
+        let script = "dd if=/dev/zero of=/dev/null bs=32M count=40; true";
+        let run = Run {
+            program: "sh".into(),
+            arguments: vec!["-c".to_owned(), script.to_owned()],
+            environment: Vec::new(),
+            folder: places.folder.clone(),
+            flush: None,
+        };
+        let cost = super::run(&run, &places).unwrap();
+        assert!(cost.anonymous > 30 << 20, "{cost}");
     }
 }

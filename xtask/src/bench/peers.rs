@@ -1,11 +1,15 @@
 //! The programs that are compared, each as a few command lines.
 
+mod lines;
+
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use anyhow::Context as _;
+
+use super::install::Origin;
 use crate::workspace;
 
 /// A program, and how it is told to work.
@@ -13,15 +17,38 @@ use crate::workspace;
 pub(super) struct Peer {
     pub(super) name: &'static str,
     pub(super) version: String,
-    pub(super) ours: bool,
-    program: OsString,
+    pub(super) comes_back: ComesBack,
+    program: PathBuf,
+    origin: Origin,
     /// What it needs once for a new repository. Not measured.
     pub(super) prepare: Vec<Line>,
     pub(super) backup: Line,
     pub(super) restore: Line,
+    /// Reads all data back and checks it, if it has a command for that.
+    pub(super) verify: Option<Line>,
     /// Whether a second backup goes to the same repository and sends only what changed.
     pub(super) keeps_history: bool,
     environment: &'static [(&'static str, &'static str)],
+}
+
+/// What is compared with the source after a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ComesBack {
+    /// Every byte of every file, and of every database the pages.
+    Bytes,
+    /// Every byte of every file, and of every database the rows.
+    Rows,
+    /// The number of files, and their bytes in all: we do not answer for it.
+    Totals,
+}
+
+impl Peer {
+    pub(super) fn is_ours(&self) -> bool {
+        match self.comes_back {
+            ComesBack::Bytes | ComesBack::Rows => true,
+            ComesBack::Totals => false,
+        }
+    }
 }
 
 /// The arguments of one call. `{source}`, `{repository}`, `{output}` and `{home}` stand for places,
@@ -70,7 +97,7 @@ impl Line {
                 .replace("{newest}", &name)
         };
         Run {
-            program: peer.program.clone(),
+            program: peer.program.clone().into(),
             arguments: self
                 .arguments
                 .iter()
@@ -142,28 +169,29 @@ impl Places {
     }
 }
 
-/// The programs that are here, ours first; says which are not.
-pub(super) fn available(keyhaven: &Path) -> anyhow::Result<Vec<Peer>> {
-    let all = [ours(keyhaven), our_rows(keyhaven), copy(), borg(), restic()];
+/// The programs that are here or can be got, ours first; says which are not.
+pub(super) fn available(
+    keyhaven: &Path,
+    bench: &Path,
+    only: &[String],
+) -> anyhow::Result<Vec<Peer>> {
+    let folder = bench.join("peers");
+    fs::create_dir_all(&folder)?;
     let mut here = Vec::new();
-    for mut peer in all {
-        let ask: &[&str] = if peer.name == "restic" {
-            &["version"]
-        } else {
-            &["--version"]
-        };
-        let program = peer.program.to_string_lossy().into_owned();
-        let mut version = workspace::output(Path::new("."), &program, ask);
-        if version.is_err()
-            && let Some(package) = package_of(peer.name)
-        {
-            install(package);
-            version = workspace::output(Path::new("."), &program, ask);
+    for mut peer in lines::all(keyhaven) {
+        if !only.is_empty() && !only.iter().any(|name| peer.name.starts_with(name.as_str())) {
+            continue;
+        }
+        peer.program = peer.origin.program(&peer.program, &folder);
+        let mut version = ask(&peer);
+        if version.is_err() {
+            peer.origin.install(&folder);
+            version = ask(&peer);
         }
         match version {
             Ok(version) => {
-                peer.version = version.lines().next().unwrap_or_default().to_owned();
-                println!("{}: {}", peer.name, peer.version);
+                println!("{}: {version}", peer.name);
+                peer.version = version;
                 here.push(peer);
             }
             Err(error) => println!("{} is left out: {error}", peer.name),
@@ -172,159 +200,42 @@ pub(super) fn available(keyhaven: &Path) -> anyhow::Result<Vec<Peer>> {
     Ok(here)
 }
 
-/// The Debian package of a program.
-fn package_of(name: &str) -> Option<&'static str> {
-    match name {
-        "borg" => Some("borgbackup"),
-        "restic" => Some("restic"),
-        _ => None,
-    }
+/// The version that a program says it has.
+fn ask(peer: &Peer) -> anyhow::Result<String> {
+    let argument = match peer.name {
+        "restic" => "version",
+        _ => "--version",
+    };
+    let program = peer.program.to_string_lossy();
+    let said = workspace::output(Path::new("."), &program, &[argument])?;
+    version(&said).context("it does not tell its version")
 }
 
-/// Installs a Debian package, where that may be done.
-fn install(package: &str) {
-    println!("installing {package}");
-    let installed = Command::new("apt-get")
-        .args([
-            "install",
-            "--yes",
-            "--quiet",
-            "--no-install-recommends",
-            package,
-        ])
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .status();
-    if !installed.is_ok_and(|status| status.success()) {
-        println!("{package} cannot be installed here: run `apt-get install {package}` as root");
-    }
+/// The version in what a program says of itself: the first word that is a number with a point in it.
+fn version(said: &str) -> Option<String> {
+    let is_version =
+        |word: &&str| word.starts_with(|first: char| first.is_ascii_digit()) && word.contains('.');
+    let words = said.split([' ', '-', '\n']);
+    let mut words = words.map(|word| word.trim_start_matches('v'));
+    Some(words.find(is_version)?.to_owned())
 }
 
-fn ours(program: &Path) -> Peer {
-    Peer {
-        name: "keyhaven",
-        version: String::new(),
-        ours: true,
-        program: program.as_os_str().to_owned(),
-        prepare: vec![line(&[
-            "--home",
-            "{home}/keyhaven",
-            "--quiet",
-            "setup",
-            "--source",
-            "{source}",
-            "--store",
-            "{repository}",
-            "--recovery-key",
-            "--recovery-key-file",
-            "{home}/digits",
-        ])],
-        backup: line(&["--home", "{home}/keyhaven", "--quiet", "backup"]),
-        restore: line(&[
-            "--home",
-            "{home}/keyhaven",
-            "--quiet",
-            "restore",
-            "--to",
-            "{output}",
-        ]),
-        keeps_history: true,
-        environment: &[],
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The same program, by rows: more work on the device, less to send.
-fn our_rows(program: &Path) -> Peer {
-    const BACKUP: &[&str] = &[
-        "--home",
-        "{home}/keyhaven",
-        "--quiet",
-        "backup",
-        "--tier",
-        "rows",
-    ];
-    Peer {
-        name: "keyhaven-rows",
-        backup: line(BACKUP),
-        ..ours(program)
-    }
-}
-
-fn copy() -> Peer {
-    Peer {
-        name: "cp -a",
-        version: String::new(),
-        ours: false,
-        program: "cp".into(),
-        prepare: Vec::new(),
-        backup: Line {
-            flush: Some("{repository}"),
-            ..line(&["-a", "{source}/.", "{repository}"])
-        },
-        restore: Line {
-            flush: Some("{output}"),
-            ..line(&["-a", "{repository}/.", "{output}"])
-        },
-        keeps_history: false,
-        environment: &[],
-    }
-}
-
-fn borg() -> Peer {
-    Peer {
-        name: "borg",
-        version: String::new(),
-        ours: false,
-        program: "borg".into(),
-        prepare: vec![line(&[
-            "init",
-            "--encryption",
-            "repokey-blake2",
-            "{repository}",
-        ])],
-        backup: Line {
-            folder: "{source}",
-            ..line(&["create", "{repository}::{next}", "."])
-        },
-        restore: Line {
-            folder: "{output}",
-            flush: Some("{output}"),
-            ..line(&["extract", "{repository}::{newest}"])
-        },
-        keeps_history: true,
-        environment: &[
-            ("BORG_PASSPHRASE", "correct horse battery staple"),
-            ("BORG_BASE_DIR", "{home}"),
-        ],
-    }
-}
-
-fn restic() -> Peer {
-    Peer {
-        name: "restic",
-        version: String::new(),
-        ours: false,
-        program: "restic".into(),
-        prepare: vec![line(&["init", "--quiet", "--repo", "{repository}"])],
-        backup: Line {
-            folder: "{source}",
-            ..line(&["backup", "--quiet", "--repo", "{repository}", "."])
-        },
-        restore: Line {
-            flush: Some("{output}"),
-            ..line(&[
-                "restore",
-                "latest",
-                "--quiet",
-                "--repo",
-                "{repository}",
-                "--target",
-                "{output}",
-            ])
-        },
-        keeps_history: true,
-        environment: &[
-            ("RESTIC_PASSWORD", "correct horse battery staple"),
-            ("RESTIC_CACHE_DIR", "{home}"),
-        ],
+    #[test]
+    fn the_version_is_found_in_what_programs_say() {
+        let found = |said| version(said).unwrap_or_default();
+        assert_eq!(found("keyhaven 0.1.0\n"), "0.1.0");
+        assert_eq!(found("cp (GNU coreutils) 9.1\nCopyright (C) 2022"), "9.1");
+        assert_eq!(found("borg 2.0.0b23"), "2.0.0b23");
+        assert_eq!(
+            found("restic 0.14.0 compiled with go1.19.8 on linux/amd64"),
+            "0.14.0"
+        );
+        assert_eq!(found("bupstash-0.12.0\n"), "0.12.0");
+        assert_eq!(found("rustic v0.11.4\n"), "0.11.4");
+        assert_eq!(version("no such option"), None);
     }
 }
