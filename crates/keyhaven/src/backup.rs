@@ -333,8 +333,11 @@ impl Keyhaven {
         meter: &mut Meter<'_>,
     ) -> Result<(Start, State), BackupError> {
         let writer = self.writer()?;
-        let local = contents.head()?.filter(|head| head.store == access.id);
-        let remembered = local.map(|head| note(head.sequence, head.digest));
+        let described = contents.head()?.filter(|head| head.store == access.id);
+        let noted = Contents::newest(&self.home.contents(), access.id);
+        let newest = described.into_iter().chain(noted);
+        let newest = newest.max_by_key(|head| head.sequence);
+        let remembered = newest.map(|head| note(head.sequence, head.digest));
         let judged = loaded.history.judge(remembered.as_ref());
         if let Err((noted, newest)) = crate::haven::fresh(judged.freshness) {
             return Err(BackupError::RolledBack { noted, newest });
@@ -360,7 +363,7 @@ impl Keyhaven {
             .open
             .get(&digest)
             .ok_or(crate::engine::history::HistoryError::Empty)?;
-        if local.is_some_and(|head| open.keyring.current() < head.epoch) {
+        if newest.is_some_and(|head| open.keyring.current() < head.epoch) {
             return Err(BackupError::OldEpoch);
         }
         let start = Start {
@@ -375,7 +378,7 @@ impl Keyhaven {
             profile: open.snapshot.profile.clone(),
         };
         // Local state is used as it is only if it describes the snapshot that this run follows.
-        if local.is_none_or(|head| head.digest != digest) && start.root.is_some() {
+        if described.is_none_or(|head| head.digest != digest) && start.root.is_some() {
             return Ok((start, State::Stale));
         }
         Ok((start, State::Known))

@@ -11,6 +11,7 @@ use keyhaven_repo::path::Key;
 use keyhaven_repo::snapshot::{Note, OpenSnapshot};
 use keyhaven_repo::tree::find;
 
+use crate::engine::contents::Contents;
 use crate::engine::error::RestoreError;
 use crate::engine::fetch::Fetcher;
 use crate::engine::history::{Access, HistoryError, Loaded};
@@ -314,10 +315,7 @@ impl Keyhaven {
     /// What this device or the vault remembers of the newest snapshot: the later of the two. The
     /// vault may be away; then what the device knows must do.
     fn remembered(&self, access: &Access) -> Option<Note> {
-        let local = crate::engine::contents::Contents::open(&self.home.contents())
-            .ok()
-            .and_then(|contents| contents.head().ok().flatten())
-            .filter(|head| head.store == access.id)
+        let local = Contents::newest(&self.home.contents(), access.id)
             .map(|head| note(head.sequence, head.digest));
         let noted = self.noted_at_vault();
         match (local, noted) {

@@ -97,8 +97,8 @@ pub(super) const ENGINE: &[Switch] = &[
     Switch {
         name: "engine: local state is believed, whatever it describes",
         file: BACKUP,
-        sound: "if local.is_none_or(|head| head.digest != digest) && start.root.is_some() {",
-        broken: "if false && local.is_none_or(|head| head.digest != digest) {",
+        sound: "if described.is_none_or(|head| head.digest != digest) && start.root.is_some() {",
+        broken: "if false && described.is_none_or(|head| head.digest != digest) {",
     },
     Switch {
         name: "engine: a store that went back is written to",

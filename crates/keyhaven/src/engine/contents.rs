@@ -3,6 +3,9 @@
 //! It is a cache. Lost or damaged, it is rebuilt from the newest manifest without uploading
 //! anything again. It holds keyed digests and places of sealed bytes, never a name or a content.
 //!
+//! BACKUP-4: the newest snapshot also stands in a file of its own beside it, which is no cache. One command
+//! at a time opens the state; the file can be read meanwhile, and outlives it.
+//!
 //! Contents are added in two steps: [`Contents::add`] remembers one for this run;
 //! [`Contents::keep_sent`] makes them durable, and is called only after the store has flushed the packs
 //! that hold them. So a run that is killed leaves only entries that the store can answer for, and
@@ -14,8 +17,9 @@
 //! store.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::files::{self, Mode};
 use keyhaven_repo::hash::ContentId;
 use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::{Epoch, PackName, SnapshotDigest, SnapshotName, StoreId};
@@ -91,6 +95,7 @@ impl Fresh {
 /// The contents of a store, as far as this device knows them.
 pub(crate) struct Contents {
     database: Database,
+    newest: PathBuf,
     fresh: HashMap<ContentId, Fresh>,
     fresh_sizes: HashSet<u64>,
 }
@@ -103,6 +108,7 @@ impl Contents {
             .create(path)?;
         Ok(Self {
             database,
+            newest: newest_beside(path),
             fresh: HashMap::new(),
             fresh_sizes: HashSet::new(),
         })
@@ -117,6 +123,12 @@ impl Contents {
             Err(error) => return Err(error.into()),
         };
         Ok(table.get(())?.and_then(|value| decode_head(value.value())))
+    }
+
+    /// The newest snapshot that this device made in that store. Another command may have the state at `path` open.
+    pub(crate) fn newest(path: &Path, store: StoreId) -> Option<Head> {
+        let bytes = files::read_small(&newest_beside(path), HEAD_BYTES as u64).ok()?;
+        decode_head(&bytes).filter(|head| head.store == store)
     }
 
     /// Whether any known content has this size: where none has, a file need not be read to know
@@ -265,14 +277,20 @@ impl Contents {
         Ok(write.commit()?)
     }
 
-    /// Says which snapshot the state describes from now on.
+    /// Says which snapshot the state describes from now on: the newest that this device made.
     pub(crate) fn set_head(&mut self, head: &Head) -> Result<(), ContentsError> {
+        files::replace(&self.newest, &encode_head(head), Mode::Private).map_err(redb::Error::Io)?;
         let write = self.database.begin_write()?;
         write
             .open_table(HEAD)?
             .insert((), encode_head(head).as_slice())?;
         Ok(write.commit()?)
     }
+}
+
+/// Where the newest snapshot is noted, beside the state.
+fn newest_beside(contents: &Path) -> PathBuf {
+    contents.with_file_name("newest")
 }
 
 fn encode_extents(extents: &[Extent]) -> Vec<u8> {
