@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use keyhaven::Share;
 
 /// End-to-end encrypted backups of your chats.
 #[derive(Debug, Parser)]
@@ -60,7 +61,7 @@ pub(crate) enum Command {
     Restore(Restore),
     /// Look into the backup without restoring it
     Browse(Browse),
-    /// Read the backup back and check it
+    /// Read the backup back and check it, or a share of the store each time
     Verify(Verify),
     /// Set, check, change or remove the password; guesses, waits and a fresh start
     Password {
@@ -232,6 +233,10 @@ pub(crate) struct Verify {
     /// How much to read back
     #[arg(long, value_enum, default_value_t)]
     pub(crate) depth: Depth,
+    /// Read back so much of the whole store instead, old backups too, such as 5%: other objects each
+    /// time, until every one was read. The newest backup is checked as with --depth structure
+    #[arg(long, value_name = "SHARE", conflicts_with = "depth")]
+    pub(crate) sample: Option<Share>,
     /// Verify this snapshot instead of the newest
     #[arg(long, value_name = "NAME")]
     pub(crate) snapshot: Option<String>,

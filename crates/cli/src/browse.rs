@@ -1,4 +1,4 @@
-//! `keyhaven browse` and `keyhaven verify`.
+//! `keyhaven browse`.
 
 use std::process::ExitCode;
 
@@ -6,13 +6,11 @@ use keyhaven::{EntryKind, SnapshotInfo};
 
 use crate::args::{self, BrowseWhat};
 use crate::failure::{Failure, Outcome};
-use crate::interrupt::cancel_on_signals;
-use crate::restore::{DAMAGED, lost_json, tell_lost};
 use crate::ui;
 use crate::world::World;
 
 /// Digits of a snapshot's name that are shown: enough to choose by.
-const SHORT: usize = 12;
+pub(crate) const SHORT: usize = 12;
 
 pub(crate) fn run(world: &World, args: &args::Browse) -> Outcome {
     let voice = world.voice;
@@ -108,50 +106,5 @@ pub(crate) fn json(one: &SnapshotInfo) -> serde_json::Value {
         "files": one.files,
         "databases": one.databases,
         "bytes": one.bytes,
-    })
-}
-
-pub(crate) fn verify(world: &World, args: &args::Verify) -> Outcome {
-    let haven = world.open()?;
-    let depth = match args.depth {
-        args::Depth::Structure => keyhaven::Depth::Structure,
-        args::Depth::All => keyhaven::Depth::All,
-    };
-    let mut show = world.voice.observer();
-    let report = haven.verify(
-        depth,
-        args.snapshot.as_deref(),
-        &cancel_on_signals()?,
-        &mut show,
-    )?;
-    drop(show);
-    let good = report.lost.is_empty() && report.damaged_snapshots == 0;
-    world.voice.say(format!(
-        "Backup number {}: {}, {} checked{}.",
-        report.snapshot.sequence,
-        ui::counted(report.files, "file"),
-        ui::bytes(report.bytes),
-        if good { "; all is well" } else { "" }
-    ));
-    tell_lost(world.voice, &report.lost);
-    if report.damaged_snapshots > 0 {
-        world.voice.warn(format!(
-            "{} snapshots do not open",
-            report.damaged_snapshots
-        ));
-    }
-    world.voice.answer(&serde_json::json!({
-        "ok": good,
-        "snapshot": json(&report.snapshot),
-        "files": report.files,
-        "bytes": report.bytes,
-        "damaged_snapshots": report.damaged_snapshots,
-        "other_objects": report.other_objects,
-        "lost": lost_json(&report.lost),
-    }));
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(DAMAGED)
     })
 }

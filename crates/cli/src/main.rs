@@ -13,6 +13,7 @@ mod setup;
 mod status;
 mod ui;
 mod vault;
+mod verify;
 mod world;
 
 use std::process::ExitCode;
@@ -61,7 +62,7 @@ fn run(cli: Cli, voice: Voice) -> Outcome {
         Command::Backup(args) => backup::run(&world()?, &args),
         Command::Restore(args) => restore::run(&world()?, &args),
         Command::Browse(args) => browse::run(&world()?, &args),
-        Command::Verify(args) => browse::verify(&world()?, &args),
+        Command::Verify(args) => verify::run(&world()?, &args),
         Command::Password { action } => password::run(&world()?, &action),
         Command::Device { action } => password::device(&world()?, &action),
         Command::Key { action } => protect::key(&world()?, &action),

@@ -149,6 +149,19 @@ fn tell(voice: Voice, restored: &Restored, whole: bool, took: Duration) {
 
 /// Says what cannot be brought back, and what helps.
 pub(crate) fn tell_lost(voice: Voice, lost: &[Lost]) {
+    list_lost(voice, lost);
+    if !lost.is_empty() {
+        voice.warn(
+            "What is listed as lost cannot be brought back from this backup, and trying again helps only if \
+             the store gives the named objects again, whole: look for a copy of them. Otherwise an \
+             older backup may have it: `keyhaven browse` lists them, and `keyhaven restore --snapshot \
+             NAME --path PATH` brings it back from there.",
+        );
+    }
+}
+
+/// Names each thing that cannot be brought back.
+pub(crate) fn list_lost(voice: Voice, lost: &[Lost]) {
     for one in lost {
         let path = one.path.display();
         let what = match &one.part {
@@ -160,16 +173,9 @@ pub(crate) fn tell_lost(voice: Voice, lost: &[Lost]) {
             LostPart::Stretch { before: None } => {
                 format!("everything from {path} on, in the order of paths")
             }
+            LostPart::All => "all of this backup: its list of files cannot be read".to_owned(),
         };
         voice.warn(format!("lost: {what} ({})", one.reason));
-    }
-    if !lost.is_empty() {
-        voice.warn(
-            "What is listed as lost cannot be brought back from this backup, and trying again helps only if \
-             the store gives the named objects again, whole: look for a copy of them. Otherwise an \
-             older backup may have it: `keyhaven browse` lists them, and `keyhaven restore --snapshot \
-             NAME --path PATH` brings it back from there.",
-        );
     }
 }
 
@@ -179,6 +185,7 @@ pub(crate) fn lost_json(lost: &[Lost]) -> Vec<serde_json::Value> {
         let (kind, bytes, before) = match &lost.part {
             LostPart::File { bytes } => ("file", Some(*bytes), None),
             LostPart::Stretch { before } => ("stretch", None, before.as_ref()),
+            LostPart::All => ("all", None, None),
         };
         serde_json::json!({
             "path": lost.path.to_string_lossy(),

@@ -247,6 +247,11 @@ impl Home {
         self.state().join("ways")
     }
 
+    /// Which pack a sample of the store read last.
+    pub(crate) fn sampled(&self) -> PathBuf {
+        self.state().join("sampled")
+    }
+
     pub(crate) fn contents(&self) -> PathBuf {
         self.state().join("contents")
     }

@@ -75,6 +75,7 @@ pub use engine::fetch::FetchError;
 pub use engine::history::HistoryError;
 pub use engine::restore::{Lost, LostPart, RestoreReport};
 pub use engine::rows::{Tier, Way};
+pub use engine::sample::{Share, ShareError};
 pub use haven::{Fresh, Keyhaven, OpenError, SnapshotInfo};
 pub use keyhaven_source::{
     ConnectionPages, DatabaseError, Detection, Image, ImageShape, Opening, PageSink, PageSize,
@@ -87,4 +88,4 @@ pub use protect::{Checked, ProtectorError, Recovery, Returned};
 pub use restore::{Entry, EntryKind, RestoreOptions, Restored};
 pub use setup::{ProvenSetup, Setup, SetupError};
 pub use vault::{Login, LoginError};
-pub use verify::{Depth, VerifyReport};
+pub use verify::{Affected, DamagedObject, Depth, Sample, VerifyReport};

@@ -1,20 +1,18 @@
 //! Reading a backup back and checking it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use keyhaven_repo::entry::FileEntry;
+use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::names::PackName;
 use keyhaven_repo::node::NodeError;
-use keyhaven_repo::pack::PackKind;
 
+use crate::engine::check::{Checker, Reading};
+use crate::engine::entropy::OsEntropy;
 use crate::engine::error::RestoreError;
-use crate::engine::fetch::{FetchError, Fetcher};
-use crate::engine::history::Access;
-use crate::engine::nodes::store_error;
-use crate::engine::packs::{Packs, extents_of};
-use crate::engine::pages::{FrameReader, ReadBackError};
-use crate::engine::replay::replay;
-use crate::engine::restore::{Lost, Plan, ends_the_run, measure, told as in_full, visit};
+use crate::engine::history::{Access, Loaded};
+use crate::engine::nodes::Nodes;
+use crate::engine::restore::{Lost, Plan, measure};
+use crate::engine::sample::{self, Share};
 use crate::haven::{Keyhaven, SnapshotInfo};
 use crate::progress::{Cancel, Meter, Observer, Phase};
 use crate::restore::reader;
@@ -27,6 +25,9 @@ pub enum Depth {
     Structure,
     /// Every byte of the snapshot.
     All,
+    /// As `Structure`, and a share of the store's packs in whole, whichever backup they belong to:
+    /// those that were not read for longest. So a share of 5% reads all of the store in 20 runs.
+    Sample(Share),
 }
 
 /// What a verification found.
@@ -39,13 +40,61 @@ pub struct VerifyReport {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// What cannot be brought back whole.
+    /// What of the snapshot cannot be brought back whole.
     pub lost: Vec<Lost>,
+    /// The other backups that the same damage takes something from, newest first.
+    pub affected: Vec<Affected>,
+    /// The objects that are missing or damaged, by name.
+    pub damaged: Vec<DamagedObject>,
+    /// What was read of the store's packs as a sample.
+    pub sample: Option<Sample>,
     /// Snapshots that are in the store and do not open.
     pub damaged_snapshots: u64,
     /// Objects in the store that this snapshot does not need: those of others, and what interrupted
     /// runs left.
     pub other_objects: u64,
+}
+
+impl VerifyReport {
+    /// Whether nothing was found missing or damaged.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.lost.is_empty() && self.damaged.is_empty() && self.damaged_snapshots == 0
+    }
+}
+
+/// A backup that damage takes something from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Affected {
+    /// The backup.
+    pub snapshot: SnapshotInfo,
+    /// What of it cannot be brought back whole.
+    pub lost: Vec<Lost>,
+}
+
+/// An object of the store that is missing or damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DamagedObject {
+    /// Its path in the store.
+    pub path: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// How much of a store was read as a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sample {
+    /// Packs that were read.
+    pub packs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Packs in the store.
+    pub of_packs: u64,
+    /// Their bytes.
+    pub of_bytes: u64,
 }
 
 impl Keyhaven {
@@ -68,9 +117,22 @@ impl Keyhaven {
             ..self.access(called_off)?
         };
         let chosen = self.choose(&access, snapshot, None)?;
-        let damaged_snapshots = access.load()?.damaged.len();
+        let loaded = access.load()?;
         let (mut nodes, keyring) = reader(&access, &chosen)?;
         let mut meter = Meter::new(observer);
+        let place = self.home.state();
+        let keyring = newest_keys(&loaded).unwrap_or(keyring);
+        let mut checker = Checker::new(&access.store, keyring, place, cancel)?;
+
+        let mut sampled = None;
+        let reading = match depth {
+            Depth::All => Reading::All,
+            Depth::Structure => Reading::Doubtful,
+            Depth::Sample(share) => {
+                sampled = Some(self.sample(share, &mut checker, &mut meter)?);
+                Reading::Doubtful
+            }
+        };
         let root = chosen.open.snapshot.root;
         let plan = Plan {
             root,
@@ -78,105 +140,115 @@ impl Keyhaven {
             overwrite: false,
             cancel,
         };
-        let measure = measure(&plan, &mut nodes)
-            .map_err(|cause| self.without_root(&access, &chosen.info, cause))?;
-        let (files, bytes) = (measure.files, measure.bytes);
-        meter.begin(Phase::Verify, files, bytes);
-
-        let stored = Packs::of(access.store.as_ref())?;
-        let mut needed = BTreeSet::new();
-        let mut lost = Vec::new();
-        let fetcher = || Fetcher::new(Arc::clone(&access.store), Arc::clone(&keyring));
-        let mut media = fetcher();
-        let mut frames = FrameReader::new(fetcher(), Arc::clone(&keyring))?;
-        let gaps = visit(&plan, &mut nodes, &mut |key, entry, nodes| {
-            if cancel.is_cancelled() {
-                return Err(RestoreError::Cancelled);
-            }
-            let (extents, mut fault) = readable(extents_of(&entry, nodes))?;
-            for extent in &extents {
-                needed.insert(extent.pack);
-                fault = fault.or_else(|| stored.fault(&extent.pack));
-            }
-            let bytes = match entry {
-                FileEntry::File { stat, content, .. } => {
-                    if depth == Depth::All && fault.is_none() {
-                        let mut hasher = keyring.content_hasher();
-                        for extent in &extents {
-                            let read = media.extent(extent, PackKind::Media, |piece| {
-                                hasher.update(piece);
-                            });
-                            fault = fault.or(told(read)?);
-                        }
-                        if fault.is_none() && hasher.finish() != content {
-                            fault = Some("its bytes are not those that were backed up".into());
-                        }
-                    }
-                    stat.size
-                }
-                FileEntry::Database { pages, rows, .. } => {
-                    if depth == Depth::All && fault.is_none() {
-                        let read = match &rows {
-                            None => frames.scatter(&pages, nodes, &mut |_, _| Ok(())),
-                            // Patches prove themselves only one upon the other.
-                            Some(rows) => {
-                                let place = self.home.state();
-                                let keys = &keyring;
-                                replay(&pages, rows, &place, &mut frames, &mut media, keys, nodes)
-                                    .map(drop)
-                            }
-                        };
-                        match read {
-                            Ok(()) => {}
-                            Err(ReadBackError::Fetch(error)) => fault = told(Err(error))?,
-                            Err(ReadBackError::Node(error)) => {
-                                fault = readable::<()>(Err(error))?.1
-                            }
-                            Err(other) => fault = Some(in_full(&other)),
-                        }
-                    }
-                    pages.image_len()
-                }
-                FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok(()),
-            };
-            if let Some(reason) = fault {
-                lost.push(Lost::file(&key, bytes, reason));
-            }
-            meter.add(1, bytes);
-            Ok::<_, RestoreError>(())
-        })?;
+        // A damaged root is found once more, and told, below.
+        let (files, bytes) = match measure(&plan, &mut nodes) {
+            Ok(measure) => (measure.files, measure.bytes),
+            Err(_) => (0, 0),
+        };
+        if reading == Reading::All {
+            meter.begin(Phase::Verify, files, bytes);
+        }
+        let lost = checker.backup(root, reading, &mut nodes, &mut meter)?;
+        let of_this = checker.needed.clone();
+        let affected = self.affected(&loaded, &chosen.info, &access, &mut checker, &mut meter)?;
         meter.end();
-        lost.extend(Lost::stretches(&gaps));
-        lost.sort_by(|one, other| one.path.cmp(&other.path));
-        let other_objects = stored
-            .names()
-            .filter(|pack| !needed.contains(*pack))
-            .count();
+        let others = |pack: &&PackName| !of_this.contains(*pack);
+        let other_objects = checker.packs().names().filter(others).count();
+        let object = |(pack, reason): (&PackName, &String)| DamagedObject {
+            path: pack.path(),
+            reason: reason.clone(),
+        };
         Ok(VerifyReport {
             snapshot: chosen.info,
             files,
             bytes,
             lost,
-            damaged_snapshots: u64::try_from(damaged_snapshots).unwrap_or(u64::MAX),
-            other_objects: u64::try_from(other_objects).unwrap_or(u64::MAX),
+            affected,
+            damaged: checker.damaged.iter().map(object).collect(),
+            sample: sampled,
+            damaged_snapshots: count(loaded.damaged.len()),
+            other_objects: count(other_objects),
         })
     }
-}
 
-/// What was read of the index, or the fault of the file that needs it, or the end of the run.
-fn readable<T: Default>(read: Result<T, NodeError>) -> Result<(T, Option<String>), RestoreError> {
-    match read {
-        Ok(read) => Ok((read, None)),
-        Err(cause) if store_error(&cause).is_some_and(ends_the_run) => Err(cause.into()),
-        Err(cause) => Ok((T::default(), Some(in_full(&cause)))),
+    /// Reads the packs whose turn it is.
+    fn sample(
+        &self,
+        share: Share,
+        checker: &mut Checker<'_>,
+        meter: &mut Meter<'_>,
+    ) -> Result<Sample, RestoreError> {
+        let all: Vec<_> = checker.packs().iter().collect();
+        let mark = self.home.sampled();
+        // Who remembers nothing begins anywhere: a device that is always new reads other packs, too.
+        let last = sample::recall(&mark).unwrap_or_else(|| sample::anywhere(&mut OsEntropy));
+        let packs = sample::choose(&all, share, &last);
+        let total = |packs: &[(PackName, u64)]| {
+            let lengths = packs.iter().map(|(_, len)| *len);
+            lengths.fold(0_u64, u64::saturating_add)
+        };
+        meter.begin(Phase::Verify, count(packs.len()), total(&packs));
+        let mut last = None;
+        let mut result = Ok(());
+        for (pack, len) in &packs {
+            result = checker.pack(*pack);
+            if result.is_err() {
+                break;
+            }
+            last = Some(*pack);
+            meter.add(1, *len);
+        }
+        // One that was cut off goes on there.
+        if let Some(last) = last {
+            sample::remember(&mark, &last);
+        }
+        result.map(|()| Sample {
+            packs: count(packs.len()),
+            bytes: total(&packs),
+            of_packs: count(all.len()),
+            of_bytes: total(&all),
+        })
+    }
+
+    /// What the damage that was found takes from the other backups.
+    fn affected(
+        &self,
+        loaded: &Loaded,
+        chosen: &SnapshotInfo,
+        access: &Access,
+        checker: &mut Checker<'_>,
+        meter: &mut Meter<'_>,
+    ) -> Result<Vec<Affected>, RestoreError> {
+        let mut affected = Vec::new();
+        if checker.damaged.is_empty() {
+            return Ok(affected);
+        }
+        for link in loaded.history.newest_first() {
+            let other = loaded.open.get(&link.digest);
+            let Some(open) = other.filter(|_| link.digest != chosen.digest) else {
+                continue;
+            };
+            let keyring = Arc::new(open.keyring.clone());
+            let store = Arc::clone(&access.store);
+            let mut nodes = Nodes::new(store, keyring, None).map_err(NodeError::from)?;
+            let lost = checker.backup(open.snapshot.root, Reading::Doubtful, &mut nodes, meter)?;
+            if let Some(snapshot) = self.info(loaded, &link.digest)
+                && !lost.is_empty()
+            {
+                affected.push(Affected { snapshot, lost });
+            }
+        }
+        Ok(affected)
     }
 }
 
-/// What an extent that cannot be read means: a fault of the file, or the end of the run.
-fn told(read: Result<(), FetchError>) -> Result<Option<String>, RestoreError> {
-    match read {
-        Ok(()) => Ok(None),
-        Err(FetchError::Store(cause)) if ends_the_run(&cause) => Err(cause.into()),
-        Err(error) => Ok(Some(in_full(&error))),
-    }
+/// The keys of the snapshot that has the most of them.
+fn newest_keys(loaded: &Loaded) -> Option<Arc<Keyring>> {
+    let keyrings = loaded.open.values().map(|open| &open.keyring);
+    let newest = keyrings.max_by_key(|keyring| keyring.current())?;
+    Some(Arc::new(newest.clone()))
+}
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
 }

@@ -69,9 +69,9 @@ fn a_missing_object_is_named_by_file_and_the_rest_comes_back() {
     for path in late {
         let good = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        let verify = world.run("verify --home home --json");
-        assert_ne!(verify.code, 0, "{verify:?}");
-        if verify.code == 6 {
+        let verify = world.run("verify --home home --json").is(6).json();
+        // The index is one of them: without it nothing can be named.
+        if verify["lost"][0]["kind"] != "all" {
             let back = world.run("restore --home home --to back --json").is(6);
             let lost = &back.json()["lost"][0];
             assert_eq!(lost["path"], "late.bin");
@@ -120,8 +120,8 @@ fn a_backup_beside_a_damaged_one_is_whole_and_ends_with_6() {
         let good = fs::read(&path).unwrap();
         fs::write(&path, &good[..3000]).unwrap();
         // Without its list of files nothing of it comes back.
-        let is_root = world.run("verify --home home").code == 1;
-        if !is_root {
+        let verify = world.run("verify --home home --depth structure --json");
+        if verify.json()["lost"][0]["kind"] != "all" {
             fs::write(&path, &good).unwrap();
             continue;
         }
@@ -155,4 +155,64 @@ fn a_backup_beside_a_damaged_one_is_whole_and_ends_with_6() {
         .run("backup --help")
         .is(0)
         .says("6  the backup before it is damaged");
+}
+
+/// A sample of the store goes round, old backups and all. Damage that costs only an old backup something is told with that
+/// backup's number, its files and the object.
+#[test]
+fn a_sample_names_the_old_backup_and_the_file_that_damage_takes() {
+    let world = World::with_key();
+    world.run("backup --home home").is(0);
+    let before = files(&world.at("store/packs"));
+    fs::write(world.at("chats/old.bin"), b"old ".repeat(30_000)).unwrap();
+    world.run("backup --home home").is(0);
+    let old = world.run("browse --home home --json").json()["snapshots"][0].clone();
+    let mut late = files(&world.at("store/packs"));
+    late.retain(|path| !before.contains(path));
+    fs::remove_file(world.at("chats/old.bin")).unwrap();
+    world.run("backup --home home").is(0);
+    let packs = files(&world.at("store/packs")).len();
+
+    let good = world.run("verify --home home --sample 100% --json").is(0);
+    assert_eq!(good.json()["sample"]["objects"], packs);
+    assert_eq!(good.json()["sample"]["of_objects"], packs);
+    assert_eq!(good.json()["damaged"], serde_json::json!([]));
+    let mut named = false;
+    for path in late {
+        let good = fs::read(&path).unwrap();
+        let mut bad = good.clone();
+        bad[300] ^= 1;
+        fs::write(&path, &bad).unwrap();
+        // Half of the store, and then the other half.
+        let samples: Vec<Ran> = (0..3)
+            .map(|_| world.run("verify --home home --sample 50% --json"))
+            .collect();
+        let found = samples.iter().find(|ran| ran.code == 6).unwrap();
+        let json = found.json();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let object = json["damaged"][0]["object"].as_str().unwrap();
+        assert!(object.ends_with(name), "{object}");
+        let affected = json["affected"].as_array().unwrap();
+        let is_file = affected.iter().any(|one| one["lost"][0]["kind"] == "file");
+        if json["lost"] == serde_json::json!([]) && is_file {
+            assert_eq!(affected.len(), 1);
+            assert_eq!(affected[0]["snapshot"]["name"], old["name"]);
+            assert_eq!(affected[0]["lost"][0]["path"], "old.bin");
+            world
+                .run("verify --home home --sample 100%")
+                .is(6)
+                .says(&format!("Backup number {} (", old["sequence"]))
+                .says("lost: old.bin")
+                .says(&format!("damaged: {object}"));
+            // The newest backup has lost nothing.
+            world.run("verify --home home").is(0);
+            named = true;
+        }
+        fs::write(&path, &good).unwrap();
+    }
+    assert!(named);
+    world.run("verify --home home --sample 100%").is(0);
+    for no in ["--sample 0%", "--sample 5", "--sample 5% --depth all"] {
+        world.run(&format!("verify --home home {no}")).is(2);
+    }
 }

@@ -28,6 +28,16 @@ pub enum FetchError {
     },
 }
 
+impl FetchError {
+    /// The pack that is missing or damaged, if it is one that failed.
+    pub(crate) fn pack(&self) -> Option<PackName> {
+        match self {
+            Self::Store(error) => PackName::parse_path(error.object()?.as_str()).ok(),
+            Self::Damaged { pack, .. } => Some(*pack),
+        }
+    }
+}
+
 /// Headers that are kept: a few hundred bytes each.
 const READERS_MAX: usize = 512;
 

@@ -1,6 +1,7 @@
 //! Backup and restore: what moves between the source, the packs and the store.
 
 pub(crate) mod backup;
+pub(crate) mod check;
 pub(crate) mod contents;
 pub(crate) mod database;
 pub(crate) mod entropy;
@@ -17,5 +18,6 @@ pub(crate) mod replay;
 pub(crate) mod restore;
 pub(crate) mod rows;
 pub(crate) mod salvage;
+pub(crate) mod sample;
 pub(crate) mod survey;
 pub(crate) mod target;

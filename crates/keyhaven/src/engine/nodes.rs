@@ -112,6 +112,17 @@ pub(crate) fn is_damage(error: &NodeError) -> bool {
     )
 }
 
+/// The pack that could not be read, where one is to blame.
+pub(crate) fn pack_of(error: &NodeError) -> Option<PackName> {
+    let NodeError::Unavailable { cause, .. } = error else {
+        return None;
+    };
+    match cause.downcast_ref::<Cause>()? {
+        Cause::Fetch(error) => error.pack(),
+        Cause::Send(_) | Cause::ReadOnly => None,
+    }
+}
+
 impl<'a> Nodes<'a> {
     /// Reads nodes of `store`; `cache` is a folder for the index packs of a remote one.
     pub(crate) fn new(

@@ -65,6 +65,11 @@ impl Packs {
         Ok(())
     }
 
+    /// Every pack with its length, in the order of names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PackName, u64)> {
+        self.listed.iter().map(|(name, len)| (*name, *len))
+    }
+
     /// The names of all.
     pub(crate) fn names(&self) -> impl Iterator<Item = &PackName> {
         self.listed.keys()

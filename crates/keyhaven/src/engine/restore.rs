@@ -57,6 +57,9 @@ pub enum LostPart {
         /// The first path that is not lost; none where all the rest is.
         before: Option<PathBuf>,
     },
+    /// All of the backup: its index cannot be read from its root on. A restore gives it as an error,
+    /// [`RestoreError::NoRoot`].
+    All,
 }
 
 /// The parts of the index that could not be read, by their first keys.
@@ -482,13 +485,9 @@ fn lost(
 }
 
 /// A store that cannot be reached ends a run, which is run again later; an object that is missing
-/// or cut costs only the files that it holds.
+/// or cut costs only the files that it holds, and so does one in whose place something else stands.
 pub(crate) fn ends_the_run(error: &crate::store::StoreError) -> bool {
-    use crate::store::StoreError;
-    !matches!(
-        error,
-        StoreError::NotFound { .. } | StoreError::WrongLength { .. } | StoreError::TooLarge { .. }
-    )
+    error.object().is_none()
 }
 
 fn media(

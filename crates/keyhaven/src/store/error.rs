@@ -267,6 +267,35 @@ impl StoreError {
         }
     }
 
+    /// The object that is missing or damaged, if the store says that of one.
+    #[must_use]
+    pub fn object(&self) -> Option<&ObjectPath> {
+        match self {
+            Self::NotFound { path }
+            | Self::WrongLength { path, .. }
+            | Self::NotAnObject { path }
+            | Self::TooLarge { path, .. } => Some(path),
+            Self::Missing { .. }
+            | Self::NotAFolder { .. }
+            | Self::NotAStore { .. }
+            | Self::AlreadyAStore { .. }
+            | Self::NotEmpty { .. }
+            | Self::Denied { .. }
+            | Self::Untrusted { .. }
+            | Self::ReadOnly { .. }
+            | Self::Full { .. }
+            | Self::SpoolFull { .. }
+            | Self::Unreachable { .. }
+            | Self::ListTooLong { .. }
+            | Self::Cancelled
+            | Self::FlushFailed { .. }
+            | Self::Disk { .. }
+            | Self::Refused { .. }
+            | Self::NoCredentials { .. }
+            | Self::NoMachinery => None,
+        }
+    }
+
     /// Whether the same call may succeed when it is made again at once.
     #[must_use]
     pub fn is_passing(&self) -> bool {

@@ -50,6 +50,7 @@ fn with_damage(pack: &Path, at: usize, then: impl FnOnce()) {
 fn covers(lost: &Lost, path: &Path) -> bool {
     match &lost.part {
         LostPart::File { .. } => path == lost.path,
+        LostPart::All => true,
         LostPart::Stretch { before } => {
             path >= lost.path && before.as_deref().is_none_or(|before| path < before)
         }
@@ -155,7 +156,10 @@ fn a_damaged_frame_costs_only_what_it_holds() {
                     }
                     Err(RestoreError::NoRoot { other, .. }) => {
                         assert!(there.is_empty());
-                        assert!(matches!(verified, Err(RestoreError::NoRoot { .. })));
+                        let lost = verified.unwrap().lost;
+                        assert!(lost.len() == 1 && lost[0].part == LostPart::All, "{lost:?}");
+                        let name = pack.file_name().unwrap().to_str().unwrap();
+                        assert!(lost[0].reason.contains(name), "{lost:?}");
                         let snapshot = other.clone();
                         let older = RestoreOptions {
                             snapshot,

@@ -22,4 +22,5 @@ mod malicious;
 mod mended;
 mod refused;
 mod set_up;
+mod verified;
 mod world;
