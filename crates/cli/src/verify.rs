@@ -61,6 +61,12 @@ fn tell(voice: Voice, report: &VerifyReport) {
     if report.lost.is_empty() && report.affected.is_empty() && !report.damaged.is_empty() {
         voice.warn("No backup needs what is damaged: every file can be brought back.");
     }
+    if !report.damaged.is_empty() {
+        voice.warn(
+            "The next `keyhaven backup` sends again what is damaged and is still on this device. What \
+             an older backup alone held is lost.",
+        );
+    }
     if report.damaged_snapshots > 0 {
         voice.warn(format!(
             "{} snapshots do not open",

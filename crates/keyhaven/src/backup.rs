@@ -22,6 +22,7 @@ use crate::engine::outbox::{Outbox, packs_folder};
 use crate::engine::rows::{Shadows, Tier, Way, recall_ways, remember_ways};
 use crate::engine::salvage::salvage;
 use crate::engine::survey::{Survey, survey};
+use crate::engine::suspects;
 use crate::haven::{Keyhaven, OpenError, note};
 use crate::progress::{
     Budget, Cancel, DamagedBackup, Limits, Meter, Notice, Observer, Phase, Stop,
@@ -78,11 +79,12 @@ enum State {
 
 /// Whether the newest backup is taken as what it says it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Trust {
+enum Trust<'a> {
     /// As every run begins: what has not changed in the source is not looked at in the store.
     Whole,
-    /// Damage was met: each of its entries is held against the store.
-    Checked,
+    /// Damage was met, now or by a verification, which suspects these packs: each of its entries is
+    /// held against the store.
+    Checked(&'a BTreeSet<PackName>),
 }
 
 /// What became of a backup run.
@@ -115,13 +117,22 @@ impl Keyhaven {
         let access = self.access(CalledOff::when(move || cancel.is_cancelled()))?;
         let limits = Limits::new(&options.cancel, options.budget);
         let mut options = options;
-        match self.run(&access, &mut options, &limits, &mut meter, Trust::Whole) {
+        let suspects = suspects::recall(&self.home.suspects());
+        let checked = Trust::Checked(&suspects);
+        let trust = if suspects.is_empty() {
+            Trust::Whole
+        } else {
+            checked
+        };
+        let report = match self.run(&access, &mut options, &limits, &mut meter, trust) {
             // The newest backup is damaged. What is sound of it is found out, and the rest is new.
-            Err(BackupError::Index(cause)) if is_damage(&cause) => {
-                self.run(&access, &mut options, &limits, &mut meter, Trust::Checked)
+            Err(BackupError::Index(cause)) if trust == Trust::Whole && is_damage(&cause) => {
+                self.run(&access, &mut options, &limits, &mut meter, checked)
             }
             ended => ended,
-        }
+        }?;
+        suspects::forget(&self.home.suspects(), &suspects);
+        Ok(report)
     }
 
     fn run(
@@ -130,7 +141,7 @@ impl Keyhaven {
         options: &mut BackupOptions<'_>,
         limits: &Limits,
         meter: &mut Meter<'_>,
-        trust: Trust,
+        trust: Trust<'_>,
     ) -> Result<BackupReport, BackupError> {
         let tier = options.tier;
         let mut loaded = access.load()?;
@@ -149,7 +160,10 @@ impl Keyhaven {
             meter.notice(&damage);
         }
         let salvaged = match (trust, state) {
-            (Trust::Checked, _) => salvage(access, &mut start, &mut contents, &options.cancel)?,
+            (Trust::Checked(suspects), _) => {
+                let cancel = &options.cancel;
+                salvage(access, &mut start, &mut contents, suspects, cancel)?
+            }
             (Trust::Whole, State::Known) => None,
             (Trust::Whole, State::Stale) => {
                 self.relearn(access, &start, &mut contents)?;

@@ -247,6 +247,11 @@ impl Home {
         self.state().join("ways")
     }
 
+    /// Packs that a verification found damaged.
+    pub(crate) fn suspects(&self) -> PathBuf {
+        self.state().join("suspects")
+    }
+
     /// Which pack a sample of the store read last.
     pub(crate) fn sampled(&self) -> PathBuf {
         self.state().join("sampled")

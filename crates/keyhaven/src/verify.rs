@@ -13,6 +13,7 @@ use crate::engine::history::{Access, Loaded};
 use crate::engine::nodes::Nodes;
 use crate::engine::restore::{Lost, Plan, measure};
 use crate::engine::sample::{self, Share};
+use crate::engine::suspects;
 use crate::haven::{Keyhaven, SnapshotInfo};
 use crate::progress::{Cancel, Meter, Observer, Phase};
 use crate::restore::reader;
@@ -98,7 +99,8 @@ pub struct Sample {
 }
 
 impl Keyhaven {
-    /// Verifies a snapshot: the newest, or the one whose name begins so.
+    /// Verifies a snapshot: the newest, or the one whose name begins so. Which packs it finds damaged is
+    /// remembered, and the next backup sends again what they hold, as far as the source has it.
     ///
     /// # Errors
     /// [`RestoreError`] if the verification cannot come to its end; what it finds is in the report.
@@ -152,6 +154,9 @@ impl Keyhaven {
         let of_this = checker.needed.clone();
         let affected = self.affected(&loaded, &chosen.info, &access, &mut checker, &mut meter)?;
         meter.end();
+        // The next backup sends again what they hold. Where they cannot be written down, the next
+        // verification finds them again.
+        let _ = suspects::remember(&self.home.suspects(), checker.damaged.keys());
         let others = |pack: &&PackName| !of_this.contains(*pack);
         let other_objects = checker.packs().names().filter(others).count();
         let object = |(pack, reason): (&PackName, &String)| DamagedObject {

@@ -121,6 +121,8 @@ fn a_backup_beside_a_damaged_one_is_whole_and_ends_with_6() {
         fs::write(&path, &good[..3000]).unwrap();
         // Without its list of files nothing of it comes back.
         let verify = world.run("verify --home home --depth structure --json");
+        // The backup finds the damage by itself.
+        let _ = fs::remove_dir_all(world.at("home/state/suspects"));
         if verify.json()["lost"][0]["kind"] != "all" {
             fs::write(&path, &good).unwrap();
             continue;
@@ -215,4 +217,39 @@ fn a_sample_names_the_old_backup_and_the_file_that_damage_takes() {
     for no in ["--sample 0%", "--sample 5", "--sample 5% --depth all"] {
         world.run(&format!("verify --home home {no}")).is(2);
     }
+}
+
+/// BACKUP-1: what `verify` finds damaged the next backup sends again, and then all is well.
+#[test]
+fn verify_finds_damage_and_the_next_backup_mends_it() {
+    let world = World::with_key();
+    world.run("backup --home home").is(0);
+    let mut mended = 0;
+    for path in files(&world.at("store/packs")) {
+        let mut bad = fs::read(&path).unwrap();
+        let middle = bad.len() / 2;
+        bad[middle] ^= 1;
+        fs::write(&path, &bad).unwrap();
+        let verify = world.run("verify --home home --sample 100%").is(6);
+        let verify = verify.says("The next `keyhaven backup` sends again");
+        let backup = world.run("backup --home home --json");
+        if backup.code == 6 {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let reason = backup.json()["damaged"]["reason"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            assert!(reason.contains(name), "{reason}");
+            mended += 1;
+        } else {
+            // Nothing of the newest backup lies in it.
+            backup.is(0);
+            assert!(!verify.err.contains("lost: "), "{verify:?}");
+        }
+        world.run("verify --home home").is(0);
+        world.run("backup --home home").is(0);
+    }
+    assert!(mended > 0);
+    world.run("restore --home home --to back").is(0);
+    world.same("back");
 }

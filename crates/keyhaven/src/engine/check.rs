@@ -9,13 +9,12 @@ use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::PackName;
 use keyhaven_repo::node::{NodeError, NodeRef};
-use keyhaven_repo::pack::{OpenPack, PackError, PackKind};
+use keyhaven_repo::pack::PackKind;
 use keyhaven_source::rows::RowsError;
 
 use super::error::RestoreError;
 use super::fetch::{FetchError, Fetcher};
 use super::nodes::{Nodes, is_damage, pack_of, store_error};
-use super::outbox::path_of;
 use super::packs::{Packs, extents_of};
 use super::pages::{FrameReader, ReadBackError};
 use super::replay::replay;
@@ -87,15 +86,8 @@ impl<'a> Checker<'a> {
         if self.cancel.is_cancelled() {
             return Err(RestoreError::Cancelled);
         }
-        let found = match self.store.get(&path_of(&pack.path()), None) {
-            Ok(object) => OpenPack::open_any(pack, &self.keyring, object)
-                .map(drop)
-                .map_err(|cause: PackError| FetchError::Damaged { pack, cause }),
-            Err(cause) if ends_the_run(&cause) => return Err(cause.into()),
-            Err(cause) => Err(cause.into()),
-        };
-        if let Err(error) = found {
-            self.damaged.insert(pack, told(&error));
+        if let Some(reason) = Packs::read(self.store.as_ref(), pack, &self.keyring)? {
+            self.damaged.insert(pack, reason);
         }
         Ok(())
     }

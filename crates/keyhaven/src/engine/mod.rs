@@ -20,4 +20,5 @@ pub(crate) mod rows;
 pub(crate) mod salvage;
 pub(crate) mod sample;
 pub(crate) mod survey;
+pub(crate) mod suspects;
 pub(crate) mod target;

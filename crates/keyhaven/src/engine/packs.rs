@@ -1,27 +1,28 @@
-//! The packs of a store, as it lists them and as they begin: what may be referred to without sending it again.
+//! The packs of a store, as it lists them and as far as they were looked into: what may be referred to without sending it again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyhaven_repo::entry::FileEntry;
 use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::layout::{Extent, SizeClass};
 use keyhaven_repo::names::PackName;
 use keyhaven_repo::node::{NodeError, NodeRef};
-use keyhaven_repo::pack::{PackError, PackKind, PackReader};
+use keyhaven_repo::pack::{OpenPack, PackError, PackKind, PackReader};
 use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::rows::load_patches;
 
+use super::fetch::FetchError;
 use super::nodes::Nodes;
 use super::outbox::{packs_folder, path_of};
-use super::restore::ends_the_run;
+use super::restore::{ends_the_run, told};
 use crate::progress::Cancel;
 use crate::store::{Store, StoreError};
 
 /// The packs of a store, with their lengths.
 pub(crate) struct Packs {
     listed: BTreeMap<PackName, u64>,
-    /// What is wrong with those whose start was read and is not what it must be.
-    bad_starts: BTreeMap<PackName, String>,
+    /// What is wrong with those that were looked into and are not what was written.
+    damaged: BTreeMap<PackName, String>,
 }
 
 impl Packs {
@@ -35,7 +36,7 @@ impl Packs {
         }
         Ok(Self {
             listed,
-            bad_starts: BTreeMap::new(),
+            damaged: BTreeMap::new(),
         })
     }
 
@@ -59,7 +60,42 @@ impl Packs {
             };
             if let Some(cause) = fault {
                 let fault = format!("pack {pack} is damaged or was exchanged: {cause}");
-                self.bad_starts.insert(pack, fault);
+                self.damaged.insert(pack, fault);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a pack in whole, whatever it holds, and says what is wrong with it.
+    pub(crate) fn read(
+        store: &dyn Store,
+        pack: PackName,
+        keyring: &Keyring,
+    ) -> Result<Option<String>, StoreError> {
+        let found = match store.get(&path_of(&pack.path()), None) {
+            Ok(object) => OpenPack::open_any(pack, keyring, object)
+                .map(drop)
+                .map_err(|cause| FetchError::Damaged { pack, cause }),
+            Err(cause) if ends_the_run(&cause) => return Err(cause),
+            Err(cause) => Err(cause.into()),
+        };
+        Ok(found.err().map(|error| told(&error)))
+    }
+
+    /// Reads these in whole: from now on those that are damaged have a fault. Cancelled, it ends early.
+    pub(crate) fn read_suspects(
+        &mut self,
+        store: &dyn Store,
+        suspects: &BTreeSet<PackName>,
+        keyring: &Keyring,
+        cancel: &Cancel,
+    ) -> Result<(), StoreError> {
+        for pack in suspects {
+            if cancel.is_cancelled() {
+                break;
+            }
+            if let Some(reason) = Self::read(store, *pack, keyring)? {
+                self.damaged.insert(*pack, reason);
             }
         }
         Ok(())
@@ -75,14 +111,14 @@ impl Packs {
         self.listed.keys()
     }
 
-    /// What is wrong with a pack, as far as a listing tells, and its start where that was read.
+    /// What is wrong with a pack, as far as a listing tells, and what was read of it.
     pub(crate) fn fault(&self, pack: &PackName) -> Option<String> {
         match self.listed.get(pack) {
             None => Some(format!("pack {pack} is missing from the store")),
             Some(len) if SizeClass::of_object(*len).is_none() => {
                 Some(format!("pack {pack} has {len} bytes, which no pack has"))
             }
-            Some(_) => self.bad_starts.get(pack).cloned(),
+            Some(_) => self.damaged.get(pack).cloned(),
         }
     }
 }

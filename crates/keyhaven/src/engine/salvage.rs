@@ -1,14 +1,17 @@
 //! What of a damaged backup may still be referred to.
 //!
 //! Every entry of its index is held against the store. One that can be read, and whose content is in
-//! packs that the store lists with a length that a pack has and that begin as they must, is taken over; all
-//! others, and the paths whose part of the index is gone, are left to the run that follows, to which they
-//! are new.
+//! packs that the store lists with a length that a pack has and that begin as they must, is taken over.
+//! Packs that a verification found damaged are read once more in whole, and those that still are count as
+//! gone. All others, and the paths whose part of the index is gone, are left to the run that follows, to
+//! which they are new.
 //! Nothing of the damaged backup is changed: the index of what is sound is written anew.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use keyhaven_repo::entry::FileEntry;
+use keyhaven_repo::names::PackName;
 use keyhaven_repo::node::NodeError;
 use keyhaven_repo::path::Key;
 use keyhaven_repo::tree::TreeWriter;
@@ -40,10 +43,12 @@ pub(crate) fn salvage(
     access: &Access,
     start: &mut Start,
     contents: &mut Contents,
+    suspects: &BTreeSet<PackName>,
     cancel: &Cancel,
 ) -> Result<Option<Salvaged>, BackupError> {
     let mut packs = Packs::of(access.store.as_ref())?;
     packs.read_starts(access.store.as_ref(), &start.keyring, cancel)?;
+    packs.read_suspects(access.store.as_ref(), suspects, &start.keyring, cancel)?;
     contents.forget_all_but(&|pack| packs.fault(pack).is_none())?;
     // What is kept on this device proves nothing about the store.
     let keyring = || Arc::clone(&start.keyring);

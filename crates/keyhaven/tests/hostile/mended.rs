@@ -24,7 +24,7 @@ const FRAME: usize = 65_536;
 
 /// Remembers the damaged backups that were told of.
 #[derive(Default)]
-struct Told(Vec<keyhaven::DamagedBackup>);
+pub(crate) struct Told(Vec<keyhaven::DamagedBackup>);
 
 impl Observer for Told {
     fn notice(&mut self, notice: &Notice) {
@@ -53,10 +53,10 @@ pub(crate) fn damage(pack: &Path, how: How, at: usize) {
 }
 
 /// Home and store of a world, to be put back.
-struct Kept(tempfile::TempDir);
+pub(crate) struct Kept(tempfile::TempDir);
 
 impl Kept {
-    fn of(world: &OnDisk) -> Self {
+    pub(crate) fn of(world: &OnDisk) -> Self {
         let kept = Self(scratch());
         for part in ["home", "store"] {
             copy_folder(&world.at(part), &kept.0.path().join(part));
@@ -64,7 +64,7 @@ impl Kept {
         kept
     }
 
-    fn put_back(&self, world: &OnDisk) {
+    pub(crate) fn put_back(&self, world: &OnDisk) {
         for part in ["home", "store"] {
             std::fs::remove_dir_all(world.at(part)).unwrap();
             copy_folder(&self.0.path().join(part), &world.at(part));
@@ -98,11 +98,13 @@ fn is_whole(world: &OnDisk) {
     assert_eq!(rows(&there), rows(&world.app));
 }
 
-/// What the newest backup has lost, as far as its index tells.
+/// What the newest backup has lost, as far as its index tells. The device does not remember it: a backup finds the damage
+/// by itself.
 fn look(world: &OnDisk) -> Vec<Lost> {
     let verified = world
         .haven()
         .verify(Depth::Structure, None, &Cancel::new(), &mut ());
+    let _ = std::fs::remove_dir_all(world.at("home/state/suspects"));
     verified.unwrap().lost
 }
 
@@ -118,7 +120,7 @@ fn is_root(lost: &[Lost]) -> bool {
 
 /// What holds after a backup that met damage: it is told once, by the damaged backup's name; all of the source is in
 /// the new one; nothing that was in the store is gone or changed; and the next run has nothing to tell.
-fn judge(world: &OnDisk, report: &BackupReport, told: &Told, before: &State) {
+pub(crate) fn judge(world: &OnDisk, report: &BackupReport, told: &Told, before: &State) {
     let damaged = report.damaged.clone().unwrap();
     assert_eq!(told.0.as_slice(), std::slice::from_ref(&damaged));
     assert_eq!(report.outcome, Outcome::Complete);

@@ -3,12 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use keyhaven::{Cancel, Depth, Lost, LostPart, SnapshotInfo, VerifyReport};
+use keyhaven::store::{Body, Store as _};
+use keyhaven::{
+    BackupOptions, Cancel, Depth, Keyhaven, Lost, LostPart, Outcome, Place, SnapshotInfo,
+    VerifyReport,
+};
 
-use crate::mended::{How, damage, packs};
+use crate::mended::{How, Kept, Told, damage, judge, packs};
 use crate::refused::OnDisk;
-use crate::world::settle;
+use crate::world::{Reach, World, copy_folder, read_folder, scratch, settle};
 
 fn verify(world: &OnDisk, depth: Depth, snapshot: Option<&SnapshotInfo>) -> VerifyReport {
     let name = snapshot.map(|one| one.name.to_string());
@@ -102,6 +107,85 @@ fn samples_find_any_damaged_pack_and_name_what_it_costs_each_backup() {
     let read = report.sample.unwrap();
     assert_eq!(read.packs, all.len() as u64);
     assert_eq!((read.packs, read.bytes), (read.of_packs, read.of_bytes));
+}
+
+/// BACKUP-1: what lies in packs that a verification found damaged is sent again by the next backup, which says so; a pack
+/// that is whole again is forgotten, and one that only older backups need costs nothing.
+#[test]
+fn what_a_verification_found_damaged_the_next_backup_sends_again() {
+    let world = three_days();
+    let kept = Kept::of(&world);
+    let (mut mended, mut older) = (0, 0);
+    for (pack, len) in packs(&world) {
+        for (how, at) in [
+            (How::Flipped, len / 2),
+            (How::Flipped, 300),
+            (How::Removed, 0),
+        ] {
+            damage(&pack, how, at);
+            let found = sample(&world, "100%");
+            let before = read_folder(&world.at("store"));
+            let mut told = Told::default();
+            let report = world
+                .haven()
+                .backup(BackupOptions::default(), &mut told)
+                .unwrap();
+            if report.damaged.is_some() {
+                judge(&world, &report, &told, &before);
+                mended += 1;
+            } else {
+                assert_eq!(found.lost, []);
+                assert_eq!(report.outcome, Outcome::Unchanged);
+                older += 1;
+            }
+            assert_eq!(world.backup().unwrap().outcome, Outcome::Unchanged);
+            kept.put_back(&world);
+        }
+    }
+    assert!(mended > 3 && older > 0, "{mended} {older}");
+
+    let (pack, len) = packs(&world).swap_remove(0);
+    let good = std::fs::read(&pack).unwrap();
+    damage(&pack, How::Flipped, len / 2);
+    assert!(!sample(&world, "100%").is_good());
+    std::fs::write(&pack, good).unwrap();
+    let report = world.backup().unwrap();
+    assert_eq!((report.damaged, report.outcome), (None, Outcome::Unchanged));
+}
+
+/// The same where the index is kept on the device, too: what is damaged in the store is not taken from there.
+#[test]
+fn what_is_damaged_in_a_far_store_is_sent_again_though_the_device_has_its_index() {
+    let world = World::new();
+    let reach = Reach::Far;
+    reach
+        .backup(&world.home(), Arc::new(world.store.clone()))
+        .unwrap();
+    let whole = world.state_by(reach);
+    let mut mended = 0;
+    for (object, bytes) in world.store.objects() {
+        if !object.as_str().starts_with("packs/") {
+            continue;
+        }
+        let (store, copy) = (world.store.copy(), scratch());
+        copy_folder(&world.home(), copy.path());
+        let mut bytes = bytes.to_vec();
+        bytes[20] ^= 1;
+        store.put(&object, Body::Bytes(&bytes)).unwrap();
+        let place = Place::of_remote_store("a store of the test's own", Arc::new(store.clone()));
+        let haven = Keyhaven::open_at(copy.path(), place).unwrap();
+        let found = haven
+            .verify(Depth::All, None, &Cancel::new(), &mut ())
+            .unwrap();
+        let report = reach.backup(copy.path(), Arc::new(store.clone())).unwrap();
+        assert_eq!(report.damaged.is_some(), !found.lost.is_empty());
+        let next = reach.backup(copy.path(), Arc::new(store.clone())).unwrap();
+        assert_eq!((next.damaged, next.outcome), (None, Outcome::Unchanged));
+        let back = reach.restored(copy.path(), Arc::new(store)).unwrap();
+        assert!(back == whole);
+        mended += u32::from(report.damaged.is_some());
+    }
+    assert!(mended > 1);
 }
 
 /// A pack that is gone is in nobody's sample: it is missed by who needs it.
