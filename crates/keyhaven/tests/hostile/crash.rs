@@ -13,7 +13,9 @@ use keyhaven::{BackupError, Outcome};
 use keyhaven_hostile_store::{FailAt, MemoryStore, Moment, Operation, Recording, Span};
 use keyhaven_secrets::Remedy;
 
-use crate::world::{Reach, State, World, backup, copy_folder, restored, scratch};
+use crate::world::{
+    Reach, State, World, backup, copy_folder, read_folder, restored, scratch, settle,
+};
 
 fn killed_at(store: &MemoryStore, at: u64, moment: Moment, span: Span) -> Arc<FailAt> {
     let error = StoreError::Unreachable {
@@ -229,6 +231,48 @@ fn a_loss_of_power_at_any_call_costs_at_most_the_run_under_way() {
     }
     println!("power cuts: {cuts}");
     assert!(cuts > 10, "power was cut");
+}
+
+/// BACKUP-2: contents that are remembered on the way are durable by then: what a loss of power takes before is sent again.
+#[test]
+fn contents_are_remembered_once_they_are_durable() {
+    let world = World::new();
+    // More than a run keeps in memory.
+    let small = world.folder.path().join("chats/small");
+    std::fs::create_dir(&small).unwrap();
+    for number in 0..8_300 {
+        std::fs::write(
+            small.join(format!("{number}.txt")),
+            format!("note {number}"),
+        )
+        .unwrap();
+    }
+    settle();
+    let flush = {
+        let copy = scratch();
+        copy_folder(&world.home(), copy.path());
+        let recording = Arc::new(Recording::new(Arc::new(world.store.copy())));
+        backup(copy.path(), recording.clone()).unwrap();
+        let calls = recording.calls();
+        let mut flushes = calls.iter().map(|call| call.operation == Operation::Flush);
+        flushes.position(|is_flush| is_flush).unwrap() as u64
+    };
+    let (store, home) = (world.store.copy(), world.home());
+    backup(
+        &home,
+        killed_at(&store, flush, Moment::Before, Span::ForEver),
+    )
+    .unwrap_err();
+    assert!(!store.unflushed().is_empty());
+    let left = Arc::new(store.after_power_loss(|_| false));
+    backup(&home, left.clone()).unwrap();
+    let there = restored(&home, left).unwrap();
+    for (path, bytes) in read_folder(&small) {
+        assert!(
+            there.get(&Path::new("small").join(&path)) == Some(&bytes),
+            "{path:?}"
+        );
+    }
 }
 
 /// BACKUP-2: local state is a cache. Without it nothing is sent again.
