@@ -106,6 +106,7 @@ fn answer(report: &BackupReport, took: Duration) -> serde_json::Value {
         "damaged": report.damaged.as_ref().map(|damaged| serde_json::json!({
             "snapshot": damaged.snapshot.to_string(),
             "sequence": damaged.sequence,
+            "opens": damaged.opens,
             "reason": damaged.reason,
         })),
         "seconds": took.as_secs_f64(),

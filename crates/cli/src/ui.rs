@@ -204,10 +204,14 @@ impl Observer for Show {
 fn damaged_backup(damaged: &DamagedBackup) -> String {
     let name = damaged.snapshot.to_string();
     let short: String = name.chars().take(12).collect();
+    let what_is_lost = if damaged.opens {
+        format!("`keyhaven verify --snapshot {short}` names what it has lost")
+    } else {
+        "it cannot be restored from any more".to_owned()
+    };
     format!(
         "backup number {} ({short}) is damaged in the store: {}. A whole new backup is made from what is on \
-         this device. Nothing of the damaged one is deleted; `keyhaven verify --snapshot {short}` names \
-         what it has lost",
+         this device. Nothing of the damaged one is deleted; {what_is_lost}",
         damaged.sequence, damaged.reason
     )
 }

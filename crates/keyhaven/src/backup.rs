@@ -71,10 +71,11 @@ pub struct BackupReport {
 }
 
 /// Whether the local state describes the snapshot that a run follows.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Known,
     Stale,
+    /// It describes a newer one, which is in the store and does not open.
+    Ahead(DamagedBackup),
 }
 
 /// Whether the newest backup is taken as what it says it is.
@@ -159,10 +160,14 @@ impl Keyhaven {
         if let Some(damage) = loaded.damage() {
             meter.notice(&damage);
         }
-        let salvaged = match (trust, state) {
+        let salvaged = match (trust, &state) {
             (Trust::Checked(suspects), _) => {
                 let cancel = &options.cancel;
                 salvage(access, &mut start, &mut contents, suspects, cancel)?
+            }
+            (Trust::Whole, State::Ahead(_)) => {
+                let none = BTreeSet::new();
+                salvage(access, &mut start, &mut contents, &none, &options.cancel)?
             }
             (Trust::Whole, State::Known) => None,
             (Trust::Whole, State::Stale) => {
@@ -171,11 +176,15 @@ impl Keyhaven {
                 None
             }
         };
-        let damaged = salvaged.as_ref().map(|found| DamagedBackup {
-            snapshot: start.predecessor.name,
-            sequence: start.sequence,
-            reason: found.reason.clone(),
-        });
+        let damaged = match state {
+            State::Ahead(damaged) => Some(damaged),
+            State::Known | State::Stale => salvaged.as_ref().map(|found| DamagedBackup {
+                snapshot: start.follows.name,
+                sequence: start.sequence,
+                opens: true,
+                reason: found.reason.clone(),
+            }),
+        };
         if let Some(damaged) = &damaged {
             meter.notice(&Notice::DamagedBackup(damaged.clone()));
         }
@@ -338,7 +347,8 @@ impl Keyhaven {
 
     /// Where this run goes on from.
     ///
-    /// BACKUP-4: a store that no longer has what this device wrote is not written to.
+    /// BACKUP-4: a store that no longer has what this device wrote is not written to. One that has it, damaged, is: the next
+    /// backup follows it, and refers to nothing that was not looked for.
     fn start(
         &self,
         access: &Access,
@@ -353,18 +363,26 @@ impl Keyhaven {
         let newest = newest.max_by_key(|head| head.sequence);
         let remembered = newest.map(|head| note(head.sequence, head.digest));
         let judged = loaded.history.judge(remembered.as_ref());
-        if let Err((noted, newest)) = crate::haven::fresh(judged.freshness) {
-            return Err(BackupError::RolledBack { noted, newest });
-        }
+        let ahead = match (crate::haven::fresh(judged.freshness), newest) {
+            (Ok(_), _) => None,
+            (Err((noted, served)), newest) => {
+                let unreadable = newest.and_then(|head| Some((head, loaded.fault(&head.name)?)));
+                let gone_back = BackupError::RolledBack {
+                    noted,
+                    newest: served,
+                };
+                Some(unreadable.ok_or(gone_back)?)
+            }
+        };
         let heads = loaded.history.heads();
         // A device goes on from its own newest snapshot; one that has none here, from the newest.
-        let head = match remembered {
-            Some(_) => judged.head,
-            None => heads
+        let head = match (remembered, &ahead) {
+            (Some(_), None) => judged.head,
+            (None, _) | (_, Some(_)) => heads
                 .iter()
                 .find(|link| link.writer == writer)
-                .copied()
-                .or(judged.head),
+                .or(heads.first())
+                .copied(),
         };
         let digest = head
             .map(|link| link.digest)
@@ -382,15 +400,31 @@ impl Keyhaven {
         }
         let start = Start {
             root: open.snapshot.root,
-            sequence: open.snapshot.sequence,
-            predecessor: Predecessor {
+            sequence: match &ahead {
+                None => open.snapshot.sequence,
+                Some((head, _)) => head.sequence.max(open.snapshot.sequence),
+            },
+            follows: Predecessor {
                 name: open.name,
                 digest,
             },
+            unreadable: ahead.as_ref().map(|(head, _)| Predecessor {
+                name: head.name,
+                digest: head.digest,
+            }),
             keyring: Arc::new(open.keyring.clone()),
             writer,
             profile: open.snapshot.profile.clone(),
         };
+        if let Some((head, reason)) = ahead {
+            let damaged = DamagedBackup {
+                snapshot: head.name,
+                sequence: head.sequence,
+                opens: false,
+                reason,
+            };
+            return Ok((start, State::Ahead(damaged)));
+        }
         // Local state is used as it is only if it describes the snapshot that this run follows.
         if described.is_none_or(|head| head.digest != digest) && start.root.is_some() {
             return Ok((start, State::Stale));
@@ -521,7 +555,7 @@ fn count(len: usize) -> u64 {
 
 impl Loaded {
     fn snapshot(&self, start: &Start) -> Option<&keyhaven_repo::snapshot::Snapshot> {
-        Some(&self.open.get(&start.predecessor.digest)?.snapshot)
+        Some(&self.open.get(&start.follows.digest)?.snapshot)
     }
 
     fn totals(&self, start: &Start) -> Totals {

@@ -90,6 +90,8 @@ pub struct DamagedBackup {
     pub snapshot: SnapshotName,
     /// Its number.
     pub sequence: u64,
+    /// Whether it still opens. If not, nothing of it can be brought back by itself.
+    pub opens: bool,
     /// What is wrong with it, with the damaged object's name.
     pub reason: String,
 }

@@ -103,8 +103,8 @@ pub(super) const ENGINE: &[Switch] = &[
     Switch {
         name: "engine: a store that went back is written to",
         file: BACKUP,
-        sound: "if let Err((noted, newest)) = crate::haven::fresh(judged.freshness) {",
-        broken: "if let (true, Err((noted, newest))) = (false, crate::haven::fresh(judged.freshness)) {",
+        sound: "let judged = loaded.history.judge(remembered.as_ref());",
+        broken: "let judged = loaded.history.judge(None);",
     },
     // What comes back.
     Switch {

@@ -57,7 +57,10 @@ pub(crate) type Supplied<'a> = BTreeMap<PathKey, &'a mut dyn PageSource>;
 pub(crate) struct Start {
     pub(crate) root: Option<NodeRef>,
     pub(crate) sequence: u64,
-    pub(crate) predecessor: Predecessor,
+    /// The snapshot whose index this run goes on from.
+    pub(crate) follows: Predecessor,
+    /// The newest of this device, where it is in the store and does not open. The next one follows it too.
+    pub(crate) unreadable: Option<Predecessor>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) writer: WriterId,
     pub(crate) profile: String,
@@ -406,7 +409,13 @@ impl<'a> Run<'a> {
         let snapshot = Snapshot {
             sequence,
             writer: self.start.writer,
-            predecessors: vec![self.start.predecessor],
+            predecessors: self
+                .start
+                .unreadable
+                .take()
+                .into_iter()
+                .chain([self.start.follows])
+                .collect(),
             device_time_s: now_s(),
             completeness,
             root: self.start.root,
@@ -417,7 +426,7 @@ impl<'a> Run<'a> {
         let committed = self.access.commit(&snapshot, &self.start.keyring)?;
         self.snapshot_bytes.add(committed.bytes);
         self.start.sequence = sequence;
-        self.start.predecessor = Predecessor {
+        self.start.follows = Predecessor {
             name: committed.name,
             digest: committed.digest,
         };

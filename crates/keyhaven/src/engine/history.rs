@@ -94,6 +94,12 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// Why a snapshot that is there does not open.
+    pub(crate) fn fault(&self, name: &SnapshotName) -> Option<String> {
+        let (_, cause) = self.damaged.iter().find(|(damaged, _)| damaged == name)?;
+        Some(format!("its snapshot does not open: {cause}"))
+    }
+
     /// What a person is told of snapshots that do not open, if there are any.
     pub(crate) fn damage(&self) -> Option<Notice> {
         let names: Vec<String> = self

@@ -215,6 +215,12 @@ impl Scene {
         }
     }
 
+    /// Whether the newest snapshot stands there, and is not what it was.
+    fn is_unreadable(&self, mutation: &Mutation) -> bool {
+        let newest = &self.snaps.last().unwrap().path;
+        self.is_hurt(mutation, newest, None) && !matches!(mutation, Mutation::Delete { .. })
+    }
+
     /// Whether reading these ranges of an object, or all of it, must notice the mutation.
     fn is_hurt(
         &self,
@@ -450,7 +456,7 @@ fn a_device_writes_nothing_to_a_store_that_hides_its_newest_backup() {
         b"the third day",
     )
     .unwrap();
-    let mut mended = 0;
+    let (mut mended, mut unreadable) = (0, 0);
     for mutation in scene.mutations() {
         let copy = scratch();
         copy_folder(&scene.world.home(), copy.path());
@@ -458,6 +464,14 @@ fn a_device_writes_nothing_to_a_store_that_hides_its_newest_backup() {
         let before = tampered.objects().objects();
         let result = backup(copy.path(), tampered.clone());
         match scene.due(&mutation, true) {
+            // The newest snapshot is there, and does not open: a whole one follows it.
+            Due::NotFresh if scene.is_unreadable(&mutation) => {
+                let report = result.unwrap_or_else(|error| panic!("{mutation}: {error}"));
+                assert!(report.damaged.is_some_and(|damaged| !damaged.opens));
+                restored(copy.path(), tampered)
+                    .unwrap_or_else(|error| panic!("{mutation}: {error}"));
+                unreadable += 1;
+            }
             Due::NotFresh => {
                 assert!(
                     matches!(result, Err(BackupError::RolledBack { .. })),
@@ -483,5 +497,5 @@ fn a_device_writes_nothing_to_a_store_that_hides_its_newest_backup() {
             }
         }
     }
-    assert!(mended > 0);
+    assert!(mended > 0 && unreadable > 0);
 }

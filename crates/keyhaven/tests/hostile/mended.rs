@@ -250,6 +250,56 @@ fn only_contents_whose_packs_are_gone_are_sent_again() {
     assert!(report.sent_bytes < 2 << 20, "{report:?}");
 }
 
+/// BACKUP-2, BACKUP-4: the newest snapshot is there, and does not open. The next backup is whole and follows it, so that there
+/// is one line, also for who knows only the damaged one. Where it is gone, the store went back, and nothing is written.
+#[test]
+fn a_newest_snapshot_that_does_not_open_is_followed_by_a_whole_backup() {
+    let world = OnDisk::new();
+    world.backup().unwrap();
+    let folder = world.at("store/snapshots");
+    let older = read_folder(&folder);
+    world
+        .app
+        .execute("UPDATE message SET text = 'edited' WHERE id = 9", [])
+        .unwrap();
+    settle();
+    world.backup().unwrap();
+    let (newest, bytes) = (read_folder(&folder).into_iter())
+        .find(|(path, _)| !older.contains_key(path))
+        .unwrap();
+    let newest = folder.join(newest);
+    let kept = Kept::of(&world);
+    for (how, at) in [
+        (How::Flipped, 20),
+        (How::Flipped, bytes.len() - 1),
+        (How::Cut, bytes.len() - 1),
+        (How::Cut, 0),
+    ] {
+        damage(&newest, how, at);
+        let before = read_folder(&world.at("store"));
+        let mut told = Told::default();
+        let report = world
+            .haven()
+            .backup(BackupOptions::default(), &mut told)
+            .unwrap_or_else(|error| panic!("{how:?} at {at}: {error}"));
+        assert!(!report.damaged.as_ref().unwrap().opens);
+        judge(&world, &report, &told, &before);
+        let heads = world.haven().snapshots().unwrap();
+        assert_eq!(heads.iter().filter(|one| one.head).count(), 1);
+        // What the vault knows of the damaged one is in the line of the new one.
+        std::fs::write(&newest, &bytes).unwrap();
+        let heads = world.haven().snapshots().unwrap();
+        assert_eq!(heads.iter().filter(|one| one.head).count(), 1);
+        assert_eq!(heads[0].sequence, report.sequence);
+        kept.put_back(&world);
+    }
+    damage(&newest, How::Removed, 0);
+    let before = read_folder(&world.at("store"));
+    let error = world.backup().unwrap_err();
+    assert!(matches!(error, BackupError::RolledBack { .. }), "{error}");
+    assert!(read_folder(&world.at("store")) == before);
+}
+
 /// The guard compares with what the damaged backup says that it held: a source that has emptied is not made the
 /// newest backup unasked, and once it is accepted, what is sound of the older one is pinned.
 #[test]
