@@ -10,9 +10,11 @@
 //! ```
 
 pub(crate) mod core;
+pub(crate) mod database;
 mod figures;
 pub(crate) mod files;
 mod goals;
+pub(crate) mod growth;
 mod install;
 mod measure;
 mod peers;

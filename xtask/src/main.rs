@@ -77,7 +77,9 @@ enum Bench {
     /// First backup, unchanged one, next day, restore and verification, against `cp -a`, borg, restic, rustic and bupstash.
     Engine(bench::Options),
     /// Few and many small files: memory must not grow with their number.
-    Files(bench::files::Options),
+    Files(bench::growth::Options),
+    /// A small and a large database: memory must not grow with its rows. Needs some 60 GB of disk and an hour.
+    Database(bench::database::Options),
     /// What the sizes of a store's objects tell of the days: how often two habits can be told apart.
     Sizes(bench::sizes::Options),
     /// Whole recoveries by one vault core with ten million accounts, against the cryptography they need.
@@ -102,6 +104,9 @@ fn main() -> ExitCode {
         Task::Bench {
             what: Bench::Files(options),
         } => bench::files::run(&options),
+        Task::Bench {
+            what: Bench::Database(options),
+        } => bench::database::run(&options),
         Task::Bench {
             what: Bench::Sizes(options),
         } => bench::sizes::run(&options),

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rusqlite::{Connection, types::ValueRef};
+use rusqlite::{Connection, OpenFlags, types::ValueRef};
 
 use crate::corpus::{checkpoint, close};
 use crate::error::{CorpusError, at};
@@ -193,6 +193,17 @@ fn read_copy(path: &Path, copy: &Path) -> Result<DatabasePrint, CorpusError> {
 }
 
 impl RowsDigest {
+    /// Of a database in which nobody is writing.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn of_file(path: &Path) -> Result<Self, CorpusError> {
+        Self::of(&Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY,
+        )?)
+    }
+
     /// Of what this connection sees.
     ///
     /// # Errors
