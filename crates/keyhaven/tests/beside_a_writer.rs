@@ -17,6 +17,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ use keyhaven::{
 use keyhaven_corpus::{Corpus, ImageDigest, Journal, Pace, RowsDigest, Size, Writer};
 use rusqlite::{Connection, OpenFlags};
 
-/// Asks for the long form: 1,000 backups. `cargo xtask long` sets it.
+/// Asks for the long form: 1,000 backups of 20 apps. `cargo xtask long` sets it.
 const LONG: &str = "KEYHAVEN_LONG";
 const ROOT: &str = "KEYHAVEN_TEST_APP_ROOT";
 const DATABASE: &str = "Databases/msgstore.db";
@@ -43,9 +44,19 @@ fn pace(commits_per_second: u32) -> Pace {
     }
 }
 
+/// The seeds of the apps that are backed up, one after the other: a database that has grown for an hour is read
+/// more slowly, and no better.
+fn seeds() -> RangeInclusive<u64> {
+    match std::env::var_os(LONG) {
+        Some(_) => 7..=26,
+        None => 7..=7,
+    }
+}
+
+/// Backups of each app.
 fn backups() -> u32 {
     match std::env::var_os(LONG) {
-        Some(_) => 1000,
+        Some(_) => 50,
         None => 15,
     }
 }
@@ -143,11 +154,11 @@ struct Tally {
     sent: u64,
 }
 
-fn set_up(world: &Path) -> Keyhaven {
+fn set_up(world: &Path, seed: u64) -> Keyhaven {
     let size = Size {
         messages: 12_000,
         media_bytes: 1 << 20,
-        seed: 7,
+        seed,
     };
     Corpus::create(&world.join("chats"), size).unwrap();
     let place = Place::parse(world.join("store").to_str().unwrap()).unwrap();
@@ -230,10 +241,14 @@ fn altered(database: &Path) -> ImageDigest {
 /// of one commit; and none from before the backup began.
 #[test]
 fn every_backup_beside_a_writer_restores_to_a_state_that_it_committed() {
+    seeds().for_each(by_pages);
+}
+
+fn by_pages(seed: u64) {
     let backups = backups();
     let world = tempfile::tempdir().unwrap();
     let world = world.path();
-    let haven = set_up(world);
+    let haven = set_up(world, seed);
     let app = App::start(world);
     let began = Instant::now();
     let mut tally = Tally::default();
@@ -341,10 +356,14 @@ fn compare(began_with: &Path, held: &[Rows]) -> Vec<u64> {
 /// and none from before the backup began.
 #[test]
 fn every_backup_by_rows_beside_a_writer_restores_to_rows_that_it_committed() {
+    seeds().for_each(by_rows);
+}
+
+fn by_rows(seed: u64) {
     let backups = backups();
     let world = tempfile::tempdir().unwrap();
     let world = world.path();
-    let haven = set_up(world);
+    let haven = set_up(world, seed);
     let began_with = world.join("again-from-here");
     std::fs::create_dir_all(began_with.join(DATABASE).parent().unwrap()).unwrap();
     std::fs::copy(
