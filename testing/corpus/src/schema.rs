@@ -42,6 +42,27 @@ CREATE TABLE props(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE VIRTUAL TABLE message_ftsv2 USING fts4(content, fts_jid, tokenize=unicode61);
 ";
 
+/// Tells the first `{rows}` messages again: `{later}` numbers and `{span}` milliseconds later, under other keys.
+pub(crate) const AGAIN: &str = "
+BEGIN IMMEDIATE;
+INSERT INTO message SELECT _id + {later}, chat_row_id, from_me, {key}, sender_jid_row_id, status, recipient_count,
+  timestamp + {span}, received_timestamp + {span}, receipt_server_timestamp, message_type, text_data, starred,
+  sort_id + {later}, edited_timestamp FROM message WHERE _id <= {rows};
+INSERT INTO message_ftsv2(docid, content, fts_jid) SELECT docid + {later}, content, fts_jid FROM message_ftsv2
+  WHERE docid <= {rows};
+INSERT INTO message_quoted SELECT message_row_id + {later}, chat_row_id, {key}, text_data, timestamp + {span}
+  FROM message_quoted WHERE message_row_id <= {rows};
+INSERT INTO message_link(chat_row_id, message_row_id, link_index) SELECT chat_row_id, message_row_id + {later},
+  link_index FROM message_link WHERE message_row_id <= {rows};
+INSERT INTO message_add_on(chat_row_id, from_me, key_id, parent_message_row_id, timestamp, reaction)
+  SELECT chat_row_id, from_me, {key}, parent_message_row_id + {later}, timestamp + {span}, reaction
+  FROM message_add_on WHERE parent_message_row_id <= {rows};
+INSERT INTO receipt_user(message_row_id, receipt_user_jid_row_id, receipt_timestamp, read_timestamp)
+  SELECT message_row_id + {later}, receipt_user_jid_row_id, receipt_timestamp + {span}, read_timestamp + {span}
+  FROM receipt_user WHERE message_row_id <= {rows};
+COMMIT;
+";
+
 /// The contacts: a small database that still uses a rollback journal.
 pub(crate) const CONTACTS: &str = "
 CREATE TABLE wa_contacts(_id INTEGER PRIMARY KEY AUTOINCREMENT, jid TEXT NOT NULL UNIQUE,

@@ -185,3 +185,26 @@ fn one_seed_for_store_and_writers_is_no_collision() {
         Writer::run(&root, pace, &home.path().join("journal"), more).unwrap();
     }
 }
+
+#[test]
+fn a_history_told_again_is_longer_and_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let size = Size {
+        media_bytes: 0,
+        ..SMALL
+    };
+    let prints = ["a", "b"].map(|name| {
+        let root = home.path().join(name);
+        let once = Corpus::create(&root, size).unwrap();
+        let often = Corpus::repeat(&root, 4).unwrap();
+        assert_eq!(often.messages, 4 * once.messages);
+        assert!(often.database_bytes > 3 * once.database_bytes);
+        let day = Corpus::next_day(&root, Day::of_use(often.messages)).unwrap();
+        assert!(day.messages > often.messages);
+        Fingerprint::of(&root).unwrap()
+    });
+    let [a, b] = prints;
+    assert_eq!(a.differences(&b), []);
+    let rows = |print: &Fingerprint| print.databases().map(|(_, one)| one.rows).max();
+    assert!(rows(&a) > Some(4 * 1_500 * 3));
+}

@@ -32,6 +32,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 const DATABASE: &str = "Databases/msgstore.db";
+/// So many messages are made up; more are these again.
+const TOLD_MESSAGES: u32 = 1_000_000;
 /// Messages of one more day.
 const DAY_MESSAGES: u32 = 4_000;
 
@@ -58,12 +60,14 @@ impl Source for Tier {
     }
 
     fn make(&self, at: &Path, count: u32) -> anyhow::Result<()> {
+        let messages = count.min(TOLD_MESSAGES);
         let size = Size {
-            messages: count,
+            messages,
             media_bytes: 0,
             seed: 1,
         };
-        let made = Corpus::create(at, size)?;
+        Corpus::create(at, size)?;
+        let made = Corpus::repeat(at, count.checked_div(messages).unwrap_or(1))?;
         println!("{} MB of database", made.database_bytes / 1_000_000);
         Ok(())
     }
