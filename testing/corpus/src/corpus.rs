@@ -160,15 +160,15 @@ impl Corpus {
         let rows: i64 = db.query_row("SELECT max(_id) FROM message", [], |row| row.get(0))?;
         let span = calendar::start_ms(HISTORY_DAYS) - calendar::start_ms(0);
         for time in 1..i64::from(times) {
-            // Other keys, as far apart as random ones.
-            let key = time.wrapping_mul(0x9E_3779) & 0xFF_FFFF;
+            // Other keys, as far apart as random ones; a K is in no key that was made up.
+            let key = time.wrapping_mul(0x9_E377) & 0xF_FFFF;
             let sql = schema::AGAIN
                 .replace("{rows}", &rows.to_string())
                 .replace("{later}", &(time * rows).to_string())
                 .replace("{span}", &(time * span).to_string())
                 .replace(
                     "{key}",
-                    &format!("substr(key_id, 1, 4) || '{key:06X}' || substr(key_id, 11)"),
+                    &format!("substr(key_id, 1, 4) || 'K{key:05X}' || substr(key_id, 11)"),
                 );
             db.execute_batch(&sql)?;
         }

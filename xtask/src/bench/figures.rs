@@ -32,6 +32,8 @@ pub(super) struct Figures {
     pub(super) restore_s: Option<f64>,
     pub(super) restore_ratio: Option<f64>,
     pub(super) restore_peak_mib: Option<f64>,
+    /// Until all messages are there.
+    pub(super) messages_there_s: Option<f64>,
     pub(super) verify_s: Option<f64>,
     /// User and system time.
     pub(super) verify_cpu_s: Option<f64>,
@@ -87,6 +89,13 @@ impl Figures {
             restore_s: median(restore, wall),
             restore_ratio: None,
             restore_peak_mib: peak(restore),
+            messages_there_s: median(
+                &restore
+                    .iter()
+                    .filter_map(|cost| cost.there)
+                    .collect::<Vec<_>>(),
+                Duration::as_secs_f64,
+            ),
             verify_s: median(verify, wall),
             verify_cpu_s: median(verify, |cost| {
                 Duration::saturating_add(cost.user, cost.system).as_secs_f64()
@@ -135,6 +144,7 @@ mod tests {
             user: Duration::ZERO,
             system: Duration::ZERO,
             anonymous: millis << 20,
+            there: None,
         }
     }
 

@@ -31,6 +31,8 @@ pub(super) const MESSAGES_MB: f64 = 15.0;
 const UNPADDED_MB: f64 = 0.6;
 /// Restore, in times of `cp -a` and `sync -f`.
 pub(super) const RESTORE_RATIO: f64 = 1.3;
+/// Until a restore has brought all messages, seconds.
+pub(super) const MESSAGES_THERE_S: f64 = 1.0;
 /// Processor time of verifying all data, seconds.
 pub(super) const VERIFY_CPU_S: f64 = 1.5;
 
@@ -106,6 +108,12 @@ pub(super) fn judge(all: &[Figures]) -> Vec<Goal> {
             "MiB",
             PEAK_MIB,
             pages.restore_peak_mib,
+        ),
+        fixed(
+            "until all messages are restored",
+            "s",
+            MESSAGES_THERE_S,
+            pages.messages_there_s,
         ),
         fixed(
             "CPU of verifying all",
@@ -185,6 +193,6 @@ mod tests {
         assert!(row("fastest peer").ends_with("| 4.20 s | 4.10 s | met |"));
         assert!(row("restic's").ends_with("| 1005.00 MB | 1004.00 MB | met |"));
         assert!(row("restore |").ends_with("| 1.30 × cp | - | not measured |"));
-        assert_eq!(text.lines().count(), 2 + 12);
+        assert_eq!(text.lines().count(), 2 + 13);
     }
 }

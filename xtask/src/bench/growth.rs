@@ -133,6 +133,7 @@ fn measure_all(
             environment: Vec::new(),
             folder: places.folder.clone(),
             flush: None,
+            awaited: None,
         }
     };
     let digits = text(&places.folder.join("digits"))?;

@@ -33,6 +33,8 @@ pub(super) struct Cost {
     /// The largest anonymous memory seen (`RssAnon` of `/proc/PID/status`), in bytes: what the
     /// program and the programs that it starts hold themselves, without mapped files.
     pub(super) anonymous: u64,
+    /// How long it took until the file that was awaited was there.
+    pub(super) there: Option<Duration>,
 }
 
 impl fmt::Display for Cost {
@@ -68,18 +70,21 @@ pub(super) fn run(run: &Run, places: &Places) -> anyhow::Result<Cost> {
         .with_context(|| format!("{:?} cannot be run", run.program))?;
     let process = child.id();
     let ended = AtomicBool::new(false);
-    let (status, anonymous) = std::thread::scope(|scope| {
+    let (status, (anonymous, there)) = std::thread::scope(|scope| {
         let sampler = scope.spawn(|| {
-            let mut peak = 0;
+            let (mut peak, mut there) = (0, None);
             while !ended.load(Ordering::Relaxed) {
                 peak = peak.max(family_bytes(process));
+                if there.is_none() && run.awaited.as_ref().is_some_and(|file| file.exists()) {
+                    there = Some(start.elapsed());
+                }
                 std::thread::sleep(if start.elapsed() < STARTING {
                     SAMPLE_SHORT
                 } else {
                     SAMPLE
                 });
             }
-            peak
+            (peak, there)
         });
         let status = child.wait();
         ended.store(true, Ordering::Relaxed);
@@ -103,6 +108,7 @@ pub(super) fn run(run: &Run, places: &Places) -> anyhow::Result<Cost> {
         user: user.saturating_sub(user_before),
         system: system.saturating_sub(system_before),
         anonymous,
+        there,
     })
 }
 
@@ -208,6 +214,7 @@ mod tests {
             environment: Vec::new(),
             folder: places.folder.clone(),
             flush: Some(places.folder.clone()),
+            awaited: None,
         };
         let cost = run(
             &shell("head -c 1000 /dev/zero > repository/a; echo done; sleep 0.1"),
@@ -235,6 +242,7 @@ mod tests {
             environment: Vec::new(),
             folder: places.folder.clone(),
             flush: None,
+            awaited: None,
         };
         let cost = super::run(&run, &places).unwrap();
         assert!(cost.anonymous > 30 << 20, "{cost}");

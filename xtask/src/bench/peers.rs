@@ -78,6 +78,8 @@ pub(super) struct Run {
     pub(super) environment: Vec<(&'static str, String)>,
     pub(super) folder: PathBuf,
     pub(super) flush: Option<PathBuf>,
+    /// A file that it makes: when it is there under its name, is measured.
+    pub(super) awaited: Option<PathBuf>,
 }
 
 impl Line {
@@ -110,6 +112,7 @@ impl Line {
                 .collect(),
             folder: PathBuf::from(fill(self.folder)),
             flush: self.flush.map(|text| PathBuf::from(fill(text))),
+            awaited: None,
         }
     }
 }

@@ -10,6 +10,9 @@ use super::Options;
 use super::measure::{self, Cost, Stored};
 use super::peers::{ComesBack, Peer, Places};
 
+/// The database of all messages, in the store.
+const CHATS: &str = "Databases/msgstore.db";
+
 /// A program, where it works, and what was measured of it.
 #[derive(Debug)]
 pub(super) struct Entrant {
@@ -187,7 +190,10 @@ fn restore(
     } = &mut *entrant;
     places.clear_output()?;
     measure::warm(&places.repository)?;
-    let cost = measure::run(&peer.restore.command(peer, places), places)?;
+    let mut command = peer.restore.command(peer, places);
+    // Ours has its name when it is whole.
+    command.awaited = peer.is_ours().then(|| places.output.join(CHATS));
+    let cost = measure::run(&command, places)?;
     println!("round {round}: {} restore: {cost}", peer.name);
     results.restore.push(cost);
     compare(peer.comes_back, source, expected, &places.output)
