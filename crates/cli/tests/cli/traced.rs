@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::libc;
-use nix::sys::ptrace::{self, Options};
+use nix::sys::ptrace;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
+
+use crate::tracee::{self, beside, call_of, text_of};
 
 /// What became of a run.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,12 +73,10 @@ const CALLS: &[(i64, &str, Names)] = &[
 
 /// Runs `command` and kills it before the `at`-th change (from 0) of a file in `folder`.
 pub(crate) fn run(command: &Command, folder: &Path, at: usize) -> Fate {
-    let leader = begin(command);
+    let leader = tracee::begin(command, Stdio::null());
     let (mut changes, mut killed) = (0, None);
     loop {
-        // Only what this thread started: other tests wait for children of their own.
-        let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
-        let stopped = match waitpid(None, Some(flags)).unwrap() {
+        let stopped = match tracee::next() {
             WaitStatus::Exited(pid, code) if pid == leader => {
                 assert!(killed.is_none());
                 assert_eq!(code, 0, "the command failed by itself");
@@ -112,39 +112,6 @@ pub(crate) fn run(command: &Command, folder: &Path, at: usize) -> Fate {
     }
 }
 
-/// Starts the command behind a shell that stops itself, so that it can be seized before it begins.
-#[expect(
-    clippy::zombie_processes,
-    reason = "its end is waited for where its system calls are"
-)]
-fn begin(command: &Command) -> Pid {
-    let mut stopped = Command::new("sh");
-    stopped
-        .args(["-c", r#"kill -STOP $$; exec "$0" "$@""#])
-        .arg(command.get_program())
-        .args(command.get_args())
-        .current_dir(command.get_current_dir().unwrap())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => stopped.env(name, value),
-            None => stopped.env_remove(name),
-        };
-    }
-    let child = stopped.spawn().unwrap();
-    let leader = Pid::from_raw(i32::try_from(child.id()).unwrap());
-    let found = waitpid(leader, Some(WaitPidFlag::WUNTRACED)).unwrap();
-    assert_eq!(found, WaitStatus::Stopped(leader, Signal::SIGSTOP));
-    let options =
-        Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
-    let seized = ptrace::seize(leader, options);
-    seized.expect("this test traces a child of its own, which this system must permit (ptrace)");
-    nix::sys::signal::kill(leader, Signal::SIGCONT).unwrap();
-    leader
-}
-
 /// The change that a thread is about to make in `folder`.
 fn change_in(pid: Pid, folder: &Path) -> Option<Change> {
     if ptrace::syscall_info(pid).ok()?.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
@@ -165,40 +132,4 @@ fn change_in(pid: Pid, folder: &Path) -> Option<Change> {
         }
     };
     path.starts_with(folder).then_some(Change { call, path })
-}
-
-/// Which call a stopped thread is in, and its arguments.
-fn call_of(pid: Pid) -> Option<(i64, [u64; 6])> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-    let mut words = text.split_whitespace();
-    let nr = words.next()?.parse().ok()?;
-    let mut args = [0; 6];
-    for arg in &mut args {
-        *arg = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
-    }
-    Some((nr, args))
-}
-
-/// A path as the command means it: from the folder that it has open, or from its own.
-fn beside(pid: Pid, folder: u64, path: PathBuf) -> PathBuf {
-    if path.is_absolute() {
-        return path;
-    }
-    let open = std::fs::read_link(format!("/proc/{pid}/fd/{folder}"));
-    let from = open.or_else(|_| std::fs::read_link(format!("/proc/{pid}/cwd")));
-    from.unwrap().join(path)
-}
-
-/// The text at an address of the command's memory.
-fn text_of(pid: Pid, address: u64) -> Option<PathBuf> {
-    use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
-    use std::os::unix::ffi::OsStringExt as _;
-    let mut memory = std::fs::File::open(format!("/proc/{pid}/mem")).ok()?;
-    memory.seek(SeekFrom::Start(address)).ok()?;
-    let mut text = Vec::new();
-    BufReader::with_capacity(256, memory)
-        .read_until(0, &mut text)
-        .ok()?;
-    text.pop();
-    Some(std::ffi::OsString::from_vec(text).into())
 }

@@ -1,0 +1,270 @@
+//! What must hold of an image, however the power went.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keyhaven::home::Home;
+use keyhaven::store::{FolderStore, Store};
+use keyhaven::{BackupOptions, Keyhaven, Outcome, Place, RestoreOptions, Setup, Tier};
+
+use serde::{Deserialize, Serialize};
+
+use crate::image::Image;
+
+/// Every file of a folder, by the digest of its bytes; of a database that goes by rows, by its rows.
+pub(crate) type State = BTreeMap<PathBuf, String>;
+
+/// How backups are made in a story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Manner {
+    Pages,
+    Rows,
+    /// By pages, to a store behind a spool.
+    Far,
+}
+
+/// What may be found.
+pub(crate) struct Expected<'a> {
+    pub(crate) manner: Manner,
+    /// What is backed up, as it is now.
+    pub(crate) chats: &'a Path,
+    /// The states of it that were backed up, or were begun to be, oldest first; the first of them ended well.
+    pub(crate) states: &'a [State],
+    /// What the next backup must bring.
+    pub(crate) now: &'a State,
+    /// Whether a setup has ended well.
+    pub(crate) is_set_up: bool,
+    /// The newest backup was damaged before: a restore may say that some of it is lost.
+    pub(crate) may_lose: bool,
+}
+
+pub(crate) fn state(root: &Path, manner: Manner) -> State {
+    let mut state = State::new();
+    let mut open = vec![root.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().to_path_buf();
+            if path.is_dir() {
+                open.push(path);
+            } else if manner == Manner::Rows && path.ends_with("chats.db") {
+                state.insert(name, rows(&path));
+            } else if !path.ends_with("chats.db-wal") && !path.ends_with("chats.db-shm") {
+                let digest = blake3::hash(&fs::read(&path).unwrap());
+                state.insert(name, digest.to_string());
+            }
+        }
+    }
+    state
+}
+
+fn rows(database: &Path) -> String {
+    let chats =
+        rusqlite::Connection::open_with_flags(database, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .unwrap();
+    let mut rows = chats
+        .prepare("SELECT rowid, text FROM message ORDER BY rowid")
+        .unwrap();
+    let mut hasher = blake3::Hasher::new();
+    let mut rows = rows.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let (id, text): (i64, String) = (row.get(0).unwrap(), row.get(1).unwrap());
+        hasher.update(format!("{id} {text}\n").as_bytes());
+    }
+    hasher.finalize().to_string()
+}
+
+/// What was seen of an image that is as it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Seen {
+    /// Nothing is set up in it.
+    NotSetUp,
+    /// What comes back, by its place among the states.
+    State(usize),
+    /// The newest backup is damaged, as it was before.
+    Damaged,
+}
+
+/// Looks at an image; what is wrong with it, in words.
+pub(crate) fn check(image: &Image, expected: &Expected<'_>) -> Result<Seen, String> {
+    let folder = scratch();
+    image.write(folder.path());
+    let looked = catch_unwind(AssertUnwindSafe(|| {
+        Found {
+            folder: folder.path(),
+            expected,
+        }
+        .look()
+    }));
+    looked.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("a panic: {}", said.unwrap_or_default()))
+    })
+}
+
+pub(crate) fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+struct Found<'a> {
+    folder: &'a Path,
+    expected: &'a Expected<'a>,
+}
+
+impl Found<'_> {
+    fn look(&self) -> Result<Seen, String> {
+        let home = self.folder.join("home");
+        let (haven, seen) = if Home::new(&home).is_set_up() {
+            let haven = self.open()?;
+            let seen = self.newest(&haven)?;
+            (haven, seen)
+        } else if self.expected.is_set_up {
+            return Err("what was set up is not set up any more".to_owned());
+        } else {
+            (self.set_up()?, Seen::NotSetUp)
+        };
+        self.next(&haven)?;
+        Ok(seen)
+    }
+
+    fn place(&self) -> Result<Place, String> {
+        let store = self.folder.join("store");
+        match self.expected.manner {
+            Manner::Pages | Manner::Rows => {
+                Place::parse(store.to_str().unwrap()).map_err(told("the place"))
+            }
+            Manner::Far => {
+                let store = FolderStore::open(&store).map_err(told("the store"))?;
+                let store: Arc<dyn Store> = Arc::new(store);
+                Ok(Place::of_remote_store("a store far away", store))
+            }
+        }
+    }
+
+    fn open(&self) -> Result<Keyhaven, String> {
+        Keyhaven::open_at(&self.folder.join("home"), self.place()?)
+            .map_err(told("it does not open"))
+    }
+
+    /// BACKUP-2: a setup that was cut off can be done again.
+    fn set_up(&self) -> Result<Keyhaven, String> {
+        let home = self.folder.join("home");
+        let setup = Setup::begin(&home, self.expected.chats, self.place()?);
+        let setup = setup.map_err(told("it cannot be set up again"))?;
+        let digits = setup.recovery_key().to_string();
+        let proven = setup.prove_recovery_key(&digits);
+        let proven = proven.map_err(|(_, error)| told("its key is not proven")(error))?;
+        proven.finish().map_err(told("it cannot be set up again"))
+    }
+
+    /// BACKUP-1, BACKUP-2: the newest backup is exactly one of the states that may be.
+    fn newest(&self, haven: &Keyhaven) -> Result<Seen, String> {
+        let restored = self.restore(haven);
+        if self.expected.may_lose {
+            return match restored {
+                Ok(Restored { state, whole: true }) => self.place_of(&state).map(Seen::State),
+                Ok(Restored {
+                    state,
+                    whole: false,
+                }) => self.of_some_state(&state),
+                Err(_) => Ok(Seen::Damaged),
+            };
+        }
+        match restored? {
+            Restored { state, whole: true } => self.place_of(&state).map(Seen::State),
+            Restored { whole: false, .. } => Err("the newest backup is damaged".to_owned()),
+        }
+    }
+
+    fn place_of(&self, state: &State) -> Result<usize, String> {
+        let place = self.expected.states.iter().rposition(|one| one == state);
+        place.ok_or_else(|| {
+            let nearest = self.expected.states.last().unwrap();
+            let all = state.keys().chain(nearest.keys());
+            let differ = all.filter(|path| state.get(*path) != nearest.get(*path));
+            let differ: std::collections::BTreeSet<_> = differ.collect();
+            format!("what comes back was never there; it differs in {differ:?}")
+        })
+    }
+
+    fn of_some_state(&self, state: &State) -> Result<Seen, String> {
+        let was_there = |(path, digest): (&PathBuf, &String)| {
+            let mut states = self.expected.states.iter();
+            states.any(|state| state.get(path) == Some(digest))
+        };
+        if state.iter().all(was_there) {
+            Ok(Seen::Damaged)
+        } else {
+            Err("beside damage, a file comes back with other bytes".to_owned())
+        }
+    }
+
+    fn restore(&self, haven: &Keyhaven) -> Result<Restored, String> {
+        let to = scratch();
+        let restored = haven.restore(to.path(), &RestoreOptions::default(), &mut ());
+        let restored = restored.map_err(told("the newest backup does not come back"))?;
+        Ok(Restored {
+            state: state(to.path(), self.expected.manner),
+            whole: restored.report.lost.is_empty(),
+        })
+    }
+
+    /// BACKUP-2: the next backup completes and brings the present state. BACKUP-5: what had a name keeps its bytes.
+    fn next(&self, haven: &Keyhaven) -> Result<(), String> {
+        let before = self.objects();
+        let options = BackupOptions {
+            accept_shrunk: true,
+            tier: match self.expected.manner {
+                Manner::Pages | Manner::Far => Tier::Pages,
+                Manner::Rows => Tier::Rows,
+            },
+            ..BackupOptions::default()
+        };
+        let report = haven.backup(options, &mut ());
+        let report = report.map_err(told("the next backup fails"))?;
+        if !matches!(report.outcome, Outcome::Complete | Outcome::Unchanged) {
+            return Err(format!("the next backup is not complete: {report:?}"));
+        }
+        let after = self.objects();
+        let rewritten = before
+            .iter()
+            .find(|(path, digest)| after.get(*path) != Some(*digest));
+        if let Some((path, _)) = rewritten {
+            return Err(format!("{} was written again", path.display()));
+        }
+        let Restored { state, whole } = self.restore(haven)?;
+        if !whole || state != *self.expected.now {
+            return Err("the next backup brings back something else".to_owned());
+        }
+        haven.config().map_err(told("no status"))?;
+        haven.fingerprint().map_err(told("no status"))?;
+        let snapshots = haven.snapshots().map_err(told("no status"))?;
+        match snapshots.iter().filter(|snapshot| snapshot.head).count() {
+            1 => Ok(()),
+            heads => Err(format!("{heads} heads, of one device")),
+        }
+    }
+
+    fn objects(&self) -> BTreeMap<PathBuf, String> {
+        let mut objects = state(&self.folder.join("store"), Manner::Pages);
+        objects.retain(|path, _| !path.starts_with(".spool"));
+        objects
+    }
+}
+
+struct Restored {
+    state: State,
+    whole: bool,
+}
+
+fn told<E: std::error::Error>(what: &str) -> impl Fn(E) -> String {
+    move |error| {
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        let causes: String = causes.map(|cause| format!(": {cause}")).collect();
+        format!("{what}: {error}{causes}")
+    }
+}

@@ -1,0 +1,31 @@
+//! F1, F2, F4: the command's files and its store on a disk that loses its power, or fails.
+//!
+//! [`record`] writes down what a run of the command does to files, [`disk`] says what a loss of power may leave of it,
+//! and [`check`] what must hold of that. [`scenarios`] are the runs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::integer_division,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    reason = "a test program, helpers included: a failure is a panic"
+)]
+
+mod check;
+mod disk;
+mod image;
+mod known;
+#[expect(dead_code, reason = "calls that fail are made with it next")]
+mod record;
+mod rule;
+mod scenarios;
+#[expect(dead_code, reason = "as above")]
+mod story;
+#[path = "../common/tracee.rs"]
+mod tracee;
+#[path = "../cli/world.rs"]
+#[expect(dead_code, reason = "the tests of the command ask for more")]
+mod world;
