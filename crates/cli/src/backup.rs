@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use keyhaven::{BackupOptions, BackupReport, Budget, Outcome as Became, Tier, Way};
+use keyhaven::{BackupOptions, BackupReport, Budget, Outcome as Became, TableWay, Tier, Way};
 
 use crate::args;
 use crate::failure::Outcome;
@@ -123,12 +123,33 @@ pub(crate) fn describe_way(way: &Way) -> String {
             1 => "1 patch".to_owned(),
             more => format!("{more} patches"),
         };
+        let tables = describe_tables(&way.tables);
         format!(
-            "{path}: by rows ({rows} changed, {bytes}; {patches} on its pages): {}",
+            "{path}: by rows ({rows} changed{tables}, {bytes}; {patches} on its pages): {}",
             way.why
         )
     } else {
         format!("{path}: by pages: {}", way.why)
+    }
+}
+
+/// The tables with most changed rows, and how many more there are.
+fn describe_tables(tables: &[TableWay]) -> String {
+    const SHOWN: usize = 3;
+    if tables.is_empty() {
+        return String::new();
+    }
+    let mut most: Vec<&TableWay> = tables.iter().collect();
+    most.sort_by_key(|table| std::cmp::Reverse(table.rows));
+    let shown = most.iter().take(SHOWN);
+    let shown: Vec<String> = shown
+        .map(|table| format!("{} in {}", table.rows, table.name))
+        .collect();
+    let shown = shown.join(", ");
+    match most.len().saturating_sub(SHOWN) {
+        0 => format!(": {shown}"),
+        1 => format!(": {shown} and another table"),
+        more => format!(": {shown} and {more} more tables"),
     }
 }
 
@@ -139,6 +160,10 @@ pub(crate) fn way_json(way: &Way) -> serde_json::Value {
         "tier": if way.by_rows { "rows" } else { "pages" },
         "patches": way.patches,
         "rows": way.rows,
+        "tables": way.tables.iter().map(|table| serde_json::json!({
+            "name": table.name,
+            "rows": table.rows,
+        })).collect::<Vec<_>>(),
         "bytes": way.bytes,
         "why": way.why,
     })

@@ -74,7 +74,7 @@ pub use engine::error::{BackupError, RestoreError};
 pub use engine::fetch::FetchError;
 pub use engine::history::HistoryError;
 pub use engine::restore::{Lost, LostPart, RestoreReport};
-pub use engine::rows::{Tier, Way};
+pub use engine::rows::{TableWay, Tier, Way};
 pub use engine::sample::{Share, ShareError};
 pub use haven::{Fresh, Keyhaven, OpenError, SnapshotInfo};
 pub use keyhaven_source::{

@@ -19,7 +19,7 @@ use keyhaven_repo::rows::{
     PATCH_FRAME_RAW_MAX, PATCH_FRAMES_MAX, Patch, load_patches, store_patches,
 };
 use keyhaven_source::rows::{
-    CopyError, Mounted, PATCH_BYTES_MAX, RowsError, SealedFile, Unfit, apply, diff, digest,
+    CopyError, Diffed, Mounted, PATCH_BYTES_MAX, RowsError, SealedFile, Unfit, apply, diff, digest,
 };
 use keyhaven_source::{PageSource, Signature};
 use serde::{Deserialize, Serialize};
@@ -55,10 +55,23 @@ pub struct Way {
     pub patches: u64,
     /// The rows that its last patch deletes, changes or inserts.
     pub rows: u64,
+    /// The same, table by table; the others are as they were.
+    #[serde(default)]
+    pub tables: Vec<TableWay>,
     /// What that patch weighs, sealed, before padding.
     pub bytes: u64,
     /// Why it went so.
     pub why: String,
+}
+
+/// What the last patch of a database does to one of its tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableWay {
+    /// The table.
+    pub name: String,
+    /// The rows that are deleted, changed or inserted.
+    pub rows: u64,
 }
 
 /// Patches on one base, before a new one is begun.
@@ -306,25 +319,31 @@ impl Shadows {
         if diffed.patch.is_empty() {
             // Rows as they were: only where they lie, or a log, has changed.
             self.mark(key, &state);
-            self.told(key, count(&patches), [0, 0], "no row has changed");
+            let why = "no row has changed";
+            self.told(key, count(&patches), &diffed, 0, why);
             return Ok(Ok((pages, rows)));
         }
         let patch = frames.store_patch(&diffed.patch, after, &self.keyring)?;
-        let weight = [diffed.rows, patch.stored_len()];
+        let bytes = patch.stored_len();
         patches.push(patch);
         let rows = store_patches(&patches, nodes)?;
         self.mark(key, &after);
         let why = "its rows were tried on a copy of its last state";
-        self.told(key, count(&patches), weight, why);
+        self.told(key, count(&patches), &diffed, bytes, why);
         Ok(Ok((pages, Some(rows))))
     }
 
-    fn told(&mut self, key: &Key, patches: u64, [rows, bytes]: [u64; 2], why: &str) {
+    fn told(&mut self, key: &Key, patches: u64, diffed: &Diffed, bytes: u64, why: &str) {
+        let tables = diffed.tables.iter().map(|table| TableWay {
+            name: table.name.clone(),
+            rows: table.rows,
+        });
         self.ways.push(Way {
             path: super::target::relative(key),
             by_rows: true,
             patches,
-            rows,
+            rows: diffed.rows(),
+            tables: tables.collect(),
             bytes,
             why: why.to_owned(),
         });
@@ -336,6 +355,7 @@ impl Shadows {
             by_rows: false,
             patches: 0,
             rows: 0,
+            tables: Vec::new(),
             bytes: 0,
             why: why.to_string(),
         });

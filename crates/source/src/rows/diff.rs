@@ -15,6 +15,24 @@ const OLD: &str = "old";
 pub struct Diffed {
     /// The patch. Empty if no row differs.
     pub patch: Vec<u8>,
+    /// The tables in which rows differ.
+    pub tables: Vec<TableRows>,
+}
+
+impl Diffed {
+    /// Rows that are deleted, changed or inserted.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        let rows = self.tables.iter().map(|table| table.rows);
+        rows.fold(0, u64::saturating_add)
+    }
+}
+
+/// What a patch does to a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableRows {
+    /// The table.
+    pub name: String,
     /// Rows that are deleted, changed or inserted.
     pub rows: u64,
 }
@@ -36,11 +54,10 @@ pub fn diff(new: &Mounted, old: &Mounted, bytes_max: usize) -> Result<Diffed, Ro
         return Err(Unfit::SchemaChanged.into());
     }
     let mut patch = Vec::new();
-    let mut count: usize = 0;
-    let mut rows: usize = 0;
+    let mut touched = Vec::new();
     for table in tables(&connection)? {
         // Whether a sequence has moved is only known at the end, and inserting moves it.
-        if table.replaced && count == 0 && !differs(&connection, &table)? {
+        if table.replaced && touched.is_empty() && !differs(&connection, &table)? {
             continue;
         }
         let mut changes = TableChanges::default();
@@ -56,14 +73,16 @@ pub fn diff(new: &Mounted, old: &Mounted, bytes_max: usize) -> Result<Diffed, Ro
             return Err(Unfit::TooLarge.into());
         }
         if !changes.is_empty() || table.replaced {
-            rows = rows.saturating_add(changes.rows());
-            count = count.saturating_add(1);
             changes.put(&table.head(), &mut patch);
+            touched.push(TableRows {
+                rows: u64::try_from(changes.rows()).unwrap_or(u64::MAX),
+                name: table.name,
+            });
         }
     }
-    if count > 0 {
+    if !touched.is_empty() {
         let mut front = vec![VERSION];
-        put_len(&mut front, count);
+        put_len(&mut front, touched.len());
         patch.splice(0..0, front);
     }
     if patch.len() > bytes_max {
@@ -71,7 +90,7 @@ pub fn diff(new: &Mounted, old: &Mounted, bytes_max: usize) -> Result<Diffed, Ro
     }
     Ok(Diffed {
         patch,
-        rows: u64::try_from(rows).unwrap_or(u64::MAX),
+        tables: touched,
     })
 }
 
