@@ -231,7 +231,7 @@ impl Keyhaven {
                 damaged: None,
             });
         }
-        let access = &self.spooled(access, &found, &mut contents, &options.cancel)?;
+        let access = &self.spooled(access, &found, &mut contents)?;
         let workers = if self.place.is_remote() {
             REMOTE_WORKERS
         } else {
@@ -468,17 +468,15 @@ impl Keyhaven {
         access: &Access,
         found: &Survey,
         contents: &mut Contents,
-        cancel: &Cancel,
     ) -> Result<Access, BackupError> {
         let needed = found.database_bytes().saturating_add(found.media_bytes);
         access.store.ensure_room(needed)?;
         if !self.place.is_remote() {
             return Ok(access.clone());
         }
-        let cancel = cancel.clone();
-        let called_off = CalledOff::when(move || cancel.is_cancelled());
         let folder = self.home.spool();
         let limits = SpoolLimits::default();
+        let called_off = access.called_off.clone();
         let spool = SpooledStore::open(Arc::clone(&access.store), &folder, limits, called_off)?;
         take_up(&spool, access.store.as_ref(), contents)?;
         spool.ensure_spool_room(found.database_bytes())?;
@@ -591,8 +589,8 @@ impl From<OpenError> for BackupError {
         match error {
             OpenError::Home(cause) => Self::Home(cause),
             OpenError::Keystore(cause) => Self::Keystore(cause),
-            OpenError::Store(cause) => Self::Store(cause),
-            OpenError::History(cause) => Self::History(cause),
+            OpenError::Store(cause) => cause.into(),
+            OpenError::History(cause) => cause.into(),
             other @ (OpenError::Place(_)
             | OpenError::Lost(_)
             | OpenError::Login(_)

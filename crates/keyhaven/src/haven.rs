@@ -208,10 +208,11 @@ impl Keyhaven {
         let id =
             StoreId::parse(&config.store_id).map_err(|_| OpenError::Damaged("a store's id"))?;
         let access = Access {
-            store: self.place.open(called_off)?,
+            store: self.place.open(called_off.clone())?,
             id,
             key: Arc::new(self.backup_key()?),
             cache: self.place.is_remote().then(|| self.home.cache()),
+            called_off,
         };
         access.check()?;
         Ok(access)

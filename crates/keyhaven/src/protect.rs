@@ -266,6 +266,7 @@ impl Keyhaven {
             id,
             key: Arc::new(BackupKey::from_bytes(*key.expose())),
             cache: None,
+            called_off: CalledOff::never(),
         };
         // Looked at before anything is kept: what opens no backup here leaves nothing behind.
         let loaded = access.load()?;

@@ -392,7 +392,7 @@ impl Keyhaven {
         let Some(pause) = self.place.second_look() else {
             return Ok(None);
         };
-        std::thread::sleep(pause);
+        access.called_off.sleep(pause)?;
         access.load().map(Some)
     }
 
@@ -476,8 +476,8 @@ fn damaged(path: &Path, cause: ReadBackError) -> RestoreError {
 impl From<OpenError> for RestoreError {
     fn from(error: OpenError) -> Self {
         match error {
-            OpenError::Store(cause) => Self::Store(cause),
-            OpenError::History(cause) => Self::History(cause),
+            OpenError::Store(cause) => cause.into(),
+            OpenError::History(cause) => cause.into(),
             other @ (OpenError::Home(_)
             | OpenError::Keystore(_)
             | OpenError::Place(_)

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::line::Line;
+use crate::servers::Server;
 use crate::world::{Ran, World, files};
 
 const FILES: usize = 240;
@@ -15,15 +17,59 @@ const FILE_BYTES: usize = 1 << 20;
 /// Media enough for a run that can be met in the middle.
 fn world() -> World {
     let world = World::with_key();
+    media(&world, FILES);
+    world
+}
+
+fn media(world: &World, files: usize) {
     let mut bytes = vec![0; FILE_BYTES];
-    for number in 0..FILES {
+    for number in 0..files {
         blake3::Hasher::new()
             .update(&number.to_le_bytes())
             .finalize_xof()
             .fill(&mut bytes);
         fs::write(world.at(&format!("chats/media/{number:03}.jpg")), &bytes).unwrap();
     }
-    world
+}
+
+const FAR_FILES: usize = 12;
+
+/// A world whose store is a cloud behind a line, set up and not backed up.
+struct FarWorld {
+    world: World,
+}
+
+impl FarWorld {
+    fn command(&self, line: &str) -> Command {
+        let mut command = self.world.command(line);
+        command
+            .env("KEYHAVEN_STORE_USER", "user")
+            .env("KEYHAVEN_STORE_SECRET", "secret");
+        command
+    }
+
+    fn run(&self, line: &str) -> Ran {
+        Ran::of(&mut self.command(line))
+    }
+
+    fn at(&self, name: &str) -> std::path::PathBuf {
+        self.world.at(name)
+    }
+}
+
+fn far_world() -> (FarWorld, Line, Server) {
+    let server = Server::s3();
+    server.make_bucket("bucket");
+    let line = Line::to(&server.address);
+    let far = FarWorld {
+        world: World::new(),
+    };
+    media(&far.world, FAR_FILES);
+    let setup = "setup --home home --source chats --recovery-key --recovery-key-file key";
+    let store = format!("s3://bucket/phone?endpoint=http://{}", line.address);
+    far.run(&format!("{setup} --store {store}&region=eu-central-1"))
+        .is(0);
+    (far, line, server)
 }
 
 /// Bytes of all objects of the store.
@@ -98,6 +144,82 @@ fn a_restore_that_is_interrupted_goes_on() {
         let name = format!("media/{number:03}.jpg");
         let (one, other) = (world.at("chats").join(&name), world.at("back").join(&name));
         assert!(fs::read(one).unwrap() == fs::read(other).unwrap(), "{name}");
+    }
+}
+
+/// How soon a command ends after Ctrl-C, also while it waits for a cloud: it looks up ten times a second.
+const SOON: Duration = Duration::from_secs(1);
+
+/// A line that goes dead while a command waits for a cloud, at the first request and in the middle of an upload or a download:
+/// Ctrl-C ends it soon and says that somebody did, and the same command goes on when the line is mended.
+#[test]
+fn ctrl_c_is_heard_while_a_cloud_does_not_answer() {
+    let (world, line, _server) = far_world();
+    let mut slowest = Duration::ZERO;
+    for bytes in [0, 3_000, 1 << 20, 9 << 20] {
+        slowest = slowest.max(interrupted_on(
+            &world,
+            &line,
+            bytes,
+            "backup --home home --json",
+        ));
+    }
+    world.run("backup --home home").is(0);
+    for bytes in [0, 3_000, 60_000, 9 << 20] {
+        for command in [
+            "restore --home home --to back --json",
+            "verify --home home --depth all --json",
+        ] {
+            let took = interrupted_on(&world, &line, bytes, command);
+            slowest = slowest.max(took);
+        }
+    }
+    world.run("verify --home home --depth all").is(0);
+    world.run("restore --home home --to back").is(0);
+    world.world.same("back");
+    for number in 0..FAR_FILES {
+        let name = format!("media/{number:03}.jpg");
+        let (one, other) = (world.at("chats").join(&name), world.at("back").join(&name));
+        assert!(fs::read(one).unwrap() == fs::read(other).unwrap(), "{name}");
+    }
+    println!("the slowest ended {slowest:?} after the signal");
+}
+
+/// Presses Ctrl-C when the line has been dead for a moment; how long the command took to end.
+fn interrupted_on(world: &FarWorld, line: &Line, bytes: u64, command: &str) -> Duration {
+    line.dies_after(bytes);
+    let child = begin(world.command(command));
+    line.until_stalled();
+    std::thread::sleep(Duration::from_millis(300));
+    let pressed = Instant::now();
+    interrupt(&child, Signal::SIGINT, || true);
+    let ran = ended(child);
+    let took = pressed.elapsed();
+    line.mend();
+    assert_eq!(ran.code, 130, "{command} after {bytes} bytes: {ran:?}");
+    assert_eq!(ran.json()["remedy"], "retry-later", "{command}");
+    assert!(took < SOON, "{command} after {bytes} bytes: {took:?}");
+    took
+}
+
+/// While it pauses before the next try: the server is away.
+#[test]
+fn ctrl_c_is_heard_between_two_tries() {
+    let (world, _line, server) = far_world();
+    world.run("backup --home home").is(0);
+    drop(server);
+    for command in ["backup", "restore --to back", "verify"] {
+        let child = begin(world.command(&format!("{command} --home home --json")));
+        std::thread::sleep(Duration::from_millis(2500));
+        let pressed = Instant::now();
+        interrupt(&child, Signal::SIGINT, || true);
+        let ran = ended(child);
+        assert_eq!(ran.code, 130, "{command}: {ran:?}");
+        assert!(
+            pressed.elapsed() < SOON,
+            "{command}: {:?}",
+            pressed.elapsed()
+        );
     }
 }
 

@@ -18,6 +18,7 @@ mod full;
 mod interrupted;
 mod journey;
 mod killed;
+mod line;
 mod password;
 mod secrets;
 #[path = "../../../../testing/hostile-store/tests/common/servers.rs"]

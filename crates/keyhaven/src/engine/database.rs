@@ -18,7 +18,7 @@ use keyhaven_repo::rows::{Patch, PatchFrame};
 use keyhaven_source::{DatabaseError, ImageShape, PageSink, PageSource, Signature};
 
 use super::nodes::Nodes;
-use super::outbox::{Outbox, SendError};
+use super::outbox::Outbox;
 
 /// zstd's level for pages: chat rows shrink to a third; higher levels cost more time than the disk.
 const LEVEL: i32 = 3;
@@ -181,7 +181,7 @@ impl<'a> FrameWriter<'a> {
         let mut pack = match self.open.take() {
             Some(pack) => pack,
             None => {
-                let begun = self.outbox.begin(PackKind::Messages).map_err(unavailable)?;
+                let begun = self.outbox.begin(PackKind::Messages)?;
                 begun.limited_to(self.full)
             }
         };
@@ -190,17 +190,6 @@ impl<'a> FrameWriter<'a> {
             .ok_or(NodeError::TooLong)?;
         self.open = Some(pack);
         Ok(extent)
-    }
-}
-
-fn unavailable(error: SendError) -> NodeError {
-    let remedy = match &error {
-        SendError::Store(cause) => cause.remedy(),
-        SendError::Pack(_) | SendError::Worker => keyhaven_secrets::Remedy::Stop,
-    };
-    NodeError::Unavailable {
-        cause: Box::new(error),
-        remedy,
     }
 }
 

@@ -9,6 +9,7 @@ use keyhaven_source::guard::{Census, Verdict};
 
 use super::contents::ContentsError;
 use super::history::HistoryError;
+use super::nodes::store_error;
 use super::outbox::SendError;
 use super::survey::SurveyError;
 use crate::home::HomeError;
@@ -28,13 +29,13 @@ pub enum BackupError {
     Keystore(#[from] KeystoreError),
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// The backup's history cannot be read or continued.
     #[error(transparent)]
-    History(#[from] HistoryError),
+    History(HistoryError),
     /// The index of the newest backup cannot be read.
     #[error("the index of the newest backup cannot be read or written: {0}")]
-    Index(#[from] NodeError),
+    Index(#[source] NodeError),
     /// The source cannot be read at all.
     #[error(transparent)]
     Source(#[from] WalkError),
@@ -112,10 +113,44 @@ impl BackupError {
     }
 }
 
+/// A call that was called off is no failure of the store: somebody has cancelled the whole.
+macro_rules! cancelled_by {
+    ($($error:ty),*) => {$(
+        impl From<StoreError> for $error {
+            fn from(cause: StoreError) -> Self {
+                match cause {
+                    StoreError::Cancelled => Self::Cancelled,
+                    cause => Self::Store(cause),
+                }
+            }
+        }
+
+        impl From<HistoryError> for $error {
+            fn from(cause: HistoryError) -> Self {
+                match cause {
+                    HistoryError::Store(StoreError::Cancelled) => Self::Cancelled,
+                    cause => Self::History(cause),
+                }
+            }
+        }
+
+        impl From<NodeError> for $error {
+            fn from(cause: NodeError) -> Self {
+                match store_error(&cause) {
+                    Some(StoreError::Cancelled) => Self::Cancelled,
+                    Some(_) | None => Self::Index(cause),
+                }
+            }
+        }
+    )*};
+}
+
+cancelled_by!(BackupError, RestoreError);
+
 impl From<SendError> for BackupError {
     fn from(error: SendError) -> Self {
         match error {
-            SendError::Store(cause) => Self::Store(cause),
+            SendError::Store(cause) => cause.into(),
             cause @ (SendError::Pack(_) | SendError::Worker) => Self::Sealing(cause.to_string()),
         }
     }
@@ -136,7 +171,7 @@ impl From<SurveyError> for BackupError {
     fn from(error: SurveyError) -> Self {
         match error {
             SurveyError::Walk(cause) => Self::Source(cause),
-            SurveyError::Node(cause) => Self::Index(cause),
+            SurveyError::Node(cause) => cause.into(),
         }
     }
 }
@@ -148,13 +183,13 @@ impl From<SurveyError> for BackupError {
 pub enum RestoreError {
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// The backup's history cannot be read.
     #[error(transparent)]
-    History(#[from] HistoryError),
+    History(HistoryError),
     /// The index of the backup cannot be read.
     #[error("the index of the backup cannot be read: {0}")]
-    Index(#[from] NodeError),
+    Index(#[source] NodeError),
     /// The index of a backup cannot be read from its root on.
     #[error(
         "the list of files of backup {snapshot} is damaged, so nothing of it can be brought back: \

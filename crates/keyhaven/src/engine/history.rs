@@ -16,7 +16,7 @@ use super::entropy::OsEntropy;
 use super::outbox::path_of;
 use crate::files::{self, Mode};
 use crate::progress::Notice;
-use crate::store::{Body, ObjectFolder, Store, StoreError};
+use crate::store::{Body, CalledOff, ObjectFolder, Store, StoreError};
 
 /// The backup's history cannot be read or continued.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +83,8 @@ pub(crate) struct Access {
     pub(crate) key: Arc<BackupKey>,
     /// A folder for what a remote store need not be asked again.
     pub(crate) cache: Option<PathBuf>,
+    /// Whether the caller still wants it.
+    pub(crate) called_off: CalledOff,
 }
 
 /// Every snapshot that opened.

@@ -76,6 +76,12 @@ impl From<Cause> for NodeError {
     }
 }
 
+impl From<SendError> for NodeError {
+    fn from(cause: SendError) -> Self {
+        Cause::from(cause).into()
+    }
+}
+
 /// The store's own error behind a node error, where it is one.
 pub(crate) fn store_error(error: &NodeError) -> Option<&StoreError> {
     let NodeError::Unavailable { cause, .. } = error else {

@@ -50,6 +50,7 @@ fn access(store: Arc<dyn Store>, id: StoreId, key: &Arc<BackupKey>) -> Access {
         id,
         key: Arc::clone(key),
         cache: None,
+        called_off: CalledOff::never(),
     }
 }
 

@@ -76,7 +76,7 @@ impl CalledOff {
     }
 
     /// Sleeps, looking up every so often.
-    pub(super) fn sleep(&self, mut left: Duration) -> Result<(), StoreError> {
+    pub(crate) fn sleep(&self, mut left: Duration) -> Result<(), StoreError> {
         const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
         loop {
             self.check()?;
