@@ -72,7 +72,7 @@ pub use backup::{BackupOptions, BackupReport, Outcome};
 pub use engine::entropy::OsEntropy;
 pub use engine::error::{BackupError, RestoreError};
 pub use engine::fetch::FetchError;
-pub use engine::history::HistoryError;
+pub use engine::history::{HistoryError, SnapshotFault};
 pub use engine::restore::{Lost, LostPart, RestoreReport};
 pub use engine::rows::{TableWay, Tier, Way};
 pub use engine::sample::{Share, ShareError};

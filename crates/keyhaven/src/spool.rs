@@ -372,6 +372,13 @@ impl Shared {
             match self.spool.get_into(path, 0, buffer.as_vec_mut()) {
                 // A name that is put again between the two looks has another length now.
                 Err(StoreError::WrongLength { .. }) if self.spool.length(path)? != len => {}
+                // What this device cannot read any more it never will send: without it, the next run seals its contents
+                // anew.
+                Err(StoreError::Unreadable { code, .. }) => {
+                    self.spool.delete(path)?;
+                    let kind = std::io::Error::from_raw_os_error(code).kind();
+                    return Err(StoreError::FlushFailed { kind });
+                }
                 read => {
                     read?;
                     return self.remote.put(path, Body::Buffer(buffer));

@@ -10,7 +10,11 @@
     reason = "a test program, helpers included: a failure is a panic"
 )]
 
+#[cfg(target_arch = "x86_64")]
+mod bad_disk;
 mod bad_input;
+#[cfg(target_arch = "x86_64")]
+mod bad_sectors;
 mod clouds;
 mod demo;
 mod encrypted;

@@ -73,28 +73,38 @@ const CALLS: &[(i64, &str, Names)] = &[
 
 /// Runs `command` and kills it before the `at`-th change (from 0) of a file in `folder`.
 pub(crate) fn run(command: &Command, folder: &Path, at: usize) -> Fate {
-    let leader = tracee::begin(command, Stdio::null());
+    let leader = tracee::begin(command, Stdio::null(), Stdio::null());
     let (mut changes, mut killed) = (0, None);
+    let code = follow(leader, |pid| {
+        if killed.is_none()
+            && let Some(change) = change_in(pid, folder)
+        {
+            if changes == at {
+                nix::sys::signal::kill(leader, Signal::SIGKILL).unwrap();
+                killed = Some(change);
+            }
+            changes += 1;
+        }
+    });
+    match (code, killed) {
+        (None, killed) => Fate::Killed(killed.unwrap()),
+        (Some(code), killed) => {
+            assert!(killed.is_none());
+            assert_eq!(code, 0, "the command failed by itself");
+            Fate::Ended(changes)
+        }
+    }
+}
+
+/// Lets a command and its threads run to their end, and shows each stop at a system call to `look`. Its exit code; none if
+/// it was killed.
+pub(crate) fn follow(leader: Pid, mut look: impl FnMut(Pid)) -> Option<i32> {
     loop {
         let stopped = match tracee::next() {
-            WaitStatus::Exited(pid, code) if pid == leader => {
-                assert!(killed.is_none());
-                assert_eq!(code, 0, "the command failed by itself");
-                return Fate::Ended(changes);
-            }
-            WaitStatus::Signaled(pid, ..) if pid == leader => {
-                return Fate::Killed(killed.unwrap());
-            }
+            WaitStatus::Exited(pid, code) if pid == leader => return Some(code),
+            WaitStatus::Signaled(pid, ..) if pid == leader => return None,
             WaitStatus::PtraceSyscall(pid) => {
-                if killed.is_none()
-                    && let Some(change) = change_in(pid, folder)
-                {
-                    if changes == at {
-                        nix::sys::signal::kill(leader, Signal::SIGKILL).unwrap();
-                        killed = Some(change);
-                    }
-                    changes += 1;
-                }
+                look(pid);
                 Some((pid, None))
             }
             // A new thread, or the stop in which the first one was found.

@@ -13,12 +13,12 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// Starts the command behind a shell that stops itself, so that it can be seized before it begins. What it says goes
-/// to `out`.
+/// to `out` and `err`.
 #[expect(
     clippy::zombie_processes,
     reason = "its end is waited for where its system calls are"
 )]
-pub(crate) fn begin(command: &Command, out: Stdio) -> Pid {
+pub(crate) fn begin(command: &Command, out: Stdio, err: Stdio) -> Pid {
     let mut stopped = Command::new("sh");
     stopped
         .args(["-c", r#"kill -STOP $$; exec "$0" "$@""#])
@@ -27,7 +27,7 @@ pub(crate) fn begin(command: &Command, out: Stdio) -> Pid {
         .current_dir(command.get_current_dir().unwrap())
         .stdin(Stdio::null())
         .stdout(out)
-        .stderr(Stdio::null());
+        .stderr(err);
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => stopped.env(name, value),

@@ -12,7 +12,7 @@ use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::libc;
 use nix::sys::ptrace;
@@ -369,7 +369,7 @@ pub(crate) fn record(
     each: &mut dyn FnMut(),
 ) -> Run {
     let mut out = tempfile::tempfile().unwrap();
-    let leader = tracee::begin(command, out.try_clone().unwrap().into());
+    let leader = tracee::begin(command, out.try_clone().unwrap().into(), Stdio::null());
     let mut recorder = Recorder {
         root,
         leader,

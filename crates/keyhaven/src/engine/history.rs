@@ -14,9 +14,22 @@ use keyhaven_secrets::{BackupKey, Remedy};
 
 use super::entropy::OsEntropy;
 use super::outbox::path_of;
+use super::restore::ends_the_run;
 use crate::files::{self, Mode};
 use crate::progress::Notice;
 use crate::store::{Body, CalledOff, ObjectFolder, Store, StoreError};
+
+/// Why a snapshot that is there does not open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotFault {
+    /// The store does not give it.
+    #[error(transparent)]
+    Store(StoreError),
+    /// What the store gives is not what was sealed, or was sealed under another key.
+    #[error(transparent)]
+    Sealed(SnapshotError),
+}
 
 /// The backup's history cannot be read or continued.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +61,7 @@ pub enum HistoryError {
         /// How many there are.
         count: usize,
         /// What is wrong with one of them.
-        cause: SnapshotError,
+        cause: SnapshotFault,
     },
     /// The store has no snapshot at all.
     #[error("this store holds no backup")]
@@ -92,7 +105,7 @@ pub(crate) struct Loaded {
     pub(crate) history: History,
     pub(crate) open: BTreeMap<SnapshotDigest, OpenSnapshot>,
     /// Snapshots that are there and do not open.
-    pub(crate) damaged: Vec<(SnapshotName, SnapshotError)>,
+    pub(crate) damaged: Vec<(SnapshotName, SnapshotFault)>,
 }
 
 impl Loaded {
@@ -216,9 +229,11 @@ impl Access {
     fn open(
         &self,
         name: SnapshotName,
-    ) -> Result<Result<OpenSnapshot, SnapshotError>, HistoryError> {
-        let parse =
-            |bytes: &[u8]| OpenSnapshot::open(name, self.id, &self.key, Epoch::FIRST, bytes);
+    ) -> Result<Result<OpenSnapshot, SnapshotFault>, HistoryError> {
+        let parse = |bytes: &[u8]| {
+            OpenSnapshot::open(name, self.id, &self.key, Epoch::FIRST, bytes)
+                .map_err(SnapshotFault::Sealed)
+        };
         let kept = self.kept(name);
         if let Some(path) = &kept
             && let Ok(bytes) = files::read_small(path, SNAPSHOT_BYTES_MAX)
@@ -229,9 +244,8 @@ impl Access {
         let path = path_of(&name.path());
         let bytes = match self.store.get(&path, None) {
             Ok(bytes) => bytes,
-            // A name in the list without an object: an object that was cut to nothing.
-            Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => Vec::new(),
-            Err(error) => return Err(error.into()),
+            Err(error) if ends_the_run(&error) => return Err(error.into()),
+            Err(error) => return Ok(Err(SnapshotFault::Store(error))),
         };
         let opened = parse(&bytes);
         if opened.is_ok()
@@ -299,8 +313,9 @@ pub(crate) fn samples(store: &Arc<dyn Store>) -> Result<Vec<Sample>, HistoryErro
         };
         match store.get(&listed.path, None) {
             Ok(bytes) => samples.push(Sample { name, bytes }),
-            Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if ends_the_run(&error) => return Err(error.into()),
+            // It does not open with any key.
+            Err(_) => {}
         }
         if samples.len() >= SAMPLES_MAX {
             break;
@@ -313,8 +328,8 @@ pub(crate) fn samples(store: &Arc<dyn Store>) -> Result<Vec<Sample>, HistoryErro
     }
 }
 
-fn is_wrong_key(cause: &SnapshotError) -> bool {
-    cause.outcome() == "wrong-key"
+fn is_wrong_key(cause: &SnapshotFault) -> bool {
+    matches!(cause, SnapshotFault::Sealed(cause) if cause.outcome() == "wrong-key")
 }
 
 #[expect(clippy::expect_used, reason = "a constant that a test parses")]

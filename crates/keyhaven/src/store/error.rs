@@ -176,6 +176,23 @@ pub enum StoreError {
         /// The object.
         path: ObjectPath,
     },
+    /// The disk does not give an object, also at a second try, though it gives others.
+    #[error("the object {path} cannot be read: the disk reports a fault there (error {code})")]
+    Unreadable {
+        /// The object.
+        path: ObjectPath,
+        /// The operating system's number of the fault.
+        code: i32,
+    },
+    /// The disk gives no object any more.
+    #[error(
+        "the disk that holds the store at {place} gives nothing any more: it was disconnected, or it \
+         failed as a whole"
+    )]
+    DiskGone {
+        /// The store's address.
+        place: String,
+    },
     /// An object is larger than any that Keyhaven writes.
     #[error(
         "the object {path} has {bytes} bytes, more than the {bytes_max} that Keyhaven writes at most"
@@ -247,6 +264,7 @@ impl StoreError {
             | Self::Cancelled
             | Self::NoMachinery => Remedy::RetryLater,
             Self::Missing { .. }
+            | Self::DiskGone { .. }
             | Self::NotAFolder { .. }
             | Self::NotAStore { .. }
             | Self::AlreadyAStore { .. }
@@ -258,6 +276,7 @@ impl StoreError {
             | Self::SpoolFull { .. }
             | Self::NoCredentials { .. } => Remedy::AskUser,
             Self::NotFound { .. }
+            | Self::Unreadable { .. }
             | Self::WrongLength { .. }
             | Self::NotAnObject { .. }
             | Self::TooLarge { .. }
@@ -272,10 +291,12 @@ impl StoreError {
     pub fn object(&self) -> Option<&ObjectPath> {
         match self {
             Self::NotFound { path }
+            | Self::Unreadable { path, .. }
             | Self::WrongLength { path, .. }
             | Self::NotAnObject { path }
             | Self::TooLarge { path, .. } => Some(path),
             Self::Missing { .. }
+            | Self::DiskGone { .. }
             | Self::NotAFolder { .. }
             | Self::NotAStore { .. }
             | Self::AlreadyAStore { .. }

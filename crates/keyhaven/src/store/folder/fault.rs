@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 
 use crate::store::error::{Action, StoreError};
+use crate::store::path::ObjectPath;
 
 /// The store's address, as errors name it.
 #[derive(Debug, Clone)]
@@ -46,6 +47,18 @@ impl Place {
         }
     }
 
+    /// The error for `errno` while an object was read: a fault of the disk is told of that object.
+    pub(super) fn fault_at(&self, path: &ObjectPath, errno: Errno) -> StoreError {
+        if is_of_the_disk(errno) {
+            StoreError::Unreadable {
+                path: path.clone(),
+                code: errno.raw_os_error(),
+            }
+        } else {
+            self.fault(Action::Get, errno)
+        }
+    }
+
     /// As [`Place::fault`], for the standard library's errors.
     pub(super) fn io_fault(&self, action: Action, error: &io::Error) -> StoreError {
         match Errno::from_io_error(error) {
@@ -75,4 +88,17 @@ impl Place {
         // A file system with more than 2^64 free bytes has room enough.
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+/// Whether a disk, or the file system on it, says that it cannot give what stands at one place.
+pub(super) fn is_of_the_disk(errno: Errno) -> bool {
+    // Linux's words for a file system's own structures, and for a disk far away.
+    #[cfg(target_os = "linux")]
+    if matches!(errno, Errno::UCLEAN | Errno::REMOTEIO) {
+        return true;
+    }
+    matches!(
+        errno,
+        Errno::IO | Errno::BADMSG | Errno::NODATA | Errno::ILSEQ | Errno::TIMEDOUT
+    )
 }

@@ -30,6 +30,12 @@ use super::{LISTED_OBJECTS_MAX, Listed, Store};
 /// From this size on, writing to the disk is begun before anybody asks for a flush.
 const EARLY_WRITE_BYTES_MIN: u64 = 64 << 10;
 
+/// Objects that are tried when one cannot be read, to know whether its disk is there.
+const OTHERS_TRIED_MAX: u32 = 64;
+
+/// A file system may keep smaller files beside their names, where they outlive their disk in memory.
+const OTHER_BYTES_MIN: u64 = 64 << 10;
+
 /// Pieces in which a spooled file is copied.
 const COPY_BYTES: usize = 256 << 10;
 
@@ -185,7 +191,28 @@ impl FolderStore {
                 place: self.place.text(),
             }),
             Err(Errno::NOENT) => Err(StoreError::NotFound { path: path.clone() }),
-            Err(errno) => Err(self.place.fault(Action::Get, errno)),
+            Err(errno) => Err(self.place.fault_at(path, errno)),
+        }
+    }
+
+    /// Reads of one object. A fault of the disk that a second try meets again is damage of that object, as long as the
+    /// disk gives others; else the disk is gone, and no object may be called damaged for it.
+    fn twice<T>(
+        &self,
+        path: &ObjectPath,
+        mut read: impl FnMut() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let first = read();
+        if !matches!(first, Err(StoreError::Unreadable { .. })) {
+            return first;
+        }
+        match read() {
+            Err(StoreError::Unreadable { .. }) if self.gives_nothing_but(path) => {
+                Err(StoreError::DiskGone {
+                    place: self.place.text(),
+                })
+            }
+            done => done,
         }
     }
 
@@ -210,10 +237,46 @@ impl FolderStore {
                 }
                 Ok(read) => done = done.saturating_add(read),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.place.io_fault(Action::Get, &error)),
+                Err(error) => {
+                    return Err(match Errno::from_io_error(&error) {
+                        Some(errno) => self.place.fault_at(path, errno),
+                        None => self.place.io_fault(Action::Get, &error),
+                    });
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether others were tried beside this object, and the disk gave none of them.
+    fn gives_nothing_but(&self, path: &ObjectPath) -> bool {
+        let (mut tried, mut given) = (0, false);
+        let root = ObjectFolder::root();
+        let listed = self
+            .tree
+            .visit(&root, LISTED_OBJECTS_MAX, &mut |other, len| {
+                if other == *path || len < OTHER_BYTES_MIN {
+                    return ControlFlow::Continue(());
+                }
+                given = self.is_on_the_disk(&other);
+                tried = u32::saturating_add(tried, 1);
+                if given || tried == OTHERS_TRIED_MAX {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+        !given && (tried > 0 || listed.is_err())
+    }
+
+    /// Whether the disk itself gives the beginning of an object, and not the memory that keeps it.
+    fn is_on_the_disk(&self, path: &ObjectPath) -> bool {
+        let Ok(Found::File(file, _)) = self.tree.open_object(path) else {
+            return false;
+        };
+        // It is advice: where it is not taken, the disk is believed to be there.
+        let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+        matches!(file.read_at(&mut [0], 0), Ok(1))
     }
 
     fn sized(&self, fault: StoreError, needed: u64) -> StoreError {
@@ -255,29 +318,33 @@ impl Store for FolderStore {
     }
 
     fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
-        let (file, len) = self.open_object(path)?;
-        let range = range.unwrap_or(0..len);
-        let bytes = super::check_range(path, &range, len)?;
-        let mut out = vec![0; bytes];
-        self.read(path, &file, range.start, &mut out)?;
-        Ok(out)
+        self.twice(path, || {
+            let (file, len) = self.open_object(path)?;
+            let range = range.clone().unwrap_or(0..len);
+            let bytes = super::check_range(path, &range, len)?;
+            let mut out = vec![0; bytes];
+            self.read(path, &file, range.start, &mut out)?;
+            Ok(out)
+        })
     }
 
     fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
-        let (file, len) = self.open_object(path)?;
-        let end = offset.saturating_add(out.len() as u64);
-        if end > len {
-            return Err(StoreError::WrongLength {
-                path: path.clone(),
-                expected: end,
-                got: len,
-            });
-        }
-        self.read(path, &file, offset, out)
+        self.twice(path, || {
+            let (file, len) = self.open_object(path)?;
+            let end = offset.saturating_add(out.len() as u64);
+            if end > len {
+                return Err(StoreError::WrongLength {
+                    path: path.clone(),
+                    expected: end,
+                    got: len,
+                });
+            }
+            self.read(path, &file, offset, out)
+        })
     }
 
     fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {
-        self.open_object(path).map(|(_, len)| len)
+        self.twice(path, || self.open_object(path).map(|(_, len)| len))
     }
 
     fn visit(

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::fault::is_of_the_disk;
 use crate::store::path::{ObjectFolder, ObjectPath, PATH_DEPTH_MAX};
 
 /// Files of a store are their owner's alone, also where the folder is shared.
@@ -178,6 +179,15 @@ impl Tree {
                 };
                 let stat = match rustix::fs::statat(&fd, path.name(), AtFlags::SYMLINK_NOFOLLOW) {
                     Err(Errno::NOENT) => continue,
+                    // Its name is there and nothing else. Whoever wants it learns why.
+                    Err(errno)
+                        if is_of_the_disk(errno) && entry.file_type() == FileType::RegularFile =>
+                    {
+                        if each(path, 0).is_break() {
+                            return Ok(());
+                        }
+                        continue;
+                    }
                     other => other?,
                 };
                 let kind = FileType::from_raw_mode(stat.st_mode);

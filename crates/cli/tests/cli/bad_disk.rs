@@ -1,0 +1,57 @@
+//! Runs the command under `ptrace` on a disk that reports faults: it is told `EIO` where it has read.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::ops::Range;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::libc;
+use nix::sys::ptrace;
+use nix::unistd::Pid;
+
+use crate::traced::follow;
+use crate::tracee::{self, call_of};
+use crate::world::Ran;
+
+/// Says of a file and of the bytes that are read of it whether they are bad.
+pub(crate) type IsBad<'a> = dyn Fn(&Path, Range<u64>) -> bool + 'a;
+
+/// Runs `command` to its end.
+pub(crate) fn run(command: &Command, is_bad: &IsBad<'_>) -> Ran {
+    let said = || tempfile::tempfile().unwrap();
+    let (mut out, mut err) = (said(), said());
+    let copy = |file: &File| Stdio::from(file.try_clone().unwrap());
+    let leader = tracee::begin(command, copy(&out), copy(&err));
+    let code = follow(leader, |pid| fail_reading(pid, is_bad));
+    Ran {
+        code: code.unwrap(),
+        out: text(&mut out),
+        err: text(&mut err),
+    }
+}
+
+fn text(file: &mut File) -> String {
+    let mut text = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// Where a thread has just read bytes of a file that are bad, it is told that it has not.
+fn fail_reading(pid: Pid, is_bad: &IsBad<'_>) {
+    if !ptrace::syscall_info(pid).is_ok_and(|info| info.op == libc::PTRACE_SYSCALL_INFO_EXIT) {
+        return;
+    }
+    let Some((libc::SYS_pread64, [file, _, len, at, ..])) = call_of(pid) else {
+        return;
+    };
+    let Ok(path) = std::fs::read_link(format!("/proc/{pid}/fd/{file}")) else {
+        return;
+    };
+    if is_bad(&path, at..at.saturating_add(len)) {
+        let mut registers = ptrace::getregs(pid).unwrap();
+        registers.rax = i64::from(-libc::EIO).cast_unsigned();
+        ptrace::setregs(pid, registers).unwrap();
+    }
+}
