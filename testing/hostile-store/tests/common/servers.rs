@@ -33,6 +33,20 @@ impl Server {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
+    /// What a server answers to a plain GET.
+    pub(crate) fn ask(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let host = &self.address;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
     pub(crate) fn webdav(root: &Path, user: &str, secret: &str) -> Self {
         let root = root.to_str().unwrap();
         Self::start(&["webdav", "--root", root, "--user", user, "--secret", secret])
