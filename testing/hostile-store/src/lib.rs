@@ -11,6 +11,7 @@
 //!   FailAt        the n-th call fails, before or after it took effect        F1, F4, F17
 //!   Flaky         fails at random by a seed, as clouds do                    F16
 //!   Mutation      one tampering with one object or the list                  F15
+//!   Over          one thing otherwise, and all else as the store behind it
 //!   conformance   what "honest" means, as a list of checks
 //! ```
 //!
@@ -41,10 +42,12 @@ mod fail_at;
 mod flaky;
 mod memory;
 mod mutation;
+mod over;
 mod recording;
 
 pub use fail_at::{FailAt, Moment, Span};
 pub use flaky::{Flaky, Rates};
 pub use memory::MemoryStore;
 pub use mutation::{Mutation, Tampered, drawn_mutation, mutations};
+pub use over::{Over, Through};
 pub use recording::{Call, Operation, Recording};

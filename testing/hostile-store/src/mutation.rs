@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use keyhaven::store::{Body, Listed, ObjectFolder, ObjectPath, Store, StoreError};
+use keyhaven::store::{Listed, ObjectFolder, ObjectPath, Store, StoreError};
 
 use crate::memory::MemoryStore;
+use crate::over::{Over, Through};
 
 /// Single bits that are flipped in each object: its first and last byte and places between.
 const FLIPS_PER_OBJECT: usize = 12;
@@ -154,13 +155,17 @@ impl Mutation {
     /// A copy of `store` that was tampered with. [`Mutation::RollBack`] needs the older state and
     /// is applied by [`Mutation::apply_with`].
     #[must_use]
-    pub fn apply(&self, store: &MemoryStore) -> Tampered {
+    pub fn apply(&self, store: &MemoryStore) -> Through<Tampered> {
         self.apply_with(store, None)
     }
 
     /// As [`Mutation::apply`], with the state that the store had in the past.
     #[must_use]
-    pub fn apply_with(&self, store: &MemoryStore, older: Option<&MemoryStore>) -> Tampered {
+    pub fn apply_with(
+        &self,
+        store: &MemoryStore,
+        older: Option<&MemoryStore>,
+    ) -> Through<Tampered> {
         let mut tampered = Tampered {
             store: store.copy(),
             list: ListTrick::Honest,
@@ -211,7 +216,7 @@ impl Mutation {
             }
             Self::Empty => tampered.store = MemoryStore::new(),
         }
-        tampered
+        Through(tampered)
     }
 }
 
@@ -457,21 +462,9 @@ impl Tampered {
     }
 }
 
-impl Store for Tampered {
-    fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
-        self.store.put(path, body)
-    }
-
-    fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
-        self.store.get(path, range)
-    }
-
-    fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
-        self.store.get_into(path, offset, out)
-    }
-
-    fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {
-        self.store.length(path)
+impl Over for Tampered {
+    fn behind(&self) -> &dyn Store {
+        &self.store
     }
 
     fn visit(
@@ -490,18 +483,6 @@ impl Store for Tampered {
     /// Unlike an honest store's, this list is handed over as it is: unsorted, with doubles.
     fn list(&self, folder: &ObjectFolder) -> Result<Vec<Listed>, StoreError> {
         Ok(self.listed(folder))
-    }
-
-    fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        self.store.delete(path)
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.store.flush()
-    }
-
-    fn free_space(&self) -> Result<Option<u64>, StoreError> {
-        self.store.free_space()
     }
 
     fn describe(&self) -> String {

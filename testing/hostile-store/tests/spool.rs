@@ -19,10 +19,11 @@ use std::time::{Duration, Instant};
 use common::path;
 use keyhaven::spool::{SpoolLimits, SpooledStore};
 use keyhaven::store::{
-    Body, CalledOff, Listed, ObjectFolder, ObjectPath, Outage, Patience, Patient, Store, StoreError,
+    Body, CalledOff, ObjectFolder, ObjectPath, Outage, Patience, Patient, Store, StoreError,
 };
 use keyhaven_hostile_store::{
-    FailAt, Flaky, MemoryStore, Moment, Operation, Rates, Recording, Span, conformance,
+    FailAt, Flaky, MemoryStore, Moment, Operation, Over, Rates, Recording, Span, Through,
+    conformance,
 };
 
 fn limits(bytes_max: u64) -> SpoolLimits {
@@ -57,52 +58,16 @@ struct Slow {
     go: Arc<AtomicBool>,
 }
 
-impl Store for Slow {
+impl Over for Slow {
+    fn behind(&self) -> &dyn Store {
+        &self.store
+    }
+
     fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
         while !self.go.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(2));
         }
         self.store.put(path, body)
-    }
-
-    fn get(
-        &self,
-        path: &ObjectPath,
-        range: Option<std::ops::Range<u64>>,
-    ) -> Result<Vec<u8>, StoreError> {
-        self.store.get(path, range)
-    }
-
-    fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
-        self.store.get_into(path, offset, out)
-    }
-
-    fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {
-        self.store.length(path)
-    }
-
-    fn visit(
-        &self,
-        folder: &ObjectFolder,
-        each: &mut dyn FnMut(Listed) -> std::ops::ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        self.store.visit(folder, each)
-    }
-
-    fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        self.store.delete(path)
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.store.flush()
-    }
-
-    fn free_space(&self) -> Result<Option<u64>, StoreError> {
-        self.store.free_space()
-    }
-
-    fn describe(&self) -> String {
-        "slow".to_owned()
     }
 }
 
@@ -123,7 +88,7 @@ fn puts_do_not_wait_for_uploads_and_flush_does() {
         store: remote.clone(),
         go: Arc::clone(&go),
     };
-    let store = spooled(Arc::new(slow), &home, 64 << 20);
+    let store = spooled(Arc::new(Through(slow)), &home, 64 << 20);
     for n in 0..8_u8 {
         let path = path(&format!("packs/00/{n}"));
         store.put(&path, Body::Bytes(&vec![n; 1 << 20])).unwrap();
@@ -149,7 +114,7 @@ fn a_spool_takes_no_more_disk_than_it_may() {
         store: MemoryStore::new(),
         go: Arc::clone(&go),
     };
-    let store = Arc::new(spooled(Arc::new(slow), &home, 3 << 20));
+    let store = Arc::new(spooled(Arc::new(Through(slow)), &home, 3 << 20));
     let error = store.ensure_spool_room((3 << 20) + 1).unwrap_err();
     let due = StoreError::SpoolFull {
         needed: (3 << 20) + 1,
@@ -279,7 +244,13 @@ fn a_spool_that_is_called_off_ends_soon_and_keeps_what_it_has() {
     let asked = Arc::clone(&stop);
     let called_off = CalledOff::when(move || asked.load(Ordering::SeqCst));
     let folder = home.path().join("spool");
-    let store = SpooledStore::open(Arc::new(slow), &folder, limits(64 << 20), called_off).unwrap();
+    let store = SpooledStore::open(
+        Arc::new(Through(slow)),
+        &folder,
+        limits(64 << 20),
+        called_off,
+    )
+    .unwrap();
     for n in 0..5_u8 {
         store
             .put(&path(&format!("packs/00/{n}")), Body::Bytes(&[n; 10]))

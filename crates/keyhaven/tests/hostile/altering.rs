@@ -1,11 +1,10 @@
 //! A store that keeps something else than what was put.
 
-use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use keyhaven::BackupError;
-use keyhaven::store::{Body, Listed, ObjectFolder, ObjectPath, Store, StoreError};
-use keyhaven_hostile_store::MemoryStore;
+use keyhaven::store::{Body, ObjectFolder, ObjectPath, Store, StoreError};
+use keyhaven_hostile_store::{MemoryStore, Over, Through};
 use keyhaven_secrets::Remedy;
 
 use crate::world::{World, backup, restored};
@@ -14,7 +13,11 @@ use crate::world::{World, backup, restored};
 #[derive(Debug)]
 struct Altering(MemoryStore);
 
-impl Store for Altering {
+impl Over for Altering {
+    fn behind(&self) -> &dyn Store {
+        &self.0
+    }
+
     fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
         if !ObjectFolder::parse("snapshots").unwrap().holds(path) {
             return self.0.put(path, body);
@@ -23,42 +26,6 @@ impl Store for Altering {
         let mut bytes = self.0.get(path, None)?;
         *bytes.last_mut().unwrap() ^= 1;
         self.0.put(path, Body::Bytes(&bytes))
-    }
-
-    fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
-        self.0.get(path, range)
-    }
-
-    fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
-        self.0.get_into(path, offset, out)
-    }
-
-    fn visit(
-        &self,
-        folder: &ObjectFolder,
-        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        self.0.visit(folder, each)
-    }
-
-    fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {
-        self.0.length(path)
-    }
-
-    fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        self.0.delete(path)
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.0.flush()
-    }
-
-    fn free_space(&self) -> Result<Option<u64>, StoreError> {
-        self.0.free_space()
-    }
-
-    fn describe(&self) -> String {
-        self.0.describe()
     }
 }
 
@@ -71,7 +38,8 @@ fn a_snapshot_that_does_not_read_back_is_no_backup() {
     let before = world.state();
     world.a_day_passes();
 
-    let error = backup(&world.home(), Arc::new(Altering(world.store.clone()))).unwrap_err();
+    let altering = Through(Altering(world.store.clone()));
+    let error = backup(&world.home(), Arc::new(altering)).unwrap_err();
     assert!(matches!(error, BackupError::History(_)), "{error}");
     assert_eq!(error.remedy(), Remedy::RetryLater, "{error}");
     assert!(error.to_string().contains("does not give back"), "{error}");

@@ -1,14 +1,14 @@
 //! A cloud whose list lags: what was put last is not shown yet. And what this device knows of the newest backup.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use keyhaven::store::{Body, Listed, ObjectFolder, ObjectPath, Store, StoreError};
+use keyhaven::store::{Listed, ObjectFolder, ObjectPath, Store, StoreError};
 use keyhaven::{
     BackupError, BackupOptions, Fresh, Keyhaven, Observer, Outcome, Progress, RestoreError,
 };
-use keyhaven_hostile_store::MemoryStore;
+use keyhaven_hostile_store::{MemoryStore, Over, Through};
 
 use crate::world::{Reach, World, backup, place};
 
@@ -20,7 +20,11 @@ struct Lagging {
     lists: AtomicU32,
 }
 
-impl Store for Lagging {
+impl Over for Lagging {
+    fn behind(&self) -> &dyn Store {
+        &self.store
+    }
+
     fn visit(
         &self,
         folder: &ObjectFolder,
@@ -39,38 +43,6 @@ impl Store for Lagging {
             }
         })
     }
-
-    fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
-        self.store.put(path, body)
-    }
-
-    fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
-        self.store.get(path, range)
-    }
-
-    fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
-        self.store.get_into(path, offset, out)
-    }
-
-    fn free_space(&self) -> Result<Option<u64>, StoreError> {
-        self.store.free_space()
-    }
-
-    fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {
-        self.store.length(path)
-    }
-
-    fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        self.store.delete(path)
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.store.flush()
-    }
-
-    fn describe(&self) -> String {
-        self.store.describe()
-    }
 }
 
 /// BACKUP-4: a list that lags once is no store that went back; one that hides the newest backup
@@ -88,11 +60,11 @@ fn a_list_that_lags_is_looked_at_again_and_one_that_went_back_is_told() {
         .find(|path| !before.contains(path))
         .unwrap();
     let lagging = |lists| {
-        Arc::new(Lagging {
+        Arc::new(Through(Lagging {
             store: world.store.copy(),
             hidden: newest.clone(),
             lists: AtomicU32::new(lists),
-        })
+        }))
     };
 
     let report = Reach::Far.backup(&world.home(), lagging(1)).unwrap();

@@ -18,13 +18,13 @@
 //! store of 200 objects, and draws 100,000.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use keyhaven::store::{Body, Listed, ObjectFolder, ObjectPath, Store, StoreError};
+use keyhaven::store::{ObjectPath, Store, StoreError};
 use keyhaven::{BackupError, Fresh, Keyhaven, Recovery, RestoreError};
-use keyhaven_hostile_store::{MemoryStore, Mutation, drawn_mutation, mutations};
+use keyhaven_hostile_store::{MemoryStore, Mutation, Over, Through, drawn_mutation, mutations};
 use keyhaven_repo::layout::START_BYTES_MAX;
 
 use crate::world::{State, World, backup, copy_folder, place, restore, restored, scratch};
@@ -39,11 +39,11 @@ struct Watching {
 type Reads = BTreeMap<ObjectPath, Vec<Range<u64>>>;
 
 impl Watching {
-    fn new(store: &MemoryStore) -> Arc<Self> {
-        Arc::new(Self {
+    fn new(store: &MemoryStore) -> Arc<Through<Self>> {
+        Arc::new(Through(Self {
             store: store.clone(),
             reads: Mutex::default(),
-        })
+        }))
     }
 
     fn reads(&self) -> Reads {
@@ -51,9 +51,9 @@ impl Watching {
     }
 }
 
-impl Store for Watching {
-    fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
-        self.store.put(path, body)
+impl Over for Watching {
+    fn behind(&self) -> &dyn Store {
+        &self.store
     }
     fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
         if path.as_str().starts_with("packs/") {
@@ -68,28 +68,6 @@ impl Store for Watching {
         reads.entry(path.clone()).or_default().push(range);
         drop(reads);
         self.store.get_into(path, offset, out)
-    }
-    fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {
-        self.store.length(path)
-    }
-    fn visit(
-        &self,
-        folder: &ObjectFolder,
-        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        self.store.visit(folder, each)
-    }
-    fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        self.store.delete(path)
-    }
-    fn flush(&self) -> Result<(), StoreError> {
-        self.store.flush()
-    }
-    fn free_space(&self) -> Result<Option<u64>, StoreError> {
-        self.store.free_space()
-    }
-    fn describe(&self) -> String {
-        "watched".to_owned()
     }
 }
 
