@@ -6,6 +6,10 @@ const BUILDER: &str = "crates/repo/src/pack/builder.rs";
 const SUBKEY: &str = "crates/repo/src/object/subkey.rs";
 const BACKUP: &str = "crates/keyhaven/src/backup.rs";
 const COMMIT: &str = "crates/keyhaven/src/engine/backup.rs";
+const SALVAGE: &str = "crates/keyhaven/src/engine/salvage.rs";
+const PACKS: &str = "crates/keyhaven/src/engine/packs.rs";
+const SAMPLE: &str = "crates/keyhaven/src/engine/sample.rs";
+const VERIFY: &str = "crates/keyhaven/src/verify.rs";
 const SHADOWS: &str = "crates/keyhaven/src/engine/rows.rs";
 const HISTORY: &str = "crates/keyhaven/src/engine/history.rs";
 const JUDGE: &str = "crates/repo/src/snapshot/history.rs";
@@ -105,6 +109,94 @@ pub(super) const ENGINE: &[Switch] = &[
         file: BACKUP,
         sound: "let judged = loaded.history.judge(remembered.as_ref());",
         broken: "let judged = loaded.history.judge(None);",
+    },
+    Switch {
+        name: "engine: a new device's state is taken for one that was lost",
+        file: BACKUP,
+        sound: "if described.is_none_or(|head| head.digest != digest) && start.root.is_some() {",
+        broken: "if described.is_none_or(|head| head.digest != digest) {",
+    },
+    // What is referred to beside a damaged backup.
+    Switch {
+        name: "engine: damage: local state keeps what lay in packs that are gone",
+        file: SALVAGE,
+        sound: "contents.forget_all_but(&|pack| packs.fault(pack).is_none())?;",
+        broken: "",
+    },
+    Switch {
+        name: "engine: damage: packs that verify suspects are not read",
+        file: SALVAGE,
+        sound: "packs.read_suspects(access.store.as_ref(), suspects, &start.keyring, cancel)?;",
+        broken: "let _ = suspects;",
+    },
+    Switch {
+        name: "engine: damage: the starts of packs are not read",
+        file: SALVAGE,
+        sound: "packs.read_starts(access.store.as_ref(), &start.keyring, cancel)?;",
+        broken: "",
+    },
+    Switch {
+        name: "engine: damage: the index that the device keeps counts as the store's",
+        file: SALVAGE,
+        sound: "Nodes::new(Arc::clone(&access.store), keyring(), None).map_err(NodeError::from)?;",
+        broken: "Nodes::new(Arc::clone(&access.store), keyring(), access.cache.as_deref())
+            .map_err(NodeError::from)?;",
+    },
+    Switch {
+        name: "engine: damage: a run goes on from the damaged index",
+        file: SALVAGE,
+        sound: "start.root = root;",
+        broken: "let _ = root;",
+    },
+    Switch {
+        name: "engine: damage: a pack may have any length",
+        file: PACKS,
+        sound: "Some(len) if SizeClass::of_object(*len).is_none() => {",
+        broken: "Some(len) if false && SizeClass::of_object(*len).is_none() => {",
+    },
+    Switch {
+        name: "engine: damage: what verify found is forgotten before it is mended",
+        file: BACKUP,
+        sound: "let checked = Trust::Checked(&suspects);",
+        broken: "suspects::forget(&self.home.suspects(), &suspects);
+        let checked = Trust::Checked(&suspects);",
+    },
+    Switch {
+        name: "engine: damage: a snapshot that does not open is not followed",
+        file: BACKUP,
+        sound: "unreadable: ahead.as_ref().map(|(head, _)| Predecessor {
+                name: head.name,
+                digest: head.digest,
+            }),",
+        broken: "unreadable: None,",
+    },
+    // What verify sees.
+    Switch {
+        name: "engine: verify: the index that the device keeps counts as the store's",
+        file: VERIFY,
+        sound: "        let access = Access {
+            cache: None,
+            ..self.access(called_off)?
+        };",
+        broken: "        let access = self.access(called_off)?;",
+    },
+    Switch {
+        name: "engine: verify: damage is told of the chosen backup alone",
+        file: VERIFY,
+        sound: "if checker.damaged.is_empty() {",
+        broken: "if true || checker.damaged.is_empty() {",
+    },
+    Switch {
+        name: "engine: verify: what is found is not remembered",
+        file: VERIFY,
+        sound: "let _ = suspects::remember(&self.home.suspects(), checker.damaged.keys());",
+        broken: "let _ = &suspects::remember;",
+    },
+    Switch {
+        name: "engine: verify: each sample begins at the pack that was read last",
+        file: SAMPLE,
+        sound: "packs.partition_point(|(name, _)| name <= last);",
+        broken: "packs.partition_point(|(name, _)| name < last);",
     },
     // What comes back.
     Switch {

@@ -2,16 +2,16 @@
 //! the damage is told, and the run after it has nothing to tell.
 
 use std::collections::BTreeSet;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyhaven::store::{Body, Listed, ObjectFolder, ObjectPath, Outage, Store, StoreError};
+use keyhaven::store::{ObjectPath, Outage, Store, StoreError};
 use keyhaven::{
     BackupError, BackupOptions, BackupReport, Cancel, Depth, Keyhaven, Lost, LostPart, Notice,
     Observer, Outcome, RestoreOptions,
 };
-use keyhaven_hostile_store::MemoryStore;
+use keyhaven_hostile_store::{MemoryStore, Over, Through};
 use keyhaven_secrets::Remedy;
 
 use crate::refused::OnDisk;
@@ -24,7 +24,7 @@ const FRAME: usize = 65_536;
 
 /// Remembers the damaged backups that were told of.
 #[derive(Default)]
-pub(crate) struct Told(Vec<keyhaven::DamagedBackup>);
+pub(crate) struct Told(pub(crate) Vec<keyhaven::DamagedBackup>);
 
 impl Observer for Told {
     fn notice(&mut self, notice: &Notice) {
@@ -352,39 +352,19 @@ impl Away {
     }
 }
 
-impl Store for Away {
-    fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
-        self.store.put(path, body)
+impl Over for Away {
+    fn behind(&self) -> &dyn Store {
+        &self.store
     }
+
     fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
         self.check(path)?;
         self.store.get(path, range)
     }
+
     fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
         self.check(path)?;
         self.store.get_into(path, offset, out)
-    }
-    fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {
-        self.store.length(path)
-    }
-    fn visit(
-        &self,
-        folder: &ObjectFolder,
-        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        self.store.visit(folder, each)
-    }
-    fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        self.store.delete(path)
-    }
-    fn flush(&self) -> Result<(), StoreError> {
-        self.store.flush()
-    }
-    fn free_space(&self) -> Result<Option<u64>, StoreError> {
-        self.store.free_space()
-    }
-    fn describe(&self) -> String {
-        "away".to_owned()
     }
 }
 
@@ -395,25 +375,20 @@ fn a_store_that_cannot_be_reached_is_not_taken_for_a_damaged_one() {
     backup(&world.home(), Arc::new(world.store.clone())).unwrap();
     world.a_day_passes();
     let mut refused = 0;
-    for (object, _) in world.store.objects() {
-        if !object.as_str().starts_with("packs/") {
-            continue;
-        }
-        let (store, copy) = (world.store.copy(), scratch());
-        copy_folder(&world.home(), copy.path());
+    for copied in world.copies() {
         let away = Away {
-            store: store.clone(),
-            object,
+            store: copied.store.clone(),
+            object: copied.pack.clone(),
         };
-        match backup(copy.path(), Arc::new(away)) {
+        match backup(copied.home(), Arc::new(Through(away))) {
             Ok(report) => assert_eq!(report.damaged, None),
             Err(error) => {
                 assert_eq!(error.remedy(), Remedy::RetryLater, "{error}");
-                assert!(store.objects().len() == world.store.objects().len());
+                assert!(copied.store.objects().len() == world.store.objects().len());
                 refused += 1;
             }
         }
-        let report = backup(copy.path(), Arc::new(store)).unwrap();
+        let report = backup(copied.home(), copied.at()).unwrap();
         assert_eq!(report.damaged, None);
     }
     assert!(refused > 0);
@@ -430,20 +405,13 @@ fn a_device_that_lost_its_state_makes_a_whole_backup_beside_a_damaged_one() {
             .unwrap();
         let whole = world.state_by(reach);
         let mut met = 0;
-        for (object, bytes) in world.store.objects() {
-            if !object.as_str().starts_with("packs/") {
-                continue;
-            }
-            let (store, copy) = (world.store.copy(), scratch());
-            copy_folder(&world.home(), copy.path());
-            std::fs::remove_dir_all(copy.path().join("state")).unwrap();
-            let mut bytes = bytes.to_vec();
-            bytes[20] ^= 1;
-            store.put(&object, Body::Bytes(&bytes)).unwrap();
-            let report = reach.backup(copy.path(), Arc::new(store.clone())).unwrap();
+        for copied in world.copies() {
+            std::fs::remove_dir_all(copied.home().join("state")).unwrap();
+            copied.damage();
+            let report = reach.backup(copied.home(), copied.at()).unwrap();
             if report.damaged.is_some() {
                 assert_eq!(report.outcome, Outcome::Complete);
-                let back = reach.restored(copy.path(), Arc::new(store)).unwrap();
+                let back = reach.restored(copied.home(), copied.at()).unwrap();
                 assert!(back == whole, "{reach:?}");
                 met += 1;
             }
@@ -460,14 +428,9 @@ fn a_run_that_is_cut_off_beside_a_damaged_backup_goes_on() {
     backup(&world.home(), Arc::new(world.store.clone())).unwrap();
     let whole = world.state();
     let mut met = 0;
-    for (object, _) in world.store.objects() {
-        if !object.as_str().starts_with("packs/") {
-            continue;
-        }
-        let (store, copy) = (world.store.copy(), scratch());
-        copy_folder(&world.home(), copy.path());
-        store.delete(&object).unwrap();
-        let haven = Keyhaven::open_at(copy.path(), place(Arc::new(store.clone()))).unwrap();
+    for copied in world.copies() {
+        copied.store.delete(&copied.pack).unwrap();
+        let haven = Keyhaven::open_at(copied.home(), place(copied.at())).unwrap();
         let mut options = BackupOptions::default();
         options.budget.bytes = Some(1);
         let report = haven.backup(options, &mut ()).unwrap();
@@ -475,10 +438,10 @@ fn a_run_that_is_cut_off_beside_a_damaged_backup_goes_on() {
             continue;
         }
         for _ in 0..2 {
-            let report = backup(copy.path(), Arc::new(store.clone())).unwrap();
+            let report = backup(copied.home(), copied.at()).unwrap();
             assert_eq!(report.damaged, None);
         }
-        let back = restored(copy.path(), Arc::new(store)).unwrap();
+        let back = restored(copied.home(), copied.at()).unwrap();
         assert!(back == whole);
         met += 1;
     }

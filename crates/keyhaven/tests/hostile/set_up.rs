@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyhaven::store::{ObjectPath, Outage, Store, StoreError};
-use keyhaven::{Keyhaven, Outcome, Setup, SetupError};
+use keyhaven::{BackupOptions, Keyhaven, Notice, Observer, Outcome, Setup, SetupError};
 use keyhaven_hostile_store::{FailAt, MemoryStore, Moment, Span};
 
-use crate::world::{backup, place, restored, scratch};
+use crate::world::{World, backup, place, restored, scratch};
 
 fn set_up(folder: &Path, store: Arc<dyn Store>) -> Result<Keyhaven, SetupError> {
     let (home, chats) = (folder.join("home"), folder.join("chats"));
@@ -125,4 +125,28 @@ fn a_store_that_holds_a_backup_is_no_place_for_a_set_up() {
         matches!(refused, SetupError::Store(StoreError::AlreadyAStore { .. })),
         "{refused}"
     );
+}
+
+/// Everything that is told on the way.
+#[derive(Default)]
+struct Told(Vec<Notice>);
+
+impl Observer for Told {
+    fn notice(&mut self, notice: &Notice) {
+        self.0.push(notice.clone());
+    }
+}
+
+/// A new device has no local state and needs none: nothing is called rebuilt that never was.
+#[test]
+fn the_first_backup_has_nothing_to_rebuild() {
+    let world = World::new();
+    let mut told = Told::default();
+    let haven = Keyhaven::open_at(&world.home(), place(Arc::new(world.store.clone()))).unwrap();
+    haven.backup(BackupOptions::default(), &mut told).unwrap();
+    assert_eq!(told.0, []);
+
+    std::fs::remove_dir_all(world.home().join("state")).unwrap();
+    haven.backup(BackupOptions::default(), &mut told).unwrap();
+    assert_eq!(told.0, [Notice::StateRebuilt]);
 }

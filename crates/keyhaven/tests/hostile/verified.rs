@@ -5,15 +5,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyhaven::store::{Body, Store as _};
 use keyhaven::{
-    BackupOptions, Cancel, Depth, Keyhaven, Lost, LostPart, Outcome, Place, SnapshotInfo,
+    BackupError, BackupOptions, Cancel, Depth, Keyhaven, Lost, LostPart, Outcome, SnapshotInfo,
     VerifyReport,
 };
 
 use crate::mended::{How, Kept, Told, damage, judge, packs};
 use crate::refused::OnDisk;
-use crate::world::{Reach, World, copy_folder, read_folder, scratch, settle};
+use crate::world::{Copied, Reach, World, backup, read_folder, restored, settle};
 
 fn verify(world: &OnDisk, depth: Depth, snapshot: Option<&SnapshotInfo>) -> VerifyReport {
     let name = snapshot.map(|one| one.name.to_string());
@@ -163,29 +162,46 @@ fn what_is_damaged_in_a_far_store_is_sent_again_though_the_device_has_its_index(
         .unwrap();
     let whole = world.state_by(reach);
     let mut mended = 0;
-    for (object, bytes) in world.store.objects() {
-        if !object.as_str().starts_with("packs/") {
-            continue;
-        }
-        let (store, copy) = (world.store.copy(), scratch());
-        copy_folder(&world.home(), copy.path());
-        let mut bytes = bytes.to_vec();
-        bytes[20] ^= 1;
-        store.put(&object, Body::Bytes(&bytes)).unwrap();
-        let place = Place::of_remote_store("a store of the test's own", Arc::new(store.clone()));
-        let haven = Keyhaven::open_at(copy.path(), place).unwrap();
-        let found = haven
-            .verify(Depth::All, None, &Cancel::new(), &mut ())
-            .unwrap();
-        let report = reach.backup(copy.path(), Arc::new(store.clone())).unwrap();
-        assert_eq!(report.damaged.is_some(), !found.lost.is_empty());
-        let next = reach.backup(copy.path(), Arc::new(store.clone())).unwrap();
+    for copied in world.copies() {
+        copied.damage();
+        let found = verified(&copied, reach);
+        let report = reach.backup(copied.home(), copied.at()).unwrap();
+        assert!(report.damaged.is_some() && !found.lost.is_empty());
+        let next = reach.backup(copied.home(), copied.at()).unwrap();
         assert_eq!((next.damaged, next.outcome), (None, Outcome::Unchanged));
-        let back = reach.restored(copy.path(), Arc::new(store)).unwrap();
+        let back = reach.restored(copied.home(), copied.at()).unwrap();
         assert!(back == whole);
-        mended += u32::from(report.damaged.is_some());
+        mended += 1;
     }
     assert!(mended > 1);
+}
+
+fn verified(copied: &Copied, reach: Reach) -> VerifyReport {
+    let haven = Keyhaven::open_at(copied.home(), reach.place(copied.at())).unwrap();
+    haven
+        .verify(Depth::All, None, &Cancel::new(), &mut ())
+        .unwrap()
+}
+
+/// BACKUP-1: a run that ends early has mended nothing: what was found damaged is sent again by the one that comes to its end.
+#[test]
+fn a_run_that_ends_early_forgets_nothing_of_what_was_found_damaged() {
+    let world = World::new();
+    backup(&world.home(), Arc::new(world.store.clone())).unwrap();
+    let whole = world.state();
+    for copied in world.copies() {
+        copied.damage();
+        assert!(!verified(&copied, Reach::Near).lost.is_empty());
+        let options = BackupOptions::default();
+        options.cancel.cancel();
+        let haven = Keyhaven::open_at(copied.home(), Reach::Near.place(copied.at())).unwrap();
+        let mut told = Told::default();
+        let error = haven.backup(options, &mut told).unwrap_err();
+        assert!(matches!(error, BackupError::Cancelled), "{error}");
+        haven.backup(BackupOptions::default(), &mut told).unwrap();
+        assert_eq!(told.0.len(), 1, "{}", copied.pack);
+        assert!(restored(copied.home(), copied.at()).unwrap() == whole);
+    }
 }
 
 /// A pack that is gone is in nobody's sample: it is missed by who needs it.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use keyhaven::store::Store;
+use keyhaven::store::{ObjectPath, Store};
 use keyhaven::{
     BackupError, BackupOptions, BackupReport, Keyhaven, Place, RestoreError, RestoreOptions,
     Restored, Setup, Tier,
@@ -79,6 +79,21 @@ impl World {
         settle();
     }
 
+    /// For each pack, and in each a copy of the store and of the home, to be spoilt.
+    pub(crate) fn copies(&self) -> impl Iterator<Item = Copied> {
+        let objects = self.store.objects().into_iter();
+        let packs = objects.filter(|(path, _)| path.as_str().starts_with("packs/"));
+        packs.map(|(pack, _)| {
+            let copied = Copied {
+                pack,
+                store: self.store.copy(),
+                home: scratch(),
+            };
+            copy_folder(&self.home(), copied.home.path());
+            copied
+        })
+    }
+
     /// What an honest store gives back now, after a look that it is what the source holds.
     pub(crate) fn state(&self) -> State {
         self.state_by(Reach::Near)
@@ -115,6 +130,31 @@ impl World {
     }
 }
 
+/// A store and a home as they were, and the pack that is to be spoilt.
+pub(crate) struct Copied {
+    pub(crate) pack: ObjectPath,
+    pub(crate) store: MemoryStore,
+    home: TempDir,
+}
+
+impl Copied {
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The store, as the engine wants it.
+    pub(crate) fn at(&self) -> Arc<dyn Store> {
+        Arc::new(self.store.clone())
+    }
+
+    /// Changes a bit of the pack's header.
+    pub(crate) fn damage(&self) {
+        let mut bytes = self.store.bytes(&self.pack).unwrap().to_vec();
+        bytes[20] ^= 1;
+        self.store.plant(self.pack.clone(), bytes.into());
+    }
+}
+
 /// A folder that needs no disk, where there is one.
 pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
@@ -135,7 +175,7 @@ pub(crate) enum Reach {
 }
 
 impl Reach {
-    fn place(self, store: Arc<dyn Store>) -> Place {
+    pub(crate) fn place(self, store: Arc<dyn Store>) -> Place {
         match self {
             Self::Near | Self::ByRows => Place::of_store("a store of the test's own", store),
             Self::Far => Place::of_remote_store("a store of the test's own", store),
