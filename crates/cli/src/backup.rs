@@ -74,9 +74,12 @@ pub(crate) fn describe(report: &BackupReport, took: Duration) -> String {
             ui::seconds(took)
         ),
         Became::Partial { pending_files } => format!(
-            "Backup number {} is safe but not complete: {pending_files} files are pending, the next \
-             backup takes them. {} sent, {}.",
+            "Backup number {} is safe but not complete: {}. {} sent, {}.",
             report.sequence,
+            match pending_files {
+                1 => "1 file is pending, the next backup takes it".to_owned(),
+                more => format!("{more} files are pending, the next backup takes them"),
+            },
             ui::bytes(report.sent_bytes),
             ui::seconds(took)
         ),

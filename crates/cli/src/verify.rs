@@ -68,18 +68,18 @@ fn tell(voice: Voice, report: &VerifyReport) {
         );
     }
     if report.damaged_snapshots > 0 {
-        voice.warn(format!(
-            "{} snapshots do not open",
-            report.damaged_snapshots
-        ));
+        voice.warn(match report.damaged_snapshots {
+            1 => "1 snapshot does not open".to_owned(),
+            more => format!("{more} snapshots do not open"),
+        });
     }
 }
 
 fn sampled(sample: &Sample) -> String {
     format!(
-        "; {} of {} objects of the store read in whole, {} of {}",
+        "; {} of {} of the store read in whole, {} of {}",
         sample.packs,
-        sample.of_packs,
+        ui::counted(sample.of_packs, "object"),
         ui::bytes(sample.bytes),
         ui::bytes(sample.of_bytes)
     )

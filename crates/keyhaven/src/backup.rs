@@ -160,21 +160,23 @@ impl Keyhaven {
         if let Some(damage) = loaded.damage() {
             meter.notice(&damage);
         }
-        let salvaged = match (trust, &state) {
-            (Trust::Checked(suspects), _) => {
-                let cancel = &options.cancel;
-                salvage(access, &mut start, &mut contents, suspects, cancel)?
-            }
-            (Trust::Whole, State::Ahead(_)) => {
-                let none = BTreeSet::new();
-                salvage(access, &mut start, &mut contents, &none, &options.cancel)?
-            }
+        let nothing = BTreeSet::new();
+        let doubts = match (trust, &state) {
+            (Trust::Checked(suspects), _) => Some(suspects),
+            (Trust::Whole, State::Ahead(_)) => Some(&nothing),
             (Trust::Whole, State::Known) => None,
             (Trust::Whole, State::Stale) => {
                 self.relearn(access, &start, &mut contents)?;
                 meter.notice(&Notice::StateRebuilt);
                 None
             }
+        };
+        let salvaged = match doubts {
+            Some(suspects) => {
+                let cancel = &options.cancel;
+                salvage(access, &mut start, &mut contents, suspects, cancel)?
+            }
+            None => None,
         };
         let damaged = match state {
             State::Ahead(damaged) => Some(damaged),
@@ -244,6 +246,11 @@ impl Keyhaven {
             .saturating_add(count(found.databases.len()));
         let census = found.census;
         let totals = loaded.totals(&start);
+        let shadows = Shadows::new(self.home.shadow(), Arc::clone(&keyring), tier);
+        if tier == Tier::Pages {
+            // Who asks for pages keeps no copies.
+            shadows.remove();
+        }
         let mut run = Run::new(
             access,
             start,
@@ -254,7 +261,7 @@ impl Keyhaven {
             nodes,
             limits,
             &found,
-            Shadows::open(self.home.shadow(), Arc::clone(&keyring), tier),
+            shadows,
         );
         if let Some(found) = &salvaged {
             run.index_sent = found.sent;

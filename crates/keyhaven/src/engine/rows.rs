@@ -126,17 +126,18 @@ pub(crate) struct Shadows {
 }
 
 impl Shadows {
-    pub(crate) fn open(folder: PathBuf, keyring: Arc<Keyring>, tier: Tier) -> Self {
-        if tier == Tier::Pages {
-            // Who asks for pages keeps no copies.
-            let _ = std::fs::remove_dir_all(&folder);
-        }
+    pub(crate) fn new(folder: PathBuf, keyring: Arc<Keyring>, tier: Tier) -> Self {
         Self {
             folder,
             keyring,
             tier,
             ways: Vec::new(),
         }
+    }
+
+    /// Deletes all copies. One that stays is sealed, and is not used once a newer state is backed up.
+    pub(crate) fn remove(&self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 
     fn place(&self, key: &Key, kind: &str) -> PathBuf {
