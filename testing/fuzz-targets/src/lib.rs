@@ -19,6 +19,7 @@ pub mod door;
 pub mod edits;
 pub mod host;
 pub mod messages;
+pub mod rows;
 pub mod sequence;
 pub mod tail;
 
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     target("marker", backup::marker, backup::marker_seeds),
     target("node", backup::node, backup::node_seeds),
     target("pack", backup::pack, backup::pack_seeds),
+    target("patch", rows::patch, rows::patch_seeds),
     target("proof", host::proof, host::proof_seeds),
     target("remembered", device::remembered, device::remembered_seeds),
     target("reply", messages::reply, messages::reply_seeds),

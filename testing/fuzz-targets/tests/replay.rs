@@ -45,6 +45,6 @@ macro_rules! replays {
 }
 
 replays! {
-    accounts between bundle channel digits http log marker node pack proof remembered reply request secrets
+    accounts between bundle channel digits http log marker node pack patch proof remembered reply request secrets
     sequence snapshot tail
 }
