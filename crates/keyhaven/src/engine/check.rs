@@ -15,7 +15,7 @@ use keyhaven_source::rows::RowsError;
 use super::error::RestoreError;
 use super::fetch::{FetchError, Fetcher};
 use super::nodes::{Nodes, is_damage, pack_of, store_error};
-use super::packs::{Packs, extents_of};
+use super::packs::{Packs, visit_extents};
 use super::pages::{FrameReader, ReadBackError};
 use super::replay::replay;
 use super::restore::{Gaps, Lost, LostPart, Plan, ends_the_run, told, visit};
@@ -161,9 +161,21 @@ impl<'a> Checker<'a> {
         reading: Reading,
         nodes: &mut Nodes<'_>,
     ) -> Result<Option<String>, RestoreError> {
-        let found = match extents_of(entry, nodes) {
-            Ok(extents) => self.content(entry, &extents, reading, nodes)?,
-            Err(cause) => Some(index_fault(entry, cause)?),
+        let (mut gone, mut doubted) = (None, Vec::new());
+        let visited = visit_extents(entry, nodes, &mut |extent| {
+            self.needed.insert(extent.pack);
+            if let Some(reason) = self.packs.fault(&extent.pack) {
+                let packs = vec![extent.pack];
+                gone.get_or_insert(Fault { reason, packs });
+            } else if self.damaged.contains_key(&extent.pack) {
+                doubted.push(*extent);
+            }
+        });
+        let found = match (visited, gone, reading) {
+            (Err(cause), _, _) => Some(index_fault(entry, cause)?),
+            (Ok(()), Some(gone), _) => Some(gone),
+            (Ok(()), None, Reading::Doubtful) => self.doubtful(entry, &doubted)?,
+            (Ok(()), None, Reading::All) => self.content(entry, nodes)?,
         };
         Ok(found.map(|fault| {
             for pack in fault.packs {
@@ -174,29 +186,24 @@ impl<'a> Checker<'a> {
         }))
     }
 
+    /// Reads every byte of an entry.
     fn content(
         &mut self,
         entry: &FileEntry,
-        extents: &[Extent],
-        reading: Reading,
         nodes: &mut Nodes<'_>,
     ) -> Result<Option<Fault>, RestoreError> {
-        let mut gone: Option<Fault> = None;
-        for extent in extents {
-            self.needed.insert(extent.pack);
-            if let Some(reason) = self.packs.fault(&extent.pack) {
-                let packs = vec![extent.pack];
-                gone.get_or_insert(Fault { reason, packs });
-            }
-        }
-        if gone.is_some() {
-            return Ok(gone);
-        }
-        match (reading, entry) {
-            (Reading::Doubtful, _) => self.doubtful(entry, extents),
-            (Reading::All, FileEntry::File { content, .. }) => {
+        match entry {
+            FileEntry::File {
+                stat,
+                content,
+                extents,
+            } => {
+                let extents = match extents.load(stat.size, nodes) {
+                    Ok(extents) => extents,
+                    Err(cause) => return index_fault(entry, cause).map(Some),
+                };
                 let mut hasher = self.keyring.content_hasher();
-                for extent in extents {
+                for extent in &extents {
                     let read = self.media.extent(extent, PackKind::Media, |piece| {
                         hasher.update(piece);
                     });
@@ -205,10 +212,11 @@ impl<'a> Checker<'a> {
                     }
                 }
                 let is_it = hasher.finish() == *content;
-                let reason = "its bytes are not those that were backed up";
-                Ok((!is_it).then(|| all_of(extents, reason.to_owned())))
+                let reason = "its bytes are not those that were backed up".to_owned();
+                let packs = extents.iter().map(|extent| extent.pack).collect();
+                Ok((!is_it).then_some(Fault { reason, packs }))
             }
-            (Reading::All, FileEntry::Database { pages, rows, .. }) => {
+            FileEntry::Database { pages, rows, .. } => {
                 let read = match rows {
                     None => self.frames.scatter(pages, nodes, &mut |_, _| Ok(())),
                     // Patches prove themselves only one upon the other.
@@ -229,10 +237,22 @@ impl<'a> Checker<'a> {
                         path: self.folder.clone(),
                         cause,
                     }),
-                    Err(error @ ReadBackError::Rows(_)) => Ok(Some(all_of(extents, told(&error)))),
+                    Err(error @ ReadBackError::Rows(_)) => {
+                        let mut packs = BTreeSet::new();
+                        let visited = visit_extents(entry, nodes, &mut |extent| {
+                            packs.insert(extent.pack);
+                        });
+                        Ok(Some(match visited {
+                            Ok(()) => Fault {
+                                reason: told(&error),
+                                packs: packs.into_iter().collect(),
+                            },
+                            Err(cause) => index_fault(entry, cause)?,
+                        }))
+                    }
                 }
             }
-            (Reading::All, FileEntry::Dir { .. } | FileEntry::Symlink { .. }) => Ok(None),
+            FileEntry::Dir { .. } | FileEntry::Symlink { .. } => Ok(None),
         }
     }
 
@@ -240,7 +260,7 @@ impl<'a> Checker<'a> {
     fn doubtful(
         &mut self,
         entry: &FileEntry,
-        extents: &[Extent],
+        doubted: &[Extent],
     ) -> Result<Option<Fault>, RestoreError> {
         let kind = match entry {
             FileEntry::Database { .. } => PackKind::Messages,
@@ -248,10 +268,7 @@ impl<'a> Checker<'a> {
                 PackKind::Media
             }
         };
-        for extent in extents {
-            if !self.damaged.contains_key(&extent.pack) {
-                continue;
-            }
+        for extent in doubted {
             let reason = match self.tried.get(extent) {
                 Some(reason) => reason.clone(),
                 None => {
@@ -269,11 +286,6 @@ impl<'a> Checker<'a> {
         }
         Ok(None)
     }
-}
-
-fn all_of(extents: &[Extent], reason: String) -> Fault {
-    let packs = extents.iter().map(|extent| extent.pack).collect();
-    Fault { reason, packs }
 }
 
 /// What an extent that cannot be read means: a fault of the entry, or the end of the run.

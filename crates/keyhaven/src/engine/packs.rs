@@ -6,9 +6,8 @@ use keyhaven_repo::entry::FileEntry;
 use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::layout::{Extent, SizeClass};
 use keyhaven_repo::names::PackName;
-use keyhaven_repo::node::{NodeError, NodeRef};
+use keyhaven_repo::node::NodeError;
 use keyhaven_repo::pack::{OpenPack, PackError, PackKind, PackReader};
-use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::rows::load_patches;
 
 use super::fetch::FetchError;
@@ -132,30 +131,30 @@ fn wrong_start(pack: PackName, keyring: &Keyring, start: &[u8]) -> Option<PackEr
     fault
 }
 
-/// Where the content of an entry lies.
-pub(crate) fn extents_of(
+/// Says where the content of an entry lies, extent by extent: a large database has more of them than need be held.
+pub(crate) fn visit_extents(
     entry: &FileEntry,
     nodes: &mut Nodes<'_>,
-) -> Result<Vec<Extent>, NodeError> {
+    each: &mut dyn FnMut(&Extent),
+) -> Result<(), NodeError> {
     match entry {
-        FileEntry::File { stat, extents, .. } => extents.load(stat.size, nodes),
-        FileEntry::Database { pages, rows, .. } => of_database(pages, rows.as_ref(), nodes),
-        FileEntry::Dir { .. } | FileEntry::Symlink { .. } => Ok(Vec::new()),
+        FileEntry::File { stat, extents, .. } => {
+            extents.load(stat.size, nodes)?.iter().for_each(each);
+        }
+        FileEntry::Database { pages, rows, .. } => {
+            if let Some(rows) = rows {
+                let patches = load_patches(rows, nodes)?;
+                let frames = patches.iter().flat_map(|patch| &patch.frames);
+                frames.for_each(|frame| each(&frame.extent));
+            }
+            for index in 0..pages.leaves() {
+                let leaf = pages.leaf(index, nodes)?;
+                leaf.frames()
+                    .iter()
+                    .for_each(|used| each(&used.frame.extent));
+            }
+        }
+        FileEntry::Dir { .. } | FileEntry::Symlink { .. } => {}
     }
-}
-
-fn of_database(
-    pages: &PageMap,
-    rows: Option<&NodeRef>,
-    nodes: &mut Nodes<'_>,
-) -> Result<Vec<Extent>, NodeError> {
-    let mut used = Vec::new();
-    for patch in rows.map_or(Ok(Vec::new()), |rows| load_patches(rows, nodes))? {
-        used.extend(patch.frames.iter().map(|frame| frame.extent));
-    }
-    for index in 0..pages.leaves() {
-        let leaf = pages.leaf(index, nodes)?;
-        used.extend(leaf.frames().iter().map(|used| used.frame.extent));
-    }
-    Ok(used)
+    Ok(())
 }

@@ -22,7 +22,7 @@ use super::error::BackupError;
 use super::history::Access;
 use super::nodes::{Nodes, is_damage};
 use super::outbox::{Outbox, Sent};
-use super::packs::{Packs, extents_of};
+use super::packs::{Packs, visit_extents};
 use super::restore::{Plan, told, visit};
 use crate::progress::Cancel;
 
@@ -120,8 +120,12 @@ fn sift<'n>(
         if plan.cancel.is_cancelled() {
             return Err(BackupError::Cancelled);
         }
-        let fault = match extents_of(&entry, nodes) {
-            Ok(extents) => extents.iter().find_map(|one| packs.fault(&one.pack)),
+        let mut gone = None;
+        let visited = visit_extents(&entry, nodes, &mut |one| {
+            gone = gone.take().or_else(|| packs.fault(&one.pack));
+        });
+        let fault = match visited {
+            Ok(()) => gone,
             Err(cause) if is_damage(&cause) => Some(told(&cause)),
             Err(cause) => return Err(cause.into()),
         };
