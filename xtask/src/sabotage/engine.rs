@@ -190,7 +190,7 @@ pub(super) const ENGINE: &[Switch] = &[
         name: "engine: verify: what is found is not remembered",
         file: VERIFY,
         sound: "let _ = suspects::remember(&self.home.suspects(), checker.damaged.keys());",
-        broken: "let _ = &suspects::remember;",
+        broken: "let _ = suspects::remember(&self.home.suspects(), [].iter());",
     },
     Switch {
         name: "engine: verify: each sample begins at the pack that was read last",
