@@ -180,11 +180,22 @@ impl Shadows {
     fn take(&self, key: &Key, state: &ContentId) -> Option<SealedFile> {
         let mark = self.place(key, "state");
         let marked = files::read_small(&mark, 64).ok()?;
-        std::fs::remove_file(&mark).ok()?;
+        self.unmark(key).ok()?;
         if marked != state.as_bytes() {
             return None;
         }
         SealedFile::open(&self.place(key, "shadow"), &self.derive()).ok()
+    }
+
+    /// Marks the shadow as of no state, before it changes.
+    ///
+    /// BACKUP-1, BACKUP-2: for good. A mark that came back after a loss of power would say of the changed shadow that it is the old
+    /// state; a patch from there on leads from a state that is not in the store.
+    fn unmark(&self, key: &Key) -> io::Result<()> {
+        match std::fs::remove_file(self.place(key, "state")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| files::sync_folder(&self.folder)),
+        }
     }
 
     /// Marks the shadow as of that state.
@@ -195,9 +206,9 @@ impl Shadows {
 
     /// Makes the new copy the shadow.
     fn promote(&self, key: &Key, copy: &Mounted, state: &ContentId) {
-        let _ = std::fs::remove_file(self.place(key, "state"));
-        let renamed = copy
-            .with_file(|file| file.sync())
+        let renamed = self
+            .unmark(key)
+            .and_then(|()| copy.with_file(|file| file.sync()))
             .and_then(|()| std::fs::rename(self.place(key, "new"), self.place(key, "shadow")));
         if renamed.is_ok() {
             self.mark(key, state);
