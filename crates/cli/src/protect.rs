@@ -78,5 +78,6 @@ fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         .open(path)
         .with_context(|| format!("cannot make {}", path.display()))?;
     file.write_all(bytes)?;
-    Ok(file.sync_all()?)
+    file.sync_all()?;
+    Ok(crate::ui::keep_name(path)?)
 }

@@ -119,6 +119,7 @@ fn prove_key(
                 .with_context(|| format!("cannot make {}", file.display()))?;
             writeln!(out, "{}", *text).context("cannot write the 64 digits")?;
             out.sync_all().context("cannot write the 64 digits")?;
+            ui::keep_name(file).context("cannot write the 64 digits")?;
             // What is read back is what the person has.
             ui::secret_from(file)?
         }

@@ -254,6 +254,15 @@ pub(crate) fn time(seconds: i64) -> String {
 /// token 8 KiB.
 const SECRET_BYTES_MAX: u64 = 16 * 1024;
 
+/// Flushes the folder of a file that was just made, so that its name outlives a loss of power.
+pub(crate) fn keep_name(file: &Path) -> std::io::Result<()> {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    std::fs::File::open(folder)?.sync_all()
+}
+
 /// Reads a secret from `file` ("-" is standard input), without its line end.
 pub(crate) fn secret_from(file: &Path) -> anyhow::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());

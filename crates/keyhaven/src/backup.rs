@@ -160,6 +160,11 @@ impl Keyhaven {
         if let Some(damage) = loaded.damage() {
             meter.notice(&damage);
         }
+        if !matches!(state, State::Known) {
+            // BACKUP-2: the newest backup may be one that a run left which was killed before its flush. Nothing is said of
+            // it, and nothing learnt from it, before it is certain.
+            access.store.flush()?;
+        }
         let nothing = BTreeSet::new();
         let doubts = match (trust, &state) {
             (Trust::Checked(suspects), _) => Some(suspects),

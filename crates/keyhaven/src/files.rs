@@ -62,9 +62,34 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Creates `folder` and its parents, readable by the owner only.
+///
+/// BACKUP-2: it has its name for good when this returns. Flushing what is put into a folder later is no flush of the
+/// folder's own name.
 pub(crate) fn create_private_folder(folder: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
+    create_folder(folder)?;
     std::fs::set_permissions(folder, Permissions::from_mode(0o700))
+}
+
+fn create_folder(folder: &Path) -> io::Result<()> {
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create_folder(parent)?;
+            std::fs::create_dir(folder)?;
+        }
+        // A run that was killed may have made it, and flushed nothing. A parent that must not be read is not one of ours.
+        Err(_) if folder.is_dir() => {
+            return match sync_folder(parent) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                flushed => flushed,
+            };
+        }
+        made => made?,
+    }
+    sync_folder(parent)
 }
 
 /// Reads a whole small file, refusing one above `bytes_max`.

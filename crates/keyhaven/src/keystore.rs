@@ -63,7 +63,7 @@ pub trait Keystore: Send + Sync {
     /// The keystore cannot be written; the older item still stands.
     fn save(&self, item: Item, secret: &[u8]) -> Result<(), KeystoreError>;
 
-    /// Removes an item; one that is not there is no error.
+    /// Removes an item, for good when it returns; one that is not there is no error.
     ///
     /// # Errors
     /// The keystore cannot be written.
@@ -109,10 +109,10 @@ impl Keystore for FileKeystore {
 
     fn remove(&self, item: Item) -> Result<(), KeystoreError> {
         match std::fs::remove_file(self.folder.join(item.name())) {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                Err(KeystoreError { item, cause })
-            }
-            _ => Ok(()),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed
+                .and_then(|()| files::sync_folder(&self.folder))
+                .map_err(|cause| KeystoreError { item, cause }),
         }
     }
 

@@ -94,6 +94,8 @@ fn take_up(place: &Place, key: &Arc<BackupKey>, profile: &str) -> Result<Option<
                 .next()
                 .filter(|first| first.snapshot.sequence == 1 && first.snapshot.root.is_none());
             let alone = open.next().is_none() && loaded.damaged.is_empty();
+            // BACKUP-2: whoever was cut off there may have flushed nothing of it.
+            access.store.flush()?;
             Ok(first.filter(|_| alone).map(|first| Made {
                 id,
                 writer: first.snapshot.writer,

@@ -79,16 +79,10 @@ impl FolderStore {
         let place = Place::new(path);
         match rustix::fs::mkdir(path, rustix::fs::Mode::RWXU) {
             Ok(()) => {
-                // The new folder's own name must outlive a loss of power, too.
-                let parent = match path.parent() {
-                    Some(parent) if !parent.as_os_str().is_empty() => parent,
-                    _ => Path::new("."),
-                };
-                File::open(parent)
-                    .and_then(|parent| syncer::flush(parent.as_fd()).map_err(std::io::Error::from))
-                    .map_err(|error| place.io_fault(Action::Open, &error))?;
+                flush_parent(path).map_err(|error| place.io_fault(Action::Open, &error))?;
             }
-            Err(Errno::EXIST) => {}
+            // One that was killed may have made it. Whose folder it stands in is nothing to refuse it for.
+            Err(Errno::EXIST) => drop(flush_parent(path)),
             Err(Errno::NOENT) => {
                 return Err(StoreError::Missing {
                     place: place.text(),
@@ -155,6 +149,18 @@ impl FolderStore {
         })
     }
 
+    /// Flushes the folders whose names and entries stand here already.
+    ///
+    /// BACKUP-2: a run that was killed may have made them and flushed nothing. Packs that anything refers to were
+    /// flushed before that; the folders that they stand in, and snapshots, may not have been.
+    fn flush_found(&self) -> Result<(), StoreError> {
+        let flushed = self.tree.upper_folders().and_then(|found| {
+            let mut folders = found.iter();
+            folders.try_for_each(|folder| (self.flush)(self.tree.open_folder(folder)?.as_fd()))
+        });
+        flushed.map_err(|errno| self.place.fault(Action::Flush, errno))
+    }
+
     /// The session and its threads, begun at the first write.
     fn writing(&self) -> Result<&Syncer, StoreError> {
         if let Some(syncer) = self.writing.get() {
@@ -171,6 +177,10 @@ impl FolderStore {
             Session::begin(&self.tree).map_err(|errno| self.place.fault(Action::Put, errno))?;
         let (tree, place) = (Arc::clone(&self.tree), self.place.clone());
         let syncer = Syncer::begin(tree, session, place, self.flush)?;
+        // BACKUP-2: what stands here already is flushed with what comes, as in `flush_found`.
+        let found = self.tree.upper_folders();
+        let found = found.map_err(|errno| self.place.fault(Action::Put, errno))?;
+        found.into_iter().for_each(|folder| syncer.touch(folder));
         Ok(self.writing.get_or_init(|| syncer))
     }
 
@@ -387,7 +397,10 @@ impl Store for FolderStore {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.writing.get().map_or(Ok(()), Syncer::flush)
+        match self.writing.get() {
+            Some(syncer) => syncer.flush(),
+            None => self.flush_found(),
+        }
     }
 
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
@@ -397,6 +410,16 @@ impl Store for FolderStore {
     fn describe(&self) -> String {
         self.place.text()
     }
+}
+
+/// Makes a folder's own name outlive a loss of power.
+fn flush_parent(path: &Path) -> std::io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let parent = File::open(parent)?;
+    Ok(syncer::flush(parent.as_fd())?)
 }
 
 enum WriteError {

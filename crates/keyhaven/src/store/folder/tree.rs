@@ -23,6 +23,9 @@ const FOLDER_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
+/// Entries of the root that are looked at for folders; a hostile store could plant millions.
+const UPPER_ENTRIES_MAX: usize = 1_000;
+
 /// An open store folder.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -206,6 +209,25 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// The root and the folders in it that objects may stand in, not what is below them.
+    pub(super) fn upper_folders(&self) -> Result<Vec<ObjectFolder>, Errno> {
+        let mut folders = vec![ObjectFolder::root()];
+        for entry in Dir::read_from(&self.root)?.take(UPPER_ENTRIES_MAX) {
+            let entry = entry?;
+            let name = entry.file_name().to_str().ok();
+            let Some(folder) = name.and_then(|name| ObjectFolder::parse(name).ok()) else {
+                continue;
+            };
+            match self.open_folder(&folder) {
+                Ok(_) => folders.push(folder),
+                // A file, a link, one that is gone by now, or one that is not ours.
+                Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT | Errno::ACCESS) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(folders)
     }
 
     /// Whether the folder holds nothing but what we ourselves leave in it.
