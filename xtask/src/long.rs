@@ -14,6 +14,9 @@ enum What {
     Kills,
     /// Every mutation of a store of 200 objects, and 100,000 that are drawn (BACKUP-1, BACKUP-4, F15).
     Malicious,
+    /// Every run of the command with the power lost at every point of it: each subset of up to ten changes that were not
+    /// flushed, 20 seeds of more; and each change of a file that fails (BACKUP-1, BACKUP-2, F1, F2, F4).
+    Power,
     /// 500 seeds of a store and of a cloud that fail in passing (BACKUP-1, BACKUP-2, F16).
     Flaky,
 }
@@ -25,6 +28,7 @@ impl What {
             Self::Writer => ["keyhaven", "beside_a_writer", "every_backup"],
             Self::Kills => ["keyhaven-cli", "cli", "killed::"],
             Self::Malicious => ["keyhaven", "hostile", "malicious"],
+            Self::Power => ["keyhaven-cli", "power", ""],
             Self::Flaky => ["keyhaven", "hostile", "flaky"],
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use keyhaven::home::Home;
 use keyhaven::store::{FolderStore, Store};
@@ -37,8 +37,12 @@ pub(crate) struct Expected<'a> {
     pub(crate) now: &'a State,
     /// Whether a setup has ended well.
     pub(crate) is_set_up: bool,
+    /// The 64 digits that a setup has written down.
+    pub(crate) key: Option<&'a str>,
     /// The newest backup was damaged before: a restore may say that some of it is lost.
-    pub(crate) may_lose: bool,
+    pub(crate) is_damaged: bool,
+    /// Nothing has noticed that yet: the next backup need not mend it.
+    pub(crate) is_unnoticed: bool,
 }
 
 pub(crate) fn state(root: &Path, manner: Manner) -> State {
@@ -88,8 +92,13 @@ pub(crate) enum Seen {
     Damaged,
 }
 
+/// Held for writing while a process is started, and for reading while an image is looked at. A child has for a moment
+/// what its parent has open, a home's lock too, and a home would be found at work that nobody works on.
+pub(crate) static STARTING: RwLock<()> = RwLock::new(());
+
 /// Looks at an image; what is wrong with it, in words.
 pub(crate) fn check(image: &Image, expected: &Expected<'_>) -> Result<Seen, String> {
+    let _nothing_starts = STARTING.read().unwrap_or_else(PoisonError::into_inner);
     let folder = scratch();
     image.write(folder.path());
     let looked = catch_unwind(AssertUnwindSafe(|| {
@@ -121,6 +130,7 @@ impl Found<'_> {
         let (haven, seen) = if Home::new(&home).is_set_up() {
             let haven = self.open()?;
             let seen = self.newest(&haven)?;
+            self.key()?;
             (haven, seen)
         } else if self.expected.is_set_up {
             return Err("what was set up is not set up any more".to_owned());
@@ -161,10 +171,19 @@ impl Found<'_> {
         proven.finish().map_err(told("it cannot be set up again"))
     }
 
+    /// The person's only copy of the key beside the device's own.
+    fn key(&self) -> Result<(), String> {
+        match (self.expected.key, fs::read(self.folder.join("key"))) {
+            (Some(key), Ok(found)) if found == key.as_bytes() => Ok(()),
+            (Some(_), found) => Err(format!("the 64 digits are gone: {found:?}")),
+            (None, _) => Ok(()),
+        }
+    }
+
     /// BACKUP-1, BACKUP-2: the newest backup is exactly one of the states that may be.
     fn newest(&self, haven: &Keyhaven) -> Result<Seen, String> {
         let restored = self.restore(haven);
-        if self.expected.may_lose {
+        if self.expected.is_damaged {
             return match restored {
                 Ok(Restored { state, whole: true }) => self.place_of(&state).map(Seen::State),
                 Ok(Restored {
@@ -237,6 +256,10 @@ impl Found<'_> {
             return Err(format!("{} was written again", path.display()));
         }
         let Restored { state, whole } = self.restore(haven)?;
+        if self.expected.is_unnoticed {
+            // What nothing has found is not sent again, until a verification finds it.
+            return self.of_some_state(&state).map(drop);
+        }
         if !whole || state != *self.expected.now {
             return Err("the next backup brings back something else".to_owned());
         }

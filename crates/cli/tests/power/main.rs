@@ -16,13 +16,12 @@
 
 mod check;
 mod disk;
+mod faults;
 mod image;
 mod known;
-#[expect(dead_code, reason = "calls that fail are made with it next")]
 mod record;
 mod rule;
 mod scenarios;
-#[expect(dead_code, reason = "as above")]
 mod story;
 #[path = "../common/tracee.rs"]
 mod tracee;

@@ -13,6 +13,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::PoisonError;
 
 use nix::libc;
 use nix::sys::ptrace;
@@ -20,6 +21,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
+use crate::check::STARTING;
 use crate::disk::Change;
 use crate::tracee::{self, beside, bytes_of, call_of, text_of};
 
@@ -32,11 +34,6 @@ pub(crate) enum Meddling {
     /// This change fails, with this error, and is not made.
     Fail {
         at: usize,
-        errno: i32,
-    },
-    /// This change fails, and every one after it of those that need the disk.
-    FailOn {
-        from: usize,
         errno: i32,
     },
 }
@@ -56,8 +53,6 @@ pub(crate) struct Run {
     /// None if it was killed.
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
-    /// Changes that it set about.
-    pub(crate) tried: usize,
     /// The first that was made to fail.
     pub(crate) failed: Option<String>,
 }
@@ -360,36 +355,36 @@ struct UnderWay {
     fails: Option<i32>,
 }
 
-/// Runs `command` and adds what it does below `root` to `changes`. `each` is called after every change.
+/// Runs `command` and adds what it does below `root` to `changes`.
 pub(crate) fn record(
     command: &Command,
     root: &Path,
     meddling: Meddling,
     changes: &mut Vec<Change>,
-    each: &mut dyn FnMut(),
 ) -> Run {
     let mut out = tempfile::tempfile().unwrap();
-    let leader = tracee::begin(command, out.try_clone().unwrap().into(), Stdio::null());
+    let leader = {
+        let _nothing_is_looked_at = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+        tracee::begin(command, out.try_clone().unwrap().into(), Stdio::null())
+    };
     let mut recorder = Recorder {
         root,
         leader,
         meddling,
         changes,
-        each,
         under_way: None,
         waiting: VecDeque::new(),
         tried: 0,
         failed: None,
     };
     let code = recorder.follow();
-    let (tried, failed) = (recorder.tried, recorder.failed);
+    let failed = recorder.failed;
     out.seek(SeekFrom::Start(0)).unwrap();
     let mut said = String::new();
     out.read_to_string(&mut said).unwrap();
     Run {
         code,
         out: said,
-        tried,
         failed,
     }
 }
@@ -399,7 +394,6 @@ struct Recorder<'a> {
     leader: Pid,
     meddling: Meddling,
     changes: &'a mut Vec<Change>,
-    each: &'a mut dyn FnMut(),
     under_way: Option<UnderWay>,
     /// Threads that are about to change something too.
     waiting: VecDeque<Pid>,
@@ -452,7 +446,6 @@ impl Recorder<'_> {
         self.tried += 1;
         let fails = match self.meddling {
             Meddling::Fail { at: this, errno } if this == at => Some(errno),
-            Meddling::FailOn { from, errno } if from <= at => Some(errno),
             Meddling::Kill(when) if when.is_now(at, &intent) => {
                 nix::sys::signal::kill(self.leader, Signal::SIGKILL).unwrap();
                 None
@@ -474,7 +467,6 @@ impl Recorder<'_> {
         let result = answer::of(call.pid);
         if result >= 0 {
             self.changes.push(call.intent.change(self.root, result));
-            (self.each)();
         }
     }
 }

@@ -7,16 +7,16 @@ use rusqlite::Connection;
 
 use crate::check::{Manner, scratch};
 use crate::record::When;
-use crate::story::{Effort, Story};
+use crate::story::{Effort, Story, run};
 use crate::world::{World, files};
 
-const SETUP: &str =
+pub(crate) const SETUP: &str =
     "setup --home home --source chats --store store --recovery-key --recovery-key-file key";
 const BACKUP: &str = "backup --home home --quiet";
 const ROWS: &str = "backup --home home --quiet --tier rows";
 
 /// A folder with a database, some pictures and a film; nothing is set up.
-fn source() -> World {
+pub(crate) fn source() -> World {
     let world = World { folder: scratch() };
     fs::create_dir_all(world.at("chats/media")).unwrap();
     fs::create_dir_all(world.at("tmp")).unwrap();
@@ -65,7 +65,7 @@ fn settle() {
 }
 
 /// Some messages, a picture more, one less, and one that has another name.
-fn a_day_passes(world: &World) {
+pub(crate) fn a_day_passes(world: &World) {
     messages(world, 20);
     media(world, "new.jpg", 9_000);
     fs::remove_file(world.at("chats/media/2.jpg")).unwrap();
@@ -78,7 +78,7 @@ fn a_day_passes(world: &World) {
 }
 
 /// A world that is set up and backed up once.
-fn backed_up(name: &'static str, manner: Manner) -> Story {
+pub(crate) fn backed_up(name: &'static str, manner: Manner) -> Story {
     let mut story = Story::new(name, manner, source());
     story.before(SETUP);
     story.before(match manner {
@@ -104,6 +104,42 @@ fn stays_in_one_state(story: Story) {
         looked.comes_to(0) > 0 && looked.comes_to(1) == 0,
         "{looked:?}"
     );
+}
+
+/// BACKUP-2: a setup that ends well is there for good; one that does not can be done again.
+#[test]
+fn a_setup() {
+    let mut story = Story::new("a setup", Manner::Pages, source());
+    story.runs(SETUP, 0);
+    let looked = story.look(Effort::chosen());
+    assert!(
+        looked.not_set_up() > 0 && looked.comes_to(0) > 0,
+        "{looked:?}"
+    );
+}
+
+/// BACKUP-2: the same where an earlier setup was killed: it left names that nothing has flushed.
+#[test]
+fn a_setup_after_one_that_was_killed() {
+    let killed = [
+        When::Change(3),
+        When::Change(8),
+        When::Change(15),
+        When::Flush("store"),
+        When::Flush("store/snapshots"),
+    ];
+    for when in killed {
+        let mut story = Story::new("a setup after one that was killed", Manner::Pages, source());
+        story.is_killed(SETUP, when);
+        let _ = fs::remove_file(story.world.at("key"));
+        story.forgets("key");
+        story.runs(SETUP, 0);
+        let looked = story.look(Effort::chosen().among(5));
+        assert!(
+            looked.not_set_up() > 0 && looked.comes_to(0) > 0,
+            "{looked:?}"
+        );
+    }
 }
 
 /// BACKUP-1, BACKUP-2, BACKUP-5.
@@ -145,6 +181,34 @@ fn a_first_backup_by_rows() {
     story.before(SETUP);
     story.runs(ROWS, 0);
     from_one_state_to_the_next(story);
+}
+
+/// BACKUP-1, BACKUP-2: the shadow is ahead of the store for a moment.
+#[test]
+fn the_next_day_by_rows() {
+    let mut story = backed_up("the next day by rows", Manner::Rows);
+    a_day_passes(&story.world);
+    story.runs(ROWS, 0);
+    from_one_state_to_the_next(story);
+}
+
+/// BACKUP-1, BACKUP-2: a patch on a patch, after a run that was killed with the shadow ahead of the store.
+#[test]
+fn the_next_days_by_rows_with_a_kill_between() {
+    let mut story = backed_up("the next days by rows with a kill between", Manner::Rows);
+    a_day_passes(&story.world);
+    story.before(ROWS);
+    messages(&story.world, 7);
+    settle();
+    story.is_killed(ROWS, When::Flush("store/snapshots"));
+    messages(&story.world, 9);
+    settle();
+    story.runs(ROWS, 0);
+    let looked = story.look(Effort::chosen().among(2));
+    assert!(
+        looked.comes_to(0) > 0 && looked.comes_to(2) > 0,
+        "{looked:?}"
+    );
 }
 
 /// BACKUP-1: rows as they were; only where they lie has changed.
@@ -204,6 +268,17 @@ fn nothing_has_changed() {
     stays_in_one_state(story);
 }
 
+/// BACKUP-2: a run that is killed when its snapshot has its name, and before that is certain, is followed by one that finds
+/// it there.
+#[test]
+fn a_snapshot_that_a_killed_run_left() {
+    let mut story = backed_up("a snapshot that a killed run left", Manner::Pages);
+    a_day_passes(&story.world);
+    story.is_killed(BACKUP, When::Flush("store/snapshots"));
+    story.runs(BACKUP, 0);
+    from_one_state_to_the_next(story);
+}
+
 /// BACKUP-2: what a killed run left of names is made certain by the run that stands on them.
 #[test]
 fn packs_and_folders_that_a_killed_run_left() {
@@ -215,6 +290,16 @@ fn packs_and_folders_that_a_killed_run_left() {
         let looked = story.look(Effort::chosen().among(6));
         assert!(looked.comes_to(1) > 0, "{looked:?}");
     }
+}
+
+/// BACKUP-2: the folder of all packs is one that a killed run made.
+#[test]
+fn a_first_backup_after_one_that_was_killed() {
+    let mut story = Story::new("a first backup after a kill", Manner::Pages, source());
+    story.before(SETUP);
+    story.is_killed(BACKUP, When::Flush("store"));
+    story.runs(BACKUP, 0);
+    from_one_state_to_the_next(story);
 }
 
 /// BACKUP-2: local state that is lost is learnt again.
@@ -247,7 +332,7 @@ fn damage(world: &World, an_index: bool) {
             altered[at] ^= 1;
         }
         fs::write(&pack, altered).unwrap();
-        let listed = world.run("browse files --home home").code == 0;
+        let listed = run(world, "browse files --home home").code == 0;
         if listed != an_index {
             return;
         }
@@ -268,13 +353,25 @@ fn a_damaged_index() {
     assert!(looked.damaged() > 0 && looked.comes_to(1) > 0, "{looked:?}");
 }
 
+/// BACKUP-2: a verification writes down what it found.
+#[test]
+fn a_verification_that_finds_damage() {
+    let mut story = backed_up("a verification that finds damage", Manner::Pages);
+    damage(&story.world, false);
+    story.is_damaged();
+    story.is_unnoticed();
+    story.runs("verify --home home --quiet --depth all", 6);
+    let looked = story.look(Effort::chosen());
+    assert!(looked.damaged() > 0, "{looked:?}");
+}
+
 /// BACKUP-1, BACKUP-2: what a verification found damaged is sent again.
 #[test]
 fn a_backup_after_a_verification_that_found_damage() {
     let mut story = backed_up("a backup after damage was found", Manner::Pages);
     damage(&story.world, false);
     story.is_damaged();
-    let verified = story.world.run("verify --home home --quiet --depth all");
+    let verified = run(&story.world, "verify --home home --quiet --depth all");
     assert_eq!(verified.code, 6, "{verified:?}");
     a_day_passes(&story.world);
     story.runs(BACKUP, 6);

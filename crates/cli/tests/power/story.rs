@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Expected, Manner, Seen, State, check, state};
+use crate::check::{Expected, Manner, STARTING, Seen, State, check, state};
 use crate::disk::{Change, Disk};
 use crate::image::Image;
-use crate::record::{Meddling, When, record};
+use crate::record::{Meddling, Run, When, record};
 use crate::rule::Rule;
-use crate::world::World;
+use crate::world::{Ran, World};
 
-/// Names in the world's folder that are no part of an image: the source, what the test keeps beside it, and the folder of a
-/// server.
-const WITHOUT: &[&str] = &["chats", "tmp", "dav"];
+/// Names in the world's folder that are no part of an image.
+const WITHOUT: &[&str] = &["chats", "tmp"];
 const STORY: &str = "story.json";
 
 /// What is asked for again after a failure: `FOLDER CUT RULE`.
@@ -27,8 +27,6 @@ pub(crate) struct Story {
     manner: Manner,
     start: Option<Image>,
     told: Told,
-    /// The files of a remote store, after each change.
-    remote: Vec<BTreeSet<PathBuf>>,
 }
 
 /// What is kept of a story that failed.
@@ -41,8 +39,12 @@ struct Told {
     sure: Vec<(usize, usize)>,
     /// From which change on a setup has ended well.
     set_up: Option<usize>,
+    /// The 64 digits that it wrote down.
+    key: Option<String>,
     /// Up to which change the newest backup is damaged.
     damaged: Option<usize>,
+    /// Up to which change nothing has found that it is.
+    unnoticed: Option<usize>,
 }
 
 /// What a look at all images of a story came to.
@@ -82,15 +84,16 @@ impl Story {
             manner,
             start: None,
             told: Told::default(),
-            remote: Vec::new(),
         }
     }
 
     /// Runs a command that is no part of the record; all that it does is certain.
     pub(crate) fn before(&mut self, line: &str) {
         assert!(self.start.is_none());
-        self.world.run(line).is(0);
-        self.told.set_up = Some(0);
+        run(&self.world, line).is(0);
+        if line.starts_with("setup") {
+            self.is_set_up(0);
+        }
         if line.starts_with("backup") {
             let state = self.state();
             self.told.states.push((0, state));
@@ -102,15 +105,14 @@ impl Story {
         self.told.damaged = Some(usize::MAX);
     }
 
-    /// Nothing that was recorded mends it.
-    pub(crate) fn may_stay_damaged(&mut self) {
-        self.told.damaged = Some(usize::MAX);
+    /// And that is not known, until a recorded verification has ended.
+    pub(crate) fn is_unnoticed(&mut self) {
+        self.told.unnoticed = Some(usize::MAX);
     }
 
     /// Tells the record that the test itself removed a file.
     pub(crate) fn forgets(&mut self, name: &str) {
         self.told.changes.push(Change::Remove { path: name.into() });
-        self.remote.push(self.remote.last().unwrap().clone());
     }
 
     fn state(&self) -> State {
@@ -120,26 +122,41 @@ impl Story {
     /// Runs a command and records it. It ends well, with this code.
     pub(crate) fn runs(&mut self, line: &str, code: i32) {
         let ended = self.recorded(line, Meddling::Nothing);
-        assert_eq!(ended, Some(code), "{}: {line}", self.name);
-        let now = self.told.changes.len();
+        assert_eq!(ended.code, Some(code), "{}: {line}", self.name);
+        self.ended(line, self.told.changes.len());
+    }
+
+    /// What ended well is certain from there on.
+    fn ended(&mut self, line: &str, now: usize) {
         if line.starts_with("setup") {
-            self.told.set_up = Some(now);
+            self.is_set_up(now);
+        }
+        let ends = |until: &mut Option<usize>| {
+            if *until == Some(usize::MAX) {
+                *until = Some(now);
+            }
+        };
+        if line.starts_with("verify") {
+            ends(&mut self.told.unnoticed);
         }
         if line.starts_with("backup") {
             self.told.sure.push((now, self.told.states.len() - 1));
-            if self.told.damaged == Some(usize::MAX) {
-                self.told.damaged = Some(now);
-            }
+            ends(&mut self.told.damaged);
         }
+    }
+
+    fn is_set_up(&mut self, from: usize) {
+        self.told.set_up = Some(from);
+        self.told.key = Some(fs::read_to_string(self.world.at("key")).unwrap());
     }
 
     /// Runs a command, and kills it before one of its changes.
     pub(crate) fn is_killed(&mut self, line: &str, when: When) {
         let ended = self.recorded(line, Meddling::Kill(when));
-        assert_eq!(ended, None, "{}: {line} had ended before", self.name);
+        assert_eq!(ended.code, None, "{}: {line} had ended before", self.name);
     }
 
-    fn recorded(&mut self, line: &str, meddling: Meddling) -> Option<i32> {
+    fn recorded(&mut self, line: &str, meddling: Meddling) -> Run {
         let root = self.world.folder.path().to_path_buf();
         if self.start.is_none() {
             self.start = Some(Image::of(&root, WITHOUT));
@@ -147,7 +164,6 @@ impl Story {
             let last = self.told.states.pop();
             self.told.states = vec![last.unwrap_or_default()];
             self.told.sure = vec![(0, 0)];
-            self.remote = vec![listed(&root.join("dav"))];
         }
         if line.starts_with("backup") {
             let state = self.state();
@@ -160,14 +176,67 @@ impl Story {
                 self.told.states.push((self.told.changes.len(), state));
             }
         }
-        let remote = &mut self.remote;
-        let dav = root.join("dav");
         let command = self.world.command(line);
         let changes = &mut self.told.changes;
-        let mut each = || remote.push(listed(&dav));
-        let run = record(&command, &root, meddling, changes, &mut each);
+        let run = record(&command, &root, meddling, changes);
         self.is_whole();
-        run.code
+        run
+    }
+
+    /// Runs a command from the start, of which one change fails; its exit code, or none where it makes no such change.
+    ///
+    /// F4: what ends well is certain; what does not says what to do, and the next run, with a disk that is in order, is as any
+    /// other, also when the power goes before it.
+    pub(crate) fn runs_with_a_fault(&mut self, line: &str, at: usize, errno: i32) -> Option<i32> {
+        self.rewind();
+        let run = self.recorded(line, Meddling::Fail { at, errno });
+        let Some(failed) = &run.failed else {
+            assert_eq!(run.code, Some(0), "{}: {line}", self.name);
+            return None;
+        };
+        let what = format!(
+            "{}: {line}: change {at} failed with {errno}: {failed}",
+            self.name
+        );
+        let code = run.code.unwrap_or_else(|| panic!("{what}: it was killed"));
+        let cut = self.told.changes.len();
+        if code == 0 {
+            self.ended(line, cut);
+        } else {
+            is_told(&run.out, code).unwrap_or_else(|wrong| panic!("{what}: {wrong}: {run:?}"));
+        }
+        let mut disk = self.disk();
+        for change in &self.told.changes {
+            disk.apply(change);
+        }
+        let chats = self.world.at("chats");
+        for rule in [Rule::Everything, Rule::Nothing] {
+            let seen = self.told.check(&disk.image(rule), cut, self.manner, &chats);
+            seen.unwrap_or_else(|wrong| panic!("{what}, code {code}, {rule} survived: {wrong}"));
+        }
+        Some(code)
+    }
+
+    /// Puts everything back as it was before the first recorded command.
+    fn rewind(&mut self) {
+        let Some(start) = &self.start else { return };
+        let root = self.world.folder.path();
+        for entry in fs::read_dir(root).unwrap() {
+            let entry = entry.unwrap();
+            if WITHOUT.iter().any(|name| entry.file_name() == *name) {
+                continue;
+            }
+            if entry.file_type().unwrap().is_dir() {
+                fs::remove_dir_all(entry.path()).unwrap();
+            } else {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        start.write(root);
+        self.told.changes.clear();
+        self.told.states.truncate(1);
+        self.told.sure.truncate(1);
+        self.told.set_up = self.told.set_up.filter(|from| *from == 0);
     }
 
     /// No silent gap: the record, played whole, is what is there.
@@ -271,13 +340,17 @@ impl Told {
         let begun = self.states.iter().take_while(|(from, _)| *from <= cut);
         let begun: Vec<State> = begun.map(|(_, state)| state.clone()).collect();
         let sure = self.sure_at(cut);
+        let is_set_up = self.set_up.is_some_and(|from| from <= cut);
+        let is_before = |until: Option<usize>| until.is_some_and(|to| cut < to);
         let expected = Expected {
             manner,
             chats,
             states: &begun[sure..],
             now: &state(chats, manner),
-            is_set_up: self.set_up.is_some_and(|from| from <= cut),
-            may_lose: self.damaged.is_some_and(|to| cut < to),
+            is_set_up,
+            key: self.key.as_deref().filter(|_| is_set_up),
+            is_damaged: is_before(self.damaged),
+            is_unnoticed: is_before(self.unnoticed),
         };
         check(image, &expected).map(|seen| match seen {
             Seen::State(place) => Seen::State(place + sure),
@@ -293,7 +366,7 @@ pub(crate) struct Effort {
     pub(crate) subsets_of: u32,
     /// Beyond that, so many seeds at each point.
     pub(crate) seeds: u64,
-    /// Only every so many points are looked at with more than nothing and everything.
+    /// Only every so many points are looked at with more than nothing left of what was not flushed.
     pub(crate) every: usize,
 }
 
@@ -323,8 +396,9 @@ impl Effort {
     }
 
     fn rules(self, cut: usize, pending: usize) -> Vec<Rule> {
-        let mut rules = vec![Rule::Nothing, Rule::Everything];
+        let mut rules = vec![Rule::Nothing];
         if cut.is_multiple_of(self.every) {
+            rules.push(Rule::Everything);
             if pending <= usize::try_from(self.subsets_of).unwrap() {
                 rules.extend((0..1 << pending).map(Rule::Only));
             }
@@ -367,15 +441,28 @@ fn once_more() {
     seen.unwrap();
 }
 
+/// Runs a command that is no part of a record.
+pub(crate) fn run(world: &World, line: &str) -> Ran {
+    let _nothing_is_looked_at = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    world.run(line)
+}
+
+/// An error is one JSON object, with a remedy that goes with the exit code.
+fn is_told(out: &str, code: i32) -> Result<(), String> {
+    let said: serde_json::Value = serde_json::from_str(out).map_err(|error| error.to_string())?;
+    let remedy = match code {
+        1 => "stop",
+        3 => "retry-later",
+        4 => "ask-user",
+        _ => return Err(format!("it ended with {code}")),
+    };
+    if said["ok"] != false || said["remedy"] != remedy || said["error"].as_str().is_none() {
+        return Err(format!("it ended with {code} and said {said}"));
+    }
+    Ok(())
+}
+
 fn made(folder: &Path) -> PathBuf {
     fs::create_dir(folder).unwrap();
     folder.to_path_buf()
-}
-
-/// The files of a remote store's folder.
-fn listed(dav: &Path) -> BTreeSet<PathBuf> {
-    if !dav.exists() {
-        return BTreeSet::new();
-    }
-    crate::world::files(dav).into_iter().collect()
 }

@@ -1,0 +1,54 @@
+//! F4: the n-th change of a file fails, for every n, because the disk is full or broken.
+//!
+//! The command says what happened and what to do; it tells nobody that a backup is safe which is not on the disk; and with the
+//! disk in order again the next run is as any other. In short every seventh call; `cargo xtask long power` takes
+//! each.
+
+use std::collections::BTreeMap;
+
+use nix::libc;
+
+use crate::check::Manner;
+use crate::scenarios::{SETUP, a_day_passes, backed_up, source};
+use crate::story::Story;
+
+/// BACKUP-2: by pages, and by rows.
+#[test]
+fn a_backup_on_a_disk_that_fails() {
+    for (manner, line) in [
+        (Manner::Pages, "backup --home home --json"),
+        (Manner::Rows, "backup --home home --json --tier rows"),
+    ] {
+        let story = backed_up("a backup on a disk that fails", manner);
+        a_day_passes(&story.world);
+        every_change_fails(story, line);
+    }
+}
+
+/// BACKUP-2: a setup that was told to be done is done; any other can be done again.
+#[test]
+fn a_setup_on_a_disk_that_fails() {
+    let story = Story::new("a setup on a disk that fails", Manner::Pages, source());
+    every_change_fails(story, &format!("{SETUP} --json"));
+}
+
+fn every_change_fails(mut story: Story, line: &str) {
+    let step = if std::env::var_os("KEYHAVEN_LONG").is_some() {
+        1
+    } else {
+        7
+    };
+    let mut codes = BTreeMap::new();
+    for errno in [libc::ENOSPC, libc::EIO] {
+        let first = usize::try_from(errno).unwrap() % step;
+        for at in (first..).step_by(step) {
+            let Some(code) = story.runs_with_a_fault(line, at, errno) else {
+                break;
+            };
+            *codes.entry((errno, code)).or_insert(0) += 1;
+        }
+    }
+    println!("{line}: how often which error ended in which code: {codes:?}");
+    let failed = codes.iter().filter(|((_, code), _)| *code != 0);
+    assert!(failed.map(|(_, count)| count).sum::<i32>() > 4, "{codes:?}");
+}
