@@ -245,6 +245,7 @@ impl PackBuilder {
             class,
             buffer: self.buffer,
             toc,
+            footer,
         })
     }
 
@@ -291,6 +292,7 @@ pub struct SealedPack {
     class: SizeClass,
     buffer: PackBuffer,
     toc: Vec<TocEntry>,
+    footer: Footer,
 }
 
 impl SealedPack {
@@ -316,6 +318,12 @@ impl SealedPack {
     #[must_use]
     pub fn toc(&self) -> &[TocEntry] {
         &self.toc
+    }
+
+    /// How much of it is content.
+    #[must_use]
+    pub fn footer(&self) -> Footer {
+        self.footer
     }
 
     /// The bytes for the store.

@@ -14,7 +14,7 @@ pub use builder::{PackBuffer, PackBuilder, SealedPack};
 pub use error::PackError;
 pub use open::{OpenPack, Slices};
 pub use reader::PackReader;
-pub use toc::{ExtentKind, TocEntry};
+pub use toc::{ExtentKind, Footer, TocEntry};
 
 use crate::object::ObjectKind;
 

@@ -4,6 +4,7 @@ use core::fmt;
 use core::ops::Range;
 
 use super::open::{Slices, pack_layout};
+use super::toc::{FOOTER_BYTES, Footer};
 use super::{PackError, PackKind};
 use crate::codec::{long, size};
 use crate::keyring::Keyring;
@@ -54,6 +55,40 @@ impl PackReader {
             subkey,
             tags: tags.to_vec(),
         })
+    }
+
+    /// Reads the start of a pack whose kind is not known.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn new_any(name: PackName, keyring: &Keyring, start: &[u8]) -> Result<Self, PackError> {
+        let [first, others @ ..] = PackKind::ALL;
+        let mut made = Self::new(name, first, keyring, start);
+        for kind in others {
+            made = made.or_else(|_| Self::new(name, kind, keyring, start));
+        }
+        made
+    }
+
+    /// The bytes of the footer, to be fetched and opened as an extent is, and then to be
+    /// [read](Self::read_footer).
+    #[must_use]
+    pub fn footer(&self) -> Extent {
+        Extent {
+            pack: self.name,
+            offset: self.layout.plain_len().saturating_sub(FOOTER_BYTES),
+            len: FOOTER_BYTES,
+        }
+    }
+
+    /// What the bytes of the footer say.
+    ///
+    /// # Errors
+    /// [`PackError::TocOutOfBounds`] if it is not the footer of a pack of this length.
+    pub fn read_footer(&self, bytes: &[u8]) -> Result<Footer, PackError> {
+        let footer = Footer::decode(bytes)?;
+        footer.toc_start(self.layout.plain_len())?;
+        Ok(footer)
     }
 
     /// The bytes of the object to fetch for an extent.

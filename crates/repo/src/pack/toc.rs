@@ -8,6 +8,7 @@
 use super::PackError;
 use crate::codec::{Reader, narrow, size};
 use crate::hash::ExtentDigest;
+use crate::layout::SizeClass;
 
 /// One entry of the table of contents.
 pub(crate) const TOC_ENTRY_BYTES: u32 = 25;
@@ -102,14 +103,23 @@ impl TocEntry {
     }
 }
 
-/// The last bytes of a pack's plaintext.
+/// The last bytes of a pack's plaintext: how much of it is content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Footer {
-    pub(crate) content_len: u32,
-    pub(crate) entries: u32,
+pub struct Footer {
+    /// Bytes of all extents together.
+    pub content_len: u32,
+    /// How many extents there are.
+    pub entries: u32,
 }
 
 impl Footer {
+    /// Zeros between content and table in a pack of that class. None if they do not fit it.
+    #[must_use]
+    pub fn padding(&self, class: SizeClass) -> Option<u32> {
+        let end = self.toc_start(class.layout().plain_len()).ok()?;
+        end.checked_sub(self.content_len)
+    }
+
     pub(crate) fn encode(&self) -> [u8; 8] {
         let mut out = [0; 8];
         let fields = self.content_len.to_le_bytes().into_iter();

@@ -345,6 +345,40 @@ fn reading_one_extent_notices_swapped_frames() {
     assert_eq!(reader.range(&outside).unwrap_err(), PackError::NotHere);
 }
 
+/// How much of a pack is content is read from its end alone, whatever its kind; of another pack's end nothing is read.
+#[test]
+fn a_footer_is_read_from_the_end_of_a_pack_of_any_kind() {
+    let keyring = keyring(1);
+    for (kind, len) in PackKind::ALL.into_iter().zip([1_000, 300_000, 8_000_000]) {
+        let mut pack = begin(9, kind);
+        fill(&mut pack, &noise(5, len));
+        pack.end_extent(ExtentKind::File, content(1).extent_digest());
+        let sealed = pack.seal(&keyring).unwrap();
+        let start = &sealed.bytes()[..2144];
+        let reader = PackReader::new_any(sealed.name(), &keyring, start).unwrap();
+        let range = reader.range(&reader.footer()).unwrap();
+        let mut end = sealed.bytes()[range.start as usize..range.end as usize].to_vec();
+        assert_eq!(range.end, u64::from(sealed.class().object_bytes()));
+        let bytes: Vec<u8> = reader
+            .open(&reader.footer(), &mut end)
+            .unwrap()
+            .flatten()
+            .copied()
+            .collect();
+        let footer = reader.read_footer(&bytes).unwrap();
+        assert_eq!(footer, sealed.footer());
+        let content = u32::try_from(len).unwrap();
+        assert_eq!((footer.content_len, footer.entries), (content, 1));
+        let plain = sealed.class().layout().plain_len();
+        assert_eq!(footer.padding(sealed.class()), Some(plain - content - 33));
+        assert!(reader.read_footer(&[0xff; 8]).is_err());
+        assert!(reader.read_footer(&bytes[1..]).is_err());
+    }
+    let (sealed, _) = small(&keyring);
+    let other = PackName::from_bytes([9; 32]);
+    assert!(PackReader::new_any(other, &keyring, sealed.bytes()).is_err());
+}
+
 /// BACKUP-5: two packs of the same content share neither name nor any ciphertext; sealing twice is
 /// not even possible, because sealing consumes the builder.
 #[test]
