@@ -85,3 +85,4 @@ pub mod path;
 pub mod rows;
 pub mod snapshot;
 pub mod tree;
+pub mod vacated;

@@ -9,6 +9,7 @@ use crate::hash::{ContentHasher, ExtentDigest, PageHash, PageKey};
 use crate::keyring::Keyring;
 use crate::layout::Extent;
 use crate::node::{NodeError, NodeKind, NodeRef, NodeStore, PackTable};
+use crate::vacated::Vacated;
 
 /// Where frames of pages go, beside nodes: the engine implements it over messages packs.
 pub trait PageStore: NodeStore {
@@ -33,6 +34,8 @@ pub struct PageDiffer {
     frame_hasher: ContentHasher,
     image: ContentHasher,
     old: Option<PageMap>,
+    /// Pages and nodes that lie here are stored again.
+    vacated: Vacated,
     new: Shape,
     /// Pages taken so far.
     taken: u32,
@@ -80,6 +83,7 @@ impl PageDiffer {
             frame_hasher: keyring.content_hasher(),
             image: keyring.content_hasher(),
             old: old.filter(|old| old.page_size() == page_size),
+            vacated: Vacated::default(),
             new: Shape {
                 page_size,
                 page_count,
@@ -94,6 +98,12 @@ impl PageDiffer {
             dirty: false,
             levels: Vec::new(),
         })
+    }
+
+    /// Takes nothing over that lies in these packs: neither pages nor nodes.
+    #[must_use]
+    pub fn vacating(self, vacated: Vacated) -> Self {
+        Self { vacated, ..self }
     }
 
     /// Whether everything will be stored, because there is no old map of this page size.
@@ -174,6 +184,7 @@ impl PageDiffer {
                 .div_ceil(FRAME_RAW_MAX);
             let most = fresh.saturating_add(CARRIED_FRAMES);
             if narrow(leaf.frames.len()) <= most {
+                self.dirty = self.vacated.holds(&node.extent);
                 self.old_leaf = Some((node, leaf));
             }
         }
@@ -190,14 +201,16 @@ impl PageDiffer {
     fn carry(&mut self, at: usize, hash: &PageHash) -> Option<Slot> {
         let (_, old) = self.old_leaf.as_ref()?;
         let slot = old.slots.get(at).filter(|slot| slot.hash == *hash)?;
+        let stored = old.frames.get(usize::from(slot.frame))?;
+        if self.vacated.holds(&stored.extent) {
+            return None;
+        }
         let carried = self.carried.get_mut(usize::from(slot.frame))?;
         let frame = match *carried {
             Some(frame) => frame,
             None => {
                 let frame = u16::try_from(self.leaf.frames.len()).ok()?;
-                self.leaf
-                    .frames
-                    .push(*old.frames.get(usize::from(slot.frame))?);
+                self.leaf.frames.push(*stored);
                 *carried = Some(frame);
                 frame
             }
@@ -330,6 +343,9 @@ impl PageDiffer {
         let Some(node) = old.node_at(level, index, &mut *store)? else {
             return Ok(None);
         };
+        if self.vacated.holds(&node.extent) {
+            return Ok(None);
+        }
         let same = old.children(level, index, &store.load(&node)?)? == children;
         Ok(same.then_some(node))
     }

@@ -1,6 +1,11 @@
 //! Page maps: BACKUP-1, BACKUP-4.
 
+use std::collections::BTreeSet;
+
+use keyhaven_repo::layout::Extent;
+use keyhaven_repo::node::{NodeError, NodeKind, NodeRef, NodeStore};
 use keyhaven_repo::page_map::{Leaf, PageDiffer, PageMap};
+use keyhaven_repo::vacated::Vacated;
 use proptest::prelude::*;
 
 use crate::world::{Memory, noise};
@@ -29,8 +34,18 @@ impl Image {
 
     /// Makes the map, and says how many pages were stored.
     fn map(&self, old: Option<PageMap>, store: &mut Memory) -> (PageMap, u32) {
+        self.map_out_of(Vacated::default(), old, store)
+    }
+
+    fn map_out_of(
+        &self,
+        vacated: Vacated,
+        old: Option<PageMap>,
+        store: &mut Memory,
+    ) -> (PageMap, u32) {
         let count = self.pages.len() as u32;
-        let mut differ = PageDiffer::new(&store.keyring, old, self.page_size, count).unwrap();
+        let differ = PageDiffer::new(&store.keyring, old, self.page_size, count).unwrap();
+        let mut differ = differ.vacating(vacated);
         for page in &self.pages {
             differ.feed(page, store).unwrap();
         }
@@ -91,6 +106,68 @@ fn only_what_changed_is_stored() {
     assert_eq!(store.frames, 2, "one frame for each leaf that changed");
     assert_eq!(store.saved, 3, "two leaves and the root");
     assert!(restore(&changed, &mut store) == image.pages);
+}
+
+/// Notes where everything lies that a map refers to.
+struct Noting<'a>(&'a mut Memory, BTreeSet<Extent>);
+
+impl NodeStore for Noting<'_> {
+    fn load(&mut self, node: &NodeRef) -> Result<Vec<u8>, NodeError> {
+        self.1.insert(node.extent);
+        self.0.load(node)
+    }
+
+    fn save(&mut self, kind: NodeKind, raw: &[u8]) -> Result<NodeRef, NodeError> {
+        self.0.save(kind, raw)
+    }
+}
+
+fn extents(map: &PageMap, store: &mut Memory) -> BTreeSet<Extent> {
+    let mut noting = Noting(store, BTreeSet::new());
+    for index in 0..map.leaves() {
+        let frames = map.leaf(index, &mut noting).unwrap().frames();
+        noting.1.extend(frames.iter().map(|used| used.frame.extent));
+    }
+    noting.1
+}
+
+/// BACKUP-1: what lies in a pack that is emptied is stored again, a page as well as a node of either level; the rest is taken
+/// over, and the pages are the same.
+#[test]
+fn a_pack_is_emptied_of_pages_and_nodes_and_of_nothing_else() {
+    let mut store = Memory::new();
+    let mut image = Image::new(512, 2048 * 3);
+    let (mut map, _) = image.map(None, &mut store);
+    for day in 0..20 {
+        image.touch(day * 300, day as u64);
+        map = image.map(Some(map), &mut store).0;
+    }
+    let before = extents(&map, &mut store);
+    let packs: BTreeSet<_> = before.iter().map(|extent| extent.pack).collect();
+    assert_eq!(packs.len(), 7);
+    for pack in packs {
+        let vacated = Vacated::new(BTreeSet::from([pack]));
+        let last = store
+            .stored
+            .keys()
+            .map(|extent| extent.offset)
+            .max()
+            .unwrap();
+        let (moved, stored) = image.map_out_of(vacated.clone(), Some(map), &mut store);
+        assert!(stored > 0 && stored < 2048 * 3, "{stored}");
+        assert!(restore(&moved, &mut store) == image.pages);
+        for extent in extents(&moved, &mut store) {
+            let is_new = extent.offset > last;
+            assert!(
+                is_new || before.contains(&extent) && !vacated.holds(&extent),
+                "{extent:?}"
+            );
+        }
+    }
+    let nodes: BTreeSet<_> = extents(&map, &mut store);
+    assert_eq!(nodes, before);
+    let (same, stored) = image.map_out_of(Vacated::default(), Some(map), &mut store);
+    assert_eq!((same, stored), (map, 0));
 }
 
 #[test]
