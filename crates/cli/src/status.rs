@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use keyhaven::Usage;
+
 use crate::backup::{describe_way, way_json};
 use crate::browse::json;
 use crate::failure::Outcome;
@@ -47,6 +49,11 @@ pub(crate) fn run(world: &World) -> Outcome {
                 " (not complete)"
             }
         ));
+    }
+    let usage = haven.usage();
+    match &usage {
+        Ok(usage) => voice.say(format!("bytes       {}", describe(usage))),
+        Err(error) => voice.say(format!("bytes       not counted: {error}")),
     }
     let ways = haven.ways();
     for way in &ways {
@@ -94,7 +101,43 @@ pub(crate) fn run(world: &World) -> Outcome {
         "newest": newest.map(json),
         "snapshots": snapshots.len(),
         "databases": ways.iter().map(way_json).collect::<Vec<_>>(),
+        "usage": usage.map_or_else(
+            |error| serde_json::json!({ "error": error.to_string() }),
+            |usage| usage_json(&usage),
+        ),
         "vault": vault,
     }));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the store's bytes are, for a person.
+fn describe(usage: &Usage) -> String {
+    let unmeasured = match usage.unmeasured_objects {
+        0 => String::new(),
+        some => format!(
+            "; the padding of {} is not known yet",
+            ui::counted(some, "object")
+        ),
+    };
+    format!(
+        "{} stored in {}: {} live in {}, {} padding, {} other{unmeasured}",
+        ui::bytes(usage.stored_bytes),
+        ui::counted(usage.stored_objects, "object"),
+        ui::bytes(usage.live_bytes),
+        ui::counted(usage.live_objects, "object"),
+        ui::bytes(usage.padding_bytes),
+        ui::bytes(usage.other_bytes),
+    )
+}
+
+fn usage_json(usage: &Usage) -> serde_json::Value {
+    serde_json::json!({
+        "stored_bytes": usage.stored_bytes,
+        "stored_objects": usage.stored_objects,
+        "live_bytes": usage.live_bytes,
+        "live_objects": usage.live_objects,
+        "padding_bytes": usage.padding_bytes,
+        "other_bytes": usage.other_bytes,
+        "unmeasured_objects": usage.unmeasured_objects,
+    })
 }

@@ -16,6 +16,7 @@ use keyhaven_source::{PageSource, PathKey, Rules};
 use crate::engine::backup::{Run, Start, Supplied};
 use crate::engine::contents::Contents;
 use crate::engine::error::BackupError;
+use crate::engine::footers;
 use crate::engine::history::{Access, Loaded};
 use crate::engine::nodes::{Nodes, is_damage};
 use crate::engine::outbox::{Outbox, packs_folder};
@@ -307,6 +308,8 @@ impl Keyhaven {
             },
         };
         let committed = run.commit(completeness, false)?;
+        // What is not remembered is read from the packs.
+        let _ = footers::append(&self.home.footers(), &outbox.take_footers());
         let (sent, sequence, stopped) = (run.sent(), run.start.sequence, run.stopped);
         let ways = std::mem::take(&mut run.shadows.ways);
         if !ways.is_empty() {

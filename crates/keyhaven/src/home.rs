@@ -7,6 +7,7 @@
 //!         lock         held while a command changes anything
 //!         contents     which contents the store has (redb)
 //!         head         the newest snapshot of this device
+//!         footers      how much of each pack is content
 //!         cache/       sealed index packs and snapshots, as they are in the store
 //!         spool/       sealed packs that are on their way
 //!         shadow/      sealed copies of databases that go by rows
@@ -255,6 +256,11 @@ impl Home {
     /// Which pack a sample of the store read last.
     pub(crate) fn sampled(&self) -> PathBuf {
         self.state().join("sampled")
+    }
+
+    /// How much of each pack is content.
+    pub(crate) fn footers(&self) -> PathBuf {
+        self.state().join("footers")
     }
 
     pub(crate) fn contents(&self) -> PathBuf {

@@ -65,6 +65,7 @@ mod restore;
 mod setup;
 pub mod spool;
 pub mod store;
+mod usage;
 mod vault;
 mod verify;
 
@@ -87,5 +88,6 @@ pub use progress::{Budget, Cancel, DamagedBackup, Notice, Observer, Phase, Progr
 pub use protect::{Checked, ProtectorError, Recovery, Returned};
 pub use restore::{Entry, EntryKind, RestoreOptions, Restored};
 pub use setup::{ProvenSetup, Setup, SetupError};
+pub use usage::Usage;
 pub use vault::{Login, LoginError};
 pub use verify::{Affected, DamagedObject, Depth, Sample, VerifyReport};

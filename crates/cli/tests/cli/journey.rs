@@ -23,10 +23,18 @@ fn a_key_sets_up_backs_up_shows_and_restores() {
     let status = world.run("status --home home --json").is(0).json();
     assert_eq!(status["newest"]["sequence"], 2);
     assert_eq!(status["recovery_key_proven"], true);
+    let usage = &status["usage"];
+    let bytes = |name: &str| usage[name].as_u64().unwrap();
+    assert_eq!(
+        bytes("live_bytes") + bytes("padding_bytes") + bytes("other_bytes"),
+        bytes("stored_bytes")
+    );
+    assert_eq!((bytes("live_objects"), bytes("stored_objects")), (3, 5));
     world
         .run("status --home home")
         .is(0)
-        .says("64-digit key (proven)");
+        .says("64-digit key (proven)")
+        .says("live in 3 objects");
 
     let browse = world.run("browse --home home --json").is(0).json();
     assert_eq!(browse["snapshots"].as_array().unwrap().len(), 2);

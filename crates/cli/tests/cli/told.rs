@@ -88,6 +88,21 @@ fn a_missing_object_is_named_by_file_and_the_rest_comes_back() {
     world.run("restore --home home --to back").is(0);
 }
 
+/// What cannot be counted keeps nobody from the rest of the status.
+#[test]
+fn a_store_whose_bytes_cannot_be_counted_has_a_status() {
+    let world = World::with_key();
+    world.run("backup --home home").is(0);
+    for path in files(&world.at("store/packs")) {
+        fs::write(path, "not a pack").unwrap();
+    }
+    let status = world.run("status --home home --json").is(0).json();
+    assert_eq!(status["newest"]["sequence"], 2);
+    let error = status["usage"]["error"].as_str().unwrap();
+    assert!(error.contains("index"), "{error}");
+    world.run("status --home home").is(0).says("not counted");
+}
+
 /// BACKUP-1: a database that is damaged is pending; its last good state and the rest are safe.
 #[test]
 fn a_corrupt_database_is_pending_and_its_last_good_state_comes_back() {

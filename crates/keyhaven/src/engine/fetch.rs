@@ -6,7 +6,7 @@ use std::sync::Arc;
 use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::PackName;
-use keyhaven_repo::pack::{PackError, PackKind, PackReader};
+use keyhaven_repo::pack::{Footer, PackError, PackKind, PackReader};
 
 use super::outbox::path_of;
 use crate::store::{Store, StoreError};
@@ -92,6 +92,21 @@ impl Fetcher {
     ) -> Result<(), FetchError> {
         out.clear();
         self.extent(extent, kind, |piece| out.extend_from_slice(piece))
+    }
+
+    /// How much of a pack is content, whatever its kind. Its reader is not kept.
+    pub(crate) fn footer(&mut self, pack: PackName) -> Result<Footer, FetchError> {
+        let damaged = |cause| FetchError::Damaged { pack, cause };
+        let path = path_of(&pack.path());
+        let start = self.store.get(&path, Some(0..PackReader::HEADER_BYTES))?;
+        let reader = PackReader::new_any(pack, &self.keyring, &start).map_err(damaged)?;
+        let extent = reader.footer();
+        let range = reader.range(&extent).map_err(damaged)?;
+        let mut sealed = self.store.get(&path, Some(range))?;
+        let mut bytes = Vec::new();
+        let slices = reader.open(&extent, &mut sealed).map_err(damaged)?;
+        slices.append_to(&mut bytes);
+        reader.read_footer(&bytes).map_err(damaged)
     }
 
     fn reader(&mut self, pack: PackName, kind: PackKind) -> Result<Arc<PackReader>, FetchError> {

@@ -333,7 +333,7 @@ fn is_wrong_key(cause: &SnapshotFault) -> bool {
 }
 
 #[expect(clippy::expect_used, reason = "a constant that a test parses")]
-fn snapshots_folder() -> ObjectFolder {
+pub(crate) fn snapshots_folder() -> ObjectFolder {
     ObjectFolder::parse(SNAPSHOTS_DIR).expect("the folder of snapshots is a folder")
 }
 

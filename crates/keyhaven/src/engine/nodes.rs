@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use keyhaven_repo::compress::{CompressError, Expander, Squeezer};
 use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::PackName;
 use keyhaven_repo::node::{NodeError, NodeKind, NodeRef, NodeStore, pack_node, unpack_node};
 use keyhaven_repo::pack::{ExtentKind, PackBuilder, PackKind};
@@ -283,5 +284,36 @@ impl NodeStore for Nodes<'_> {
         };
         self.keep(node, raw);
         Ok(node)
+    }
+}
+
+/// Nodes that are read, and where they lie.
+pub(crate) struct Watched<'a, 'n> {
+    nodes: &'a mut Nodes<'n>,
+    met: Vec<Extent>,
+}
+
+impl<'a, 'n> Watched<'a, 'n> {
+    pub(crate) fn new(nodes: &'a mut Nodes<'n>) -> Self {
+        Self {
+            nodes,
+            met: Vec::new(),
+        }
+    }
+
+    /// Where the nodes lie that were read since this was asked last.
+    pub(crate) fn met(&mut self) -> impl Iterator<Item = Extent> {
+        self.met.drain(..)
+    }
+}
+
+impl NodeStore for Watched<'_, '_> {
+    fn load(&mut self, node: &NodeRef) -> Result<Vec<u8>, NodeError> {
+        self.met.push(node.extent);
+        self.nodes.load(node)
+    }
+
+    fn save(&mut self, kind: NodeKind, raw: &[u8]) -> Result<NodeRef, NodeError> {
+        self.nodes.save(kind, raw)
     }
 }

@@ -13,8 +13,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use keyhaven_repo::keyring::Keyring;
-use keyhaven_repo::names::PACKS_DIR;
-use keyhaven_repo::pack::{PackBuffer, PackBuilder, PackError, PackKind, SealedPack};
+use keyhaven_repo::names::{PACKS_DIR, PackName};
+use keyhaven_repo::pack::{Footer, PackBuffer, PackBuilder, PackError, PackKind, SealedPack};
 
 use super::entropy::OsEntropy;
 use crate::store::{Body, ObjectFolder, ObjectPath, Store, StoreError};
@@ -53,8 +53,18 @@ struct State {
     sent: Sent,
     /// Bytes of all packs that were handed over, sent or not.
     handed: u64,
+    /// How much of each pack that was put is content.
+    footers: Vec<(PackName, Footer)>,
     error: Option<SendError>,
     closed: bool,
+}
+
+impl State {
+    /// Takes the buffer of a pack that was put.
+    fn take_back(&mut self, pack: SealedPack) {
+        self.footers.push((pack.name(), pack.footer()));
+        self.buffers.push(pack.into_buffer());
+    }
 }
 
 struct Shared {
@@ -137,9 +147,9 @@ impl Outbox {
         self.shared.changed.notify_all();
     }
 
-    /// Takes back the buffer of a pack that was sealed elsewhere.
+    /// Takes back the buffer of a pack that was sealed and put elsewhere.
     pub(crate) fn recycle(&self, pack: SealedPack) {
-        self.shared.lock().buffers.push(pack.into_buffer());
+        self.shared.lock().take_back(pack);
         self.shared.changed.notify_all();
     }
 
@@ -155,6 +165,11 @@ impl Outbox {
     /// Bytes that were handed over so far, sent or still on their way.
     pub(crate) fn handed(&self) -> u64 {
         self.shared.lock().handed
+    }
+
+    /// How much of each pack that was put is content, told once.
+    pub(crate) fn take_footers(&self) -> Vec<(PackName, Footer)> {
+        std::mem::take(&mut self.shared.lock().footers)
     }
 
     /// What has been put so far.
@@ -221,7 +236,7 @@ fn work(shared: &Shared) {
         match result {
             Ok(pack) => {
                 state.sent.add(u64::from(pack.class().object_bytes()));
-                state.buffers.push(pack.into_buffer());
+                state.take_back(pack);
             }
             Err(error) => {
                 state.error.get_or_insert(error);
@@ -259,7 +274,7 @@ pub(crate) fn packs_folder() -> ObjectFolder {
 
 #[cfg(test)]
 mod tests {
-    use keyhaven_repo::names::{MARKER_PATH, PackName, SnapshotName};
+    use keyhaven_repo::names::{MARKER_PATH, SnapshotName};
 
     use super::*;
 

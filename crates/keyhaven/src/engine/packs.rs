@@ -110,6 +110,11 @@ impl Packs {
         self.listed.keys()
     }
 
+    /// The length of a pack, if it is there.
+    pub(crate) fn len(&self, pack: &PackName) -> Option<u64> {
+        self.listed.get(pack).copied()
+    }
+
     /// What is wrong with a pack, as far as a listing tells, and what was read of it.
     pub(crate) fn fault(&self, pack: &PackName) -> Option<String> {
         match self.listed.get(pack) {

@@ -22,5 +22,6 @@ mod malicious;
 mod mended;
 mod refused;
 mod set_up;
+mod usage;
 mod verified;
 mod world;
