@@ -163,6 +163,10 @@ pub(crate) struct Backup {
     /// Stop after so many MiB have been sent; the next run goes on
     #[arg(long, value_name = "MIB")]
     pub(crate) upload_limit: Option<u64>,
+    /// Send up to so many MiB again that this backup needs of many short objects, gathered in fewer: a restore then fetches
+    /// fewer objects. It costs those bytes once more in the store, since older backups keep theirs
+    #[arg(long, value_name = "MIB")]
+    pub(crate) repack: Option<u64>,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use keyhaven::{BackupOptions, BackupReport, Budget, Outcome as Became, TableWay, Tier, Way};
+use keyhaven::{
+    BackupOptions, BackupReport, Budget, Outcome as Became, RepackBudget, Repacked, TableWay, Tier,
+    Way,
+};
 
 use crate::args;
 use crate::failure::Outcome;
@@ -24,6 +27,7 @@ pub(crate) fn run(world: &World, args: &args::Backup) -> Outcome {
             bytes: args.upload_limit.map(|mib| mib.saturating_mul(1 << 20)),
         },
         accept_shrunk: args.accept_shrunk,
+        repack: args.repack.map(RepackBudget::of_mib),
         cancel: cancel_on_signals()?,
         tier: match args.tier {
             args::Tier::Pages => Tier::Pages,
@@ -41,6 +45,9 @@ pub(crate) fn run(world: &World, args: &args::Backup) -> Outcome {
         }
     }
     world.voice.say(describe(&report, begun.elapsed()));
+    if args.repack.is_some() {
+        world.voice.say(describe_repacked(&report.repacked));
+    }
     world.voice.answer(&answer(&report, begun.elapsed()));
     Ok(match (&report.damaged, report.outcome) {
         (Some(_), _) => ExitCode::from(DAMAGED),
@@ -86,6 +93,17 @@ pub(crate) fn describe(report: &BackupReport, took: Duration) -> String {
     }
 }
 
+fn describe_repacked(repacked: &Repacked) -> String {
+    match repacked.objects {
+        0 => "There was nothing worth moving out of short objects.".to_owned(),
+        some => format!(
+            "{} that it needs no more: {} were moved out of them.",
+            ui::counted(some, "short object"),
+            ui::bytes(repacked.bytes)
+        ),
+    }
+}
+
 fn answer(report: &BackupReport, took: Duration) -> serde_json::Value {
     let (outcome, pending) = match report.outcome {
         Became::Complete => ("complete", 0),
@@ -112,6 +130,10 @@ fn answer(report: &BackupReport, took: Duration) -> serde_json::Value {
             "opens": damaged.opens,
             "reason": damaged.reason,
         })),
+        "repacked": {
+            "objects": report.repacked.objects,
+            "bytes": report.repacked.bytes,
+        },
         "seconds": took.as_secs_f64(),
     })
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use keyhaven_repo::entry::FileEntry;
 use keyhaven_repo::names::PackName;
 use keyhaven_repo::node::NodeError;
+use keyhaven_repo::path::Key;
 use keyhaven_repo::snapshot::{Completeness, PartialReason, Predecessor, Totals};
 use keyhaven_repo::tree::Cursor;
 use keyhaven_source::guard::{self, Census, Verdict};
@@ -19,11 +20,14 @@ use crate::engine::error::BackupError;
 use crate::engine::footers;
 use crate::engine::history::{Access, Loaded};
 use crate::engine::nodes::{Nodes, is_damage};
-use crate::engine::outbox::{Outbox, packs_folder};
+use crate::engine::outbox::{Outbox, Sent, packs_folder};
+use crate::engine::packs::Packs;
 use crate::engine::rows::{Shadows, Tier, Way, recall_ways, remember_ways};
 use crate::engine::salvage::salvage;
 use crate::engine::survey::{Survey, survey};
 use crate::engine::suspects;
+use crate::engine::tails::{Emptied, RepackBudget, Repacked};
+use crate::engine::usage::uses;
 use crate::haven::{Keyhaven, OpenError, note};
 use crate::progress::{
     Budget, Cancel, DamagedBackup, Limits, Meter, Notice, Observer, Phase, Stop,
@@ -43,6 +47,9 @@ pub struct BackupOptions<'a> {
     pub accept_shrunk: bool,
     /// How databases are backed up.
     pub tier: Tier,
+    /// Sends again, within this budget, what the newest backup needs of short packs, so that a restore needs fewer
+    /// objects. What lay in them stays in the store for the older backups.
+    pub repack: Option<RepackBudget>,
     /// Databases that the app itself has open, by their path below the source: it reads them
     /// through its own connection.
     pub databases: Vec<(PathBuf, &'a mut dyn PageSource)>,
@@ -66,6 +73,8 @@ pub struct BackupReport {
     pub changed: u64,
     /// How each database that was read went, and why.
     pub ways: Vec<Way>,
+    /// What was moved out of short packs.
+    pub repacked: Repacked,
     /// The backup that this run went on from, where it was found damaged. The new one refers to
     /// nothing of it but what the store has.
     pub damaged: Option<DamagedBackup>,
@@ -212,7 +221,7 @@ impl Keyhaven {
         )
         .map_err(NodeError::from)?;
         meter.begin(Phase::Survey, 0, 0);
-        let found = survey(&source, &rules, start.root, &mut nodes, meter)?;
+        let mut found = survey(&source, &rules, start.root, &mut nodes, meter)?;
         let before = loaded.census(&start);
         let verdict = guard::judge(before.as_ref(), Some(&found.census));
         if verdict != Verdict::Fine && !options.accept_shrunk {
@@ -223,23 +232,18 @@ impl Keyhaven {
                 now: found.census,
             });
         }
+        // Beside a damaged backup there is enough to do.
+        let emptied = match options.repack.filter(|_| damaged.is_none()) {
+            Some(budget) => tails(access, &start, &found, tier, budget, &mut nodes)?,
+            None => Emptied::default(),
+        };
         let is_kept = found.is_unchanged() && loaded.is_complete(&start) == (found.unseen == 0);
-        if is_kept && damaged.is_none() {
-            return Ok(BackupReport {
-                outcome: match found.unseen {
-                    0 => Outcome::Unchanged,
-                    pending_files => Outcome::Partial { pending_files },
-                },
-                sequence: start.sequence,
-                sent_bytes: 0,
-                sent_objects: 0,
-                source: found.census,
-                changed: 0,
-                ways: Vec::new(),
-                damaged: None,
-            });
+        let is_kept = is_kept && damaged.is_none();
+        if is_kept && emptied.is_empty() {
+            return Ok(unchanged(&found, start.sequence, Sent::default()));
         }
-        let access = &self.spooled(access, &found, &mut contents)?;
+        let needed = emptied.sum(|_, _| true).bytes.saturating_add(found.bytes());
+        let access = &self.spooled(access, &found, needed, &mut contents)?;
         let workers = if self.place.is_remote() {
             REMOTE_WORKERS
         } else {
@@ -272,16 +276,18 @@ impl Keyhaven {
         if let Some(found) = &salvaged {
             run.index_sent = found.sent;
         }
+        run.emptied = emptied;
         if verdict != Verdict::Fine {
             run.pin(totals, damaged.is_none())?;
         }
+        let databases = std::mem::take(&mut found.databases);
         let Survey {
-            databases,
             media_bytes,
             media_files,
             small,
             ..
         } = found;
+        let mut files = run.files();
         let bytes = databases
             .iter()
             .fold(0_u64, |sum, one| sum.saturating_add(one.stat.size));
@@ -292,7 +298,17 @@ impl Keyhaven {
                 run.checkpoint()?;
             }
             meter.begin(Phase::Media, media_files, media_bytes);
-            run.media(meter)?;
+            run.media(&mut files, meter)?;
+        }
+        let before = run.start.root;
+        let (repacked, stop) = run.repack(&mut files)?;
+        files.finish();
+        if is_kept && run.start.root == before {
+            // Nothing could be moved: there is nothing to commit.
+            if stop == Some(Stop::Cancelled) {
+                return Err(BackupError::Cancelled);
+            }
+            return Ok(unchanged(&found, run.start.sequence, run.sent()));
         }
         meter.begin(Phase::Commit, 0, 0);
         let pending_files = run.pending;
@@ -310,14 +326,14 @@ impl Keyhaven {
         let committed = run.commit(completeness, false)?;
         // What is not remembered is read from the packs.
         let _ = footers::append(&self.home.footers(), &outbox.take_footers());
-        let (sent, sequence, stopped) = (run.sent(), run.start.sequence, run.stopped);
+        let (sent, sequence) = (run.sent(), run.start.sequence);
         let ways = std::mem::take(&mut run.shadows.ways);
         if !ways.is_empty() {
             remember_ways(&self.home.ways(), &ways);
         }
         meter.end();
         self.note_newest(sequence, *committed.digest.as_bytes(), meter);
-        if stopped == Some(Stop::Cancelled) {
+        if stop == Some(Stop::Cancelled) {
             return Err(BackupError::Cancelled);
         }
         Ok(BackupReport {
@@ -331,6 +347,7 @@ impl Keyhaven {
             source: census,
             changed,
             ways,
+            repacked,
             damaged,
         })
     }
@@ -482,9 +499,9 @@ impl Keyhaven {
         &self,
         access: &Access,
         found: &Survey,
+        needed: u64,
         contents: &mut Contents,
     ) -> Result<Access, BackupError> {
-        let needed = found.database_bytes().saturating_add(found.media_bytes);
         access.store.ensure_room(needed)?;
         if !self.place.is_remote() {
             return Ok(access.clone());
@@ -518,6 +535,44 @@ impl Keyhaven {
             });
         }
     }
+}
+
+/// Where nothing has changed, and nothing was committed.
+fn unchanged(found: &Survey, sequence: u64, sent: Sent) -> BackupReport {
+    BackupReport {
+        outcome: match found.unseen {
+            0 => Outcome::Unchanged,
+            pending_files => Outcome::Partial { pending_files },
+        },
+        sequence,
+        sent_bytes: sent.bytes,
+        sent_objects: sent.objects,
+        source: found.census,
+        changed: 0,
+        ways: Vec::new(),
+        repacked: Repacked::default(),
+        damaged: None,
+    }
+}
+
+/// The short packs that this run empties.
+fn tails(
+    access: &Access,
+    start: &Start,
+    found: &Survey,
+    tier: Tier,
+    budget: RepackBudget,
+    nodes: &mut Nodes<'_>,
+) -> Result<Emptied, BackupError> {
+    // By rows, a database's pages are its base and stay.
+    let by_pages = found.databases.iter().filter(|_| tier == Tier::Pages);
+    let read: BTreeSet<&Key> = by_pages.map(|changed| &changed.key).collect();
+    let uses = uses(start.root, nodes, &|key| read.contains(key))?;
+    Ok(Emptied::choose(
+        &uses,
+        &Packs::of(access.store.as_ref())?,
+        budget,
+    ))
 }
 
 /// Takes up what a run that was cut off had on its way: its packs in the spool are sent, and what they

@@ -77,6 +77,7 @@ pub use engine::history::{HistoryError, SnapshotFault};
 pub use engine::restore::{Lost, LostPart, RestoreReport};
 pub use engine::rows::{TableWay, Tier, Way};
 pub use engine::sample::{Share, ShareError};
+pub use engine::tails::{RepackBudget, Repacked};
 pub use haven::{Fresh, Keyhaven, OpenError, SnapshotInfo};
 pub use keyhaven_source::{
     ConnectionPages, DatabaseError, Detection, Image, ImageShape, Opening, PageSink, PageSize,

@@ -13,6 +13,10 @@ const VERIFY: &str = "crates/keyhaven/src/verify.rs";
 const SHADOWS: &str = "crates/keyhaven/src/engine/rows.rs";
 const HISTORY: &str = "crates/keyhaven/src/engine/history.rs";
 const JUDGE: &str = "crates/repo/src/snapshot/history.rs";
+const DIFFER: &str = "crates/repo/src/page_map/differ.rs";
+const MEDIA: &str = "crates/keyhaven/src/engine/media.rs";
+const REPACK: &str = "crates/keyhaven/src/engine/repack.rs";
+const TAILS: &str = "crates/keyhaven/src/engine/tails.rs";
 const TARGET: &str = "crates/keyhaven/src/engine/target.rs";
 const SYNCER: &str = "crates/keyhaven/src/store/folder/syncer.rs";
 const SIGNATURE: &str = "crates/source/src/database/signature.rs";
@@ -210,6 +214,37 @@ pub(super) const ENGINE: &[Switch] = &[
         file: TARGET,
         sound: "Ok(found) if found.is_dir() => return Ok(()),",
         broken: "Ok(_) if folder.is_dir() => return Ok(()),",
+    },
+    // Repacking.
+    Switch {
+        name: "engine: a page whose pack is emptied is taken for stored",
+        file: DIFFER,
+        sound: "if self.vacated.holds(&stored.extent) {",
+        broken: "if false && self.vacated.holds(&stored.extent) {",
+    },
+    Switch {
+        name: "engine: a file that was moved is not held against what was backed up",
+        file: MEDIA,
+        sound: "if self.hasher.finish() == known.content {",
+        broken: "if true || self.hasher.finish() == known.content {",
+    },
+    Switch {
+        name: "engine: repacking moves more than its budget",
+        file: TAILS,
+        sound: "            if sum > left {
+                break;
+            }
+            sums.push(sum);",
+        broken: "            sums.push(sum);
+            if sum > left {
+                break;
+            }",
+    },
+    Switch {
+        name: "engine: a pack counts as emptied that a database still needs",
+        file: REPACK,
+        sound: "if self.emptied.has_other_than_media() => {",
+        broken: "if false && self.emptied.has_other_than_media() => {",
     },
     // Rows.
     Switch {

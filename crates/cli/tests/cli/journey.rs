@@ -70,6 +70,40 @@ fn a_key_sets_up_backs_up_shows_and_restores() {
     assert!(world.at("part/media").join(NAME).exists() && !world.at("part/notes.txt").exists());
 }
 
+/// Twelve days of one photo each, and what is needed of them is gathered.
+#[test]
+fn short_objects_are_repacked_within_a_budget() {
+    let world = World::with_key();
+    for day in 0..12 {
+        fs::write(world.at(&format!("chats/media/{day}.bin")), [day; 500]).unwrap();
+        world.run("backup --home home").is(0);
+    }
+    let needed = || {
+        let status = world.run("status --home home --json").is(0).json();
+        status["usage"]["live_objects"].as_u64().unwrap()
+    };
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    world.run("backup --home home --repack 0").is(0);
+    let before = needed();
+    let moved = world
+        .run("backup --home home --repack 1 --json")
+        .is(0)
+        .json();
+    assert_eq!(moved["outcome"], "complete");
+    // The first day's lies beside a picture, in a longer one.
+    assert_eq!(moved["repacked"]["objects"], 11);
+    assert_eq!(moved["repacked"]["bytes"], 11 * 500);
+    assert_eq!(before - needed(), 10);
+    world
+        .run("backup --home home --repack 32")
+        .is(0)
+        .says("nothing worth moving");
+    world.run("restore --home home --to back").is(0);
+    world.same("back");
+    assert_eq!(fs::read(world.at("back/media/11.bin")).unwrap(), [11; 500]);
+    world.run("backup --home home --repack some").is(2);
+}
+
 /// BACKUP-4: without a vault a new device cannot know whether the backup is the newest, and says so.
 #[test]
 fn a_new_device_restores_by_the_key_and_finds_one_wrong_digit() {

@@ -30,6 +30,7 @@ use super::nodes::Nodes;
 use super::outbox::{Outbox, Sent};
 use super::rows::Shadows;
 use super::survey::{Changed, Survey};
+use super::tails::Emptied;
 use super::target::relative;
 use crate::progress::{Limits, Meter, Notice, Stop};
 
@@ -84,6 +85,8 @@ pub(crate) struct Run<'a> {
     pub(crate) index_sent: Sent,
     pub(crate) last: Option<Committed>,
     pub(crate) shadows: Shadows,
+    /// Short packs that the new backup shall not need.
+    pub(crate) emptied: Emptied,
     /// Files that the survey found changed and that were not looked at yet.
     media_left: u64,
     remembered: u64,
@@ -130,6 +133,7 @@ impl<'a> Run<'a> {
             index_sent: Sent::default(),
             last: None,
             shadows,
+            emptied: Emptied::default(),
             media_left: survey.media_files,
             remembered: 0,
             noted: 0,
@@ -159,7 +163,7 @@ impl<'a> Run<'a> {
         supplied: &mut Supplied<'_>,
         meter: &mut Meter<'_>,
     ) -> Result<(), BackupError> {
-        let mut frames = FrameWriter::new(self.outbox)?;
+        let mut frames = FrameWriter::new(self.outbox)?.emptying(&self.emptied);
         let mut changes = Vec::new();
         for database in changed {
             if let Err(stop) = self.limits.check(self.outbox.handed()) {
@@ -233,13 +237,20 @@ impl<'a> Run<'a> {
         media_bytes >= MESSAGES_FIRST_BYTES && self.outbox.sent().objects > 0
     }
 
-    /// All else, in the order of paths.
-    pub(crate) fn media(&mut self, meter: &mut Meter<'_>) -> Result<(), BackupError> {
+    /// Where files go.
+    pub(crate) fn files(&self) -> MediaWriter<'a> {
+        MediaWriter::new(self.outbox, &self.start.keyring)
+    }
+
+    /// All else, in the order of paths. The last pack stays open.
+    pub(crate) fn media(
+        &mut self,
+        writer: &mut MediaWriter<'_>,
+        meter: &mut Meter<'_>,
+    ) -> Result<(), BackupError> {
         let walk = walk(self.source, self.rules)?;
         let watch = walk.watch();
         let mut join = Join::new(walk, self.start.root);
-        let keyring = Arc::clone(&self.start.keyring);
-        let mut writer = MediaWriter::new(self.outbox, &keyring);
         let mut tree = TreeWriter::new(self.start.root);
         while let Some(met) = join.next(&mut self.nodes)? {
             let (key, change) = match met {
@@ -253,7 +264,7 @@ impl<'a> Run<'a> {
                         self.pending = self.pending.saturating_add(1);
                         continue;
                     }
-                    let stored = self.file(&mut writer, &path, &stat);
+                    let stored = self.file(writer, &path, &stat);
                     self.media_left = self.media_left.saturating_sub(1);
                     meter.add(1, stat.size);
                     match stored {
@@ -276,10 +287,9 @@ impl<'a> Run<'a> {
                 self.checkpoint()?;
                 tree = TreeWriter::new(self.start.root);
             } else {
-                self.remember(&mut writer)?;
+                self.remember(writer)?;
             }
         }
-        writer.finish();
         self.start.root = tree.finish(&mut self.nodes)?;
         // BACKUP-1: files that make sense only together, and that a program opened meanwhile.
         for folder in watch.disturbed() {
@@ -372,7 +382,7 @@ impl<'a> Run<'a> {
     }
 
     /// Now and then, makes what was sent durable and remembers it.
-    fn remember(&mut self, writer: &mut MediaWriter<'_>) -> Result<(), BackupError> {
+    pub(crate) fn remember(&mut self, writer: &mut MediaWriter<'_>) -> Result<(), BackupError> {
         let sent = self.outbox.sent().bytes;
         if self.contents.not_kept() >= REMEMBER_CONTENTS {
             // They may all be in the open pack, where nothing can be remembered of them.

@@ -15,10 +15,12 @@ use keyhaven_repo::node::{NodeError, NodeKind, NodeRef, NodeStore};
 use keyhaven_repo::pack::{ExtentKind, PackBuilder, PackKind};
 use keyhaven_repo::page_map::{PageDiffer, PageMap, PageStore};
 use keyhaven_repo::rows::{Patch, PatchFrame};
+use keyhaven_repo::vacated::Vacated;
 use keyhaven_source::{DatabaseError, ImageShape, PageSink, PageSource, Signature};
 
 use super::nodes::Nodes;
 use super::outbox::Outbox;
+use super::tails::Emptied;
 
 /// zstd's level for pages: chat rows shrink to a third; higher levels cost more time than the disk.
 const LEVEL: i32 = 3;
@@ -50,6 +52,10 @@ pub(crate) struct FrameWriter<'a> {
     outbox: &'a Outbox,
     open: Option<PackBuilder>,
     full: SizeClass,
+    /// Pages that lie here are stored again.
+    vacated: Vacated,
+    /// How large packs become while little is written.
+    full_of_changes: SizeClass,
     squeezer: Option<Squeezer>,
 }
 
@@ -60,8 +66,24 @@ impl<'a> FrameWriter<'a> {
             outbox,
             open: None,
             full: SizeClass::Mib8,
+            vacated: Vacated::default(),
+            full_of_changes: SizeClass::Mib4,
             squeezer,
         })
+    }
+
+    /// Stores again what lies in packs that are emptied; into packs of full length, if pages are among it.
+    pub(crate) fn emptying(self, emptied: &Emptied) -> Self {
+        let full_of_changes = if emptied.has(PackKind::Messages) {
+            SizeClass::Mib8
+        } else {
+            self.full_of_changes
+        };
+        Self {
+            vacated: emptied.vacated.clone(),
+            full_of_changes,
+            ..self
+        }
     }
 
     /// Stores what changed of a database.
@@ -76,7 +98,7 @@ impl<'a> FrameWriter<'a> {
         // A day's changes are some ten MiB: in packs of 8 MiB their padding would weigh as much as
         // a third of them.
         self.full = if had_old {
-            SizeClass::Mib4
+            self.full_of_changes
         } else {
             SizeClass::Mib8
         };
@@ -242,7 +264,8 @@ impl PageSink for Sink<'_, '_, '_> {
         // What an image before this one left in packs is named by nothing.
         let page_size = shape.page_size.bytes();
         let made = PageDiffer::new(self.keyring, self.old, page_size, shape.page_count);
-        let result = made.map(|differ| self.differ = Some(differ));
+        let vacated = self.frames.vacated.clone();
+        let result = made.map(|differ| self.differ = Some(differ.vacating(vacated)));
         self.note(result)
     }
 

@@ -12,6 +12,7 @@ use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::PackName;
 use keyhaven_repo::pack::{ExtentKind, PackBuilder, PackKind};
+use keyhaven_repo::vacated::Vacated;
 use keyhaven_source::{FileError, StableFile, Stat};
 
 use super::contents::{Contents, ContentsError};
@@ -22,6 +23,12 @@ pub(crate) struct StoredFile {
     pub(crate) stat: Stat,
     pub(crate) id: ContentId,
     pub(crate) extents: Vec<Extent>,
+}
+
+/// A content as an older backup has it.
+pub(crate) struct Known<'a> {
+    pub(crate) content: ContentId,
+    pub(crate) extents: &'a [Extent],
 }
 
 /// Why a file was not stored.
@@ -74,22 +81,96 @@ impl<'a> MediaWriter<'a> {
         let mut file = StableFile::open(path, listed)?;
         let mut extents = Vec::new();
         self.hasher.reset();
+        let size = file.size();
         let read = self
-            .read(&mut file, &mut extents)
+            .read(&mut file, size, &mut extents)
             .and_then(|()| Ok(file.finish()?));
         let stat = match read {
             Ok(stat) => stat,
             Err(error) => {
-                // The bytes that an earlier pack took stay there, named by nothing.
-                if let Some(pack) = &mut self.open {
-                    pack.discard_open();
-                }
+                self.discard();
                 return Err(error);
             }
         };
         let id = self.end(&mut extents);
         contents.add(id, stat.size, extents.clone());
         Ok(StoredFile { stat, id, extents })
+    }
+
+    /// Stores again what of a content lies in packs that are emptied, and leaves the rest of it where it is: the file is
+    /// read, and must still be all of that content.
+    pub(crate) fn move_out(
+        &mut self,
+        path: &Path,
+        listed: &Stat,
+        known: Known<'_>,
+        vacated: &Vacated,
+    ) -> Result<Vec<Extent>, MediaError> {
+        let mut file = StableFile::open(path, listed)?;
+        self.hasher.reset();
+        let moved = self
+            .read_moving(&mut file, known.extents, vacated)
+            .and_then(|extents| {
+                file.finish()?;
+                // BACKUP-1: an extent of another content would be found out only by a restore.
+                if self.hasher.finish() == known.content {
+                    Ok(extents)
+                } else {
+                    Err(FileError::Changed.into())
+                }
+            });
+        let mut extents = match moved {
+            Ok(extents) => extents,
+            Err(error) => {
+                self.discard();
+                return Err(error);
+            }
+        };
+        let digest = if extents.is_empty() {
+            known.content.extent_digest()
+        } else {
+            ExtentDigest::NONE
+        };
+        extents.extend(self.end_extent(digest));
+        Ok(extents)
+    }
+
+    /// The extents of a content that is read through, but for the last one if it is still open.
+    fn read_moving(
+        &mut self,
+        file: &mut StableFile,
+        old: &[Extent],
+        vacated: &Vacated,
+    ) -> Result<Vec<Extent>, MediaError> {
+        let mut extents = Vec::new();
+        for extent in old {
+            let bytes = u64::from(extent.len);
+            if vacated.holds(extent) {
+                self.read(file, bytes, &mut extents)?;
+            } else {
+                extents.extend(self.end_extent(ExtentDigest::NONE));
+                self.pass(file, bytes)?;
+                extents.push(*extent);
+            }
+        }
+        Ok(extents)
+    }
+
+    /// Hashes what is not stored.
+    fn pass(&mut self, file: &mut StableFile, mut bytes: u64) -> Result<(), FileError> {
+        self.scratch.resize(HASH_BYTES, 0);
+        while bytes > 0 {
+            let want = usize::try_from(bytes).unwrap_or(usize::MAX);
+            let want = want.min(self.scratch.len());
+            let read = file.read(self.scratch.get_mut(..want).unwrap_or_default())?;
+            if read == 0 {
+                return Err(FileError::Changed);
+            }
+            self.hasher
+                .update(self.scratch.get(..read).unwrap_or_default());
+            bytes = bytes.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
+        }
+        Ok(())
     }
 
     /// Closes the last extent of a content.
@@ -102,10 +183,19 @@ impl<'a> MediaWriter<'a> {
         } else {
             ExtentDigest::NONE
         };
-        if let Some(pack) = &mut self.open {
-            extents.extend(pack.end_extent(ExtentKind::File, digest));
-        }
+        extents.extend(self.end_extent(digest));
         id
+    }
+
+    fn end_extent(&mut self, digest: ExtentDigest) -> Option<Extent> {
+        self.open.as_mut()?.end_extent(ExtentKind::File, digest)
+    }
+
+    /// Forgets what was read of a file. The bytes that an earlier pack took stay there, named by nothing.
+    fn discard(&mut self) {
+        if let Some(pack) = &mut self.open {
+            pack.discard_open();
+        }
     }
 
     /// Sends the last pack, however full it is.
@@ -136,12 +226,15 @@ impl<'a> MediaWriter<'a> {
         }
     }
 
-    fn read(&mut self, file: &mut StableFile, extents: &mut Vec<Extent>) -> Result<(), MediaError> {
+    /// Reads so many bytes into packs. The extent in the pack that is open stays open.
+    fn read(
+        &mut self,
+        file: &mut StableFile,
+        mut bytes: u64,
+        extents: &mut Vec<Extent>,
+    ) -> Result<(), MediaError> {
         // An empty file has no extents, and needs no pack.
-        if file.size() == 0 {
-            return Ok(());
-        }
-        loop {
+        while bytes > 0 {
             let mut pack = match self.open.take() {
                 Some(pack) => pack,
                 None => self.outbox.begin(PackKind::Media)?,
@@ -152,14 +245,66 @@ impl<'a> MediaWriter<'a> {
                 self.outbox.send(pack);
                 continue;
             }
-            let read = file.read(spare);
+            let want = usize::try_from(bytes)
+                .unwrap_or(usize::MAX)
+                .min(spare.len());
+            let read = file.read(spare.get_mut(..want).unwrap_or_default());
             if let Ok(read) = read {
                 self.hasher.update(pack.advance(read));
             }
             self.open = Some(pack);
-            if read? == 0 {
-                return Ok(());
+            let read = read?;
+            if read == 0 {
+                return Err(FileError::Changed.into());
             }
+            bytes = bytes.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
         }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use keyhaven_repo::names::StoreId;
+
+    use super::*;
+    use crate::engine::entropy::OsEntropy;
+    use crate::store::FolderStore;
+
+    /// BACKUP-1: what is moved is what was backed up, whatever the file system says of the file.
+    #[test]
+    fn a_file_of_another_content_is_not_moved() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("photo.jpg");
+        let listed = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            Stat::from(&rustix::fs::lstat(&path).unwrap())
+        };
+        let store = Arc::new(FolderStore::private(&folder.path().join("store")).unwrap());
+        let keyring = Keyring::generate(StoreId::from_bytes([1; 16]), &mut OsEntropy);
+        let outbox = Outbox::open(Arc::new(keyring.clone()), store, 1);
+        let mut contents = Contents::open(&folder.path().join("contents")).unwrap();
+        let mut writer = MediaWriter::new(&outbox, &keyring);
+        let stat = listed(b"as it was");
+        let stored = writer.store(&path, &stat, &mut contents).unwrap();
+        writer.finish();
+        let old = stored.extents;
+        let vacated = Vacated::new(BTreeSet::from([old[0].pack]));
+        let known = || Known {
+            content: stored.id,
+            extents: &old,
+        };
+        let stat = listed(b"as it isn");
+        let moved = writer.move_out(&path, &stat, known(), &vacated);
+        assert!(matches!(moved, Err(MediaError::File(FileError::Changed))));
+        let stat = listed(b"as it was");
+        let moved = writer.move_out(&path, &stat, known(), &vacated).unwrap();
+        assert_eq!((moved.len(), moved[0].len), (1, 9));
+        assert!(!vacated.holds(&moved[0]));
+        // What was read of the other content is not in between.
+        assert_eq!(moved[0].offset, 0);
     }
 }

@@ -49,6 +49,11 @@ impl Survey {
         self.databases.is_empty() && self.media_files == 0 && self.small == 0
     }
 
+    /// Bytes of all that has changed.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.database_bytes().saturating_add(self.media_bytes)
+    }
+
     /// Bytes of the changed databases.
     pub(crate) fn database_bytes(&self) -> u64 {
         self.databases

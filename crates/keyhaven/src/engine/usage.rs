@@ -18,10 +18,6 @@ use super::nodes::{Nodes, Watched};
 
 /// What a backup needs of one pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what repacking chooses by")
-)]
 pub(crate) struct Use {
     pub(crate) kind: PackKind,
     /// Bytes of its extents that the backup refers to.

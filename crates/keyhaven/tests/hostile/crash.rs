@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyhaven::store::{ObjectPath, Outage, Store, StoreError};
-use keyhaven::{BackupError, Outcome};
+use keyhaven::{BackupError, BackupReport, Outcome};
 use keyhaven_hostile_store::{FailAt, MemoryStore, Moment, Operation, Recording, Span};
 use keyhaven_secrets::Remedy;
 
@@ -40,15 +40,24 @@ struct Clean {
     first_flush: u64,
 }
 
-/// Kills a backup of the world at every call, and looks at what is left each time. Returns how
+/// A backup of a home into a store.
+pub(crate) type Run<'a> = dyn Fn(&Path, Arc<dyn Store>) -> Result<BackupReport, BackupError> + 'a;
+
+/// Kills a run on the world at every call, and looks at what is left each time. Returns how
 /// many kills there were.
-fn kill_everywhere(reach: Reach, world: &World, before: &State, after: &State) -> u64 {
+pub(crate) fn kill_everywhere(
+    reach: Reach,
+    run: &Run<'_>,
+    world: &World,
+    before: &State,
+    after: &State,
+) -> u64 {
     let home = world.home();
     let honest = {
         let (store, copy) = (world.store.copy(), scratch());
         copy_folder(&home, copy.path());
         let recording = Arc::new(Recording::new(Arc::new(store)));
-        reach.backup(copy.path(), recording.clone()).unwrap();
+        run(copy.path(), recording.clone()).unwrap();
         Clean {
             puts: recording.count(Operation::Put),
             bytes: recording.bytes(Operation::Put),
@@ -70,7 +79,7 @@ fn kill_everywhere(reach: Reach, world: &World, before: &State, after: &State) -
             let (store, copy) = (world.store.copy(), scratch());
             copy_folder(&home, copy.path());
             let failing = killed_at(&store, at, moment, span);
-            let result = reach.backup(copy.path(), failing.clone());
+            let result = run(copy.path(), failing.clone());
             if failing.calls() <= at {
                 result.unwrap();
                 assert!(at > 5, "the run makes calls");
@@ -94,8 +103,7 @@ fn kill_everywhere(reach: Reach, world: &World, before: &State, after: &State) -
             // object's key, is ever used again (BACKUP-5).
             let found: BTreeMap<_, _> = store.objects().into_iter().collect();
             let recording = Arc::new(Recording::new(Arc::new(store.clone())));
-            let report = reach
-                .backup(copy.path(), recording.clone())
+            let report = run(copy.path(), recording.clone())
                 .unwrap_or_else(|error| panic!("{what}, the next run: {error}"));
             assert!(
                 matches!(report.outcome, Outcome::Complete | Outcome::Unchanged),
@@ -166,7 +174,8 @@ fn killed_at_any_call(reach: Reach) {
     std::fs::remove_dir_all(world.home()).unwrap();
     copy_folder(first.path(), &world.home());
     world.store = empty;
-    let kills = kill_everywhere(reach, &world, &State::new(), &one);
+    let run = |home: &Path, store: Arc<dyn Store>| reach.backup(home, store);
+    let kills = kill_everywhere(reach, &run, &world, &State::new(), &one);
     reach
         .backup(&world.home(), Arc::new(world.store.clone()))
         .unwrap();
@@ -180,7 +189,7 @@ fn killed_at_any_call(reach: Reach) {
         reach.restored(copy.path(), Arc::new(store)).unwrap()
     };
     assert!(one != two, "a day changes something");
-    let more = kill_everywhere(reach, &world, &one, &two);
+    let more = kill_everywhere(reach, &run, &world, &one, &two);
     println!("{reach:?}: kills: {kills} in the first backup, {more} in the second");
 }
 

@@ -21,6 +21,7 @@ mod lagging;
 mod malicious;
 mod mended;
 mod refused;
+mod repack;
 mod set_up;
 mod usage;
 mod verified;

@@ -38,7 +38,7 @@ impl World {
         }
     }
 
-    fn app(&self) -> MutexGuard<'_, Connection> {
+    pub(crate) fn app(&self) -> MutexGuard<'_, Connection> {
         self.app.lock().unwrap()
     }
 
@@ -182,17 +182,20 @@ impl Reach {
         }
     }
 
+    pub(crate) fn tier(self) -> Tier {
+        match self {
+            Self::Near | Self::Far => Tier::Pages,
+            Self::ByRows => Tier::Rows,
+        }
+    }
+
     pub(crate) fn backup(
         self,
         home: &Path,
         store: Arc<dyn Store>,
     ) -> Result<BackupReport, BackupError> {
-        let tier = match self {
-            Self::Near | Self::Far => Tier::Pages,
-            Self::ByRows => Tier::Rows,
-        };
         let options = BackupOptions {
-            tier,
+            tier: self.tier(),
             ..BackupOptions::default()
         };
         Keyhaven::open_at(home, self.place(store))
@@ -268,7 +271,7 @@ pub(crate) fn furnish(place: &Place, folder: TempDir) -> (TempDir, Connection, S
     (folder, app, digits)
 }
 
-fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut word = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..len)
         .map(|_| {
