@@ -15,7 +15,6 @@ const HISTORY: &str = "crates/keyhaven/src/engine/history.rs";
 const JUDGE: &str = "crates/repo/src/snapshot/history.rs";
 const DIFFER: &str = "crates/repo/src/page_map/differ.rs";
 const MEDIA: &str = "crates/keyhaven/src/engine/media.rs";
-const REPACK: &str = "crates/keyhaven/src/engine/repack.rs";
 const TAILS: &str = "crates/keyhaven/src/engine/tails.rs";
 const TARGET: &str = "crates/keyhaven/src/engine/target.rs";
 const SYNCER: &str = "crates/keyhaven/src/store/folder/syncer.rs";
@@ -239,12 +238,6 @@ pub(super) const ENGINE: &[Switch] = &[
             if sum > left {
                 break;
             }",
-    },
-    Switch {
-        name: "engine: a pack counts as emptied that a database still needs",
-        file: REPACK,
-        sound: "if self.emptied.has_other_than_media() => {",
-        broken: "if false && self.emptied.has_other_than_media() => {",
     },
     // Rows.
     Switch {

@@ -265,7 +265,7 @@ fn of_a_long_file_only_its_end_is_moved() {
     assert!(before.iter().all(|(name, state)| &after[name] == state));
 }
 
-/// A database that was to be moved cannot be read: it stays where it was, and nothing else is said. All else is moved.
+/// A database that has changed and cannot be read stays where it was. All else is moved.
 #[test]
 fn a_database_that_cannot_be_read_stays_where_it_was() {
     let grown = Grown::new(Reach::Near, 0, 9);
