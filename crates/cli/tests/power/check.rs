@@ -1,6 +1,6 @@
 //! What must hold of an image, however the power went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,9 @@ pub(crate) struct Expected<'a> {
     pub(crate) manner: Manner,
     /// What is backed up, as it is now.
     pub(crate) chats: &'a Path,
+    /// Where a remote store keeps its objects, and those that it has.
+    pub(crate) far: &'a Path,
+    pub(crate) arrived: &'a BTreeSet<PathBuf>,
     /// The states of it that were backed up, or were begun to be, oldest first; the first of them ended well.
     pub(crate) states: &'a [State],
     /// What the next backup must bring.
@@ -101,6 +104,12 @@ pub(crate) fn check(image: &Image, expected: &Expected<'_>) -> Result<Seen, Stri
     let _nothing_starts = STARTING.read().unwrap_or_else(PoisonError::into_inner);
     let folder = scratch();
     image.write(folder.path());
+    for object in expected.arrived {
+        let to = folder.path().join("store").join(object);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        // One that had another name while it was on its way is no object.
+        let _ = fs::copy(expected.far.join(object), to);
+    }
     let looked = catch_unwind(AssertUnwindSafe(|| {
         Found {
             folder: folder.path(),
@@ -173,7 +182,7 @@ impl Found<'_> {
 
     /// The person's only copy of the key beside the device's own.
     fn key(&self) -> Result<(), String> {
-        match (self.expected.key, fs::read(self.folder.join("key"))) {
+        match (self.expected.key, fs::read(self.folder.join("keys/key"))) {
             (Some(key), Ok(found)) if found == key.as_bytes() => Ok(()),
             (Some(_), found) => Err(format!("the 64 digits are gone: {found:?}")),
             (None, _) => Ok(()),
@@ -205,7 +214,7 @@ impl Found<'_> {
             let nearest = self.expected.states.last().unwrap();
             let all = state.keys().chain(nearest.keys());
             let differ = all.filter(|path| state.get(*path) != nearest.get(*path));
-            let differ: std::collections::BTreeSet<_> = differ.collect();
+            let differ: BTreeSet<_> = differ.collect();
             format!("what comes back was never there; it differs in {differ:?}")
         })
     }

@@ -22,6 +22,8 @@ mod known;
 mod record;
 mod rule;
 mod scenarios;
+#[path = "../../../../testing/hostile-store/tests/common/servers.rs"]
+mod servers;
 mod story;
 #[path = "../common/tracee.rs"]
 mod tracee;

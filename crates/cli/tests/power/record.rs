@@ -43,8 +43,8 @@ pub(crate) enum Meddling {
 pub(crate) enum When {
     /// Its n-th change.
     Change(usize),
-    /// Its first flush of that file or folder.
-    Flush(&'static str),
+    /// The first one after something got that name, or one below it.
+    Named(&'static str),
 }
 
 /// What a run came to.
@@ -67,13 +67,12 @@ enum Intent {
 }
 
 impl When {
-    fn is_now(self, at: usize, intent: &Intent) -> bool {
-        match (self, intent) {
-            (Self::Change(number), _) => number == at,
-            (Self::Flush(flushed), Intent::Is(Change::Flush { path })) => {
-                path == Path::new(flushed)
-            }
-            (Self::Flush(_), _) => false,
+    fn is_now(self, at: usize, made: &[Change]) -> bool {
+        match self {
+            Self::Change(number) => number == at,
+            Self::Named(name) => made
+                .iter()
+                .any(|change| matches!(change, Change::Rename { to, .. } if to.starts_with(name))),
         }
     }
 }
@@ -355,12 +354,13 @@ struct UnderWay {
     fails: Option<i32>,
 }
 
-/// Runs `command` and adds what it does below `root` to `changes`.
+/// Runs `command` and adds what it does below `root` to `changes`. `each` is called after every change.
 pub(crate) fn record(
     command: &Command,
     root: &Path,
     meddling: Meddling,
     changes: &mut Vec<Change>,
+    each: &mut dyn FnMut(),
 ) -> Run {
     let mut out = tempfile::tempfile().unwrap();
     let leader = {
@@ -372,6 +372,7 @@ pub(crate) fn record(
         leader,
         meddling,
         changes,
+        each,
         under_way: None,
         waiting: VecDeque::new(),
         tried: 0,
@@ -394,6 +395,7 @@ struct Recorder<'a> {
     leader: Pid,
     meddling: Meddling,
     changes: &'a mut Vec<Change>,
+    each: &'a mut dyn FnMut(),
     under_way: Option<UnderWay>,
     /// Threads that are about to change something too.
     waiting: VecDeque<Pid>,
@@ -446,7 +448,7 @@ impl Recorder<'_> {
         self.tried += 1;
         let fails = match self.meddling {
             Meddling::Fail { at: this, errno } if this == at => Some(errno),
-            Meddling::Kill(when) if when.is_now(at, &intent) => {
+            Meddling::Kill(when) if when.is_now(at, self.changes) => {
                 nix::sys::signal::kill(self.leader, Signal::SIGKILL).unwrap();
                 None
             }
@@ -467,6 +469,7 @@ impl Recorder<'_> {
         let result = answer::of(call.pid);
         if result >= 0 {
             self.changes.push(call.intent.change(self.root, result));
+            (self.each)();
         }
     }
 }

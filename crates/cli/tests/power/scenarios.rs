@@ -11,7 +11,7 @@ use crate::story::{Effort, Story, run};
 use crate::world::{World, files};
 
 pub(crate) const SETUP: &str =
-    "setup --home home --source chats --store store --recovery-key --recovery-key-file key";
+    "setup --home home --source chats --store store --recovery-key --recovery-key-file keys/key";
 const BACKUP: &str = "backup --home home --quiet";
 const ROWS: &str = "backup --home home --quiet --tier rows";
 
@@ -20,6 +20,8 @@ pub(crate) fn source() -> World {
     let world = World { folder: scratch() };
     fs::create_dir_all(world.at("chats/media")).unwrap();
     fs::create_dir_all(world.at("tmp")).unwrap();
+    // In a folder of its own: nothing else that is flushed is beside it.
+    fs::create_dir(world.at("keys")).unwrap();
     let chats = app(&world);
     chats
         .execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE message(text TEXT)")
@@ -125,14 +127,14 @@ fn a_setup_after_one_that_was_killed() {
         When::Change(3),
         When::Change(8),
         When::Change(15),
-        When::Flush("store"),
-        When::Flush("store/snapshots"),
+        When::Named("store/keyhaven"),
+        When::Named("store/snapshots"),
     ];
     for when in killed {
         let mut story = Story::new("a setup after one that was killed", Manner::Pages, source());
         story.is_killed(SETUP, when);
-        let _ = fs::remove_file(story.world.at("key"));
-        story.forgets("key");
+        let _ = fs::remove_file(story.world.at("keys/key"));
+        story.forgets("keys/key");
         story.runs(SETUP, 0);
         let looked = story.look(Effort::chosen().among(5));
         assert!(
@@ -200,7 +202,7 @@ fn the_next_days_by_rows_with_a_kill_between() {
     story.before(ROWS);
     messages(&story.world, 7);
     settle();
-    story.is_killed(ROWS, When::Flush("store/snapshots"));
+    story.is_killed(ROWS, When::Named("store/snapshots"));
     messages(&story.world, 9);
     settle();
     story.runs(ROWS, 0);
@@ -274,7 +276,7 @@ fn nothing_has_changed() {
 fn a_snapshot_that_a_killed_run_left() {
     let mut story = backed_up("a snapshot that a killed run left", Manner::Pages);
     a_day_passes(&story.world);
-    story.is_killed(BACKUP, When::Flush("store/snapshots"));
+    story.is_killed(BACKUP, When::Named("store/snapshots"));
     story.runs(BACKUP, 0);
     from_one_state_to_the_next(story);
 }
@@ -297,7 +299,7 @@ fn packs_and_folders_that_a_killed_run_left() {
 fn a_first_backup_after_one_that_was_killed() {
     let mut story = Story::new("a first backup after a kill", Manner::Pages, source());
     story.before(SETUP);
-    story.is_killed(BACKUP, When::Flush("store"));
+    story.is_killed(BACKUP, When::Named("store/packs"));
     story.runs(BACKUP, 0);
     from_one_state_to_the_next(story);
 }
@@ -377,6 +379,46 @@ fn a_backup_after_a_verification_that_found_damage() {
     story.runs(BACKUP, 6);
     let looked = story.look(Effort::chosen());
     assert!(looked.damaged() > 0 && looked.comes_to(1) > 0, "{looked:?}");
+}
+
+/// A world whose store is far away, set up.
+fn set_up_far(name: &'static str) -> Story {
+    let mut story = Story::far(name, source());
+    let setup = "setup --home home --source chats --recovery-key --recovery-key-file keys/key";
+    story.before(&format!("{setup} --store {}", story.address()));
+    story
+}
+
+/// BACKUP-1, BACKUP-2: the spool stands before the store.
+#[test]
+fn a_first_backup_far_away() {
+    let mut story = set_up_far("a first backup far away");
+    story.runs(BACKUP, 0);
+    from_one_state_to_the_next(story);
+}
+
+/// BACKUP-1, BACKUP-2, BACKUP-5.
+#[test]
+fn the_next_day_far_away() {
+    let mut story = set_up_far("the next day far away");
+    story.before(BACKUP);
+    a_day_passes(&story.world);
+    story.runs(BACKUP, 0);
+    from_one_state_to_the_next(story);
+}
+
+/// BACKUP-2: what a killed run left in the spool.
+#[test]
+fn a_day_far_away_after_a_run_that_was_killed() {
+    for before in [14, 22, 30] {
+        let mut story = set_up_far("a day far away after a kill");
+        story.before(BACKUP);
+        a_day_passes(&story.world);
+        story.is_killed(BACKUP, When::Change(before));
+        story.runs(BACKUP, 0);
+        let looked = story.look(Effort::chosen().among(3));
+        assert!(looked.comes_to(1) > 0, "{looked:?}");
+    }
 }
 
 /// BACKUP-2: a sample of the store remembers where it ended.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,18 @@ use crate::disk::{Change, Disk};
 use crate::image::Image;
 use crate::record::{Meddling, Run, When, record};
 use crate::rule::Rule;
-use crate::world::{Ran, World};
+use crate::servers::Server;
+use crate::world::{Ran, World, files};
 
 /// Names in the world's folder that are no part of an image.
-const WITHOUT: &[&str] = &["chats", "tmp"];
+const WITHOUT: &[&str] = &["chats", "tmp", DAV];
+const DAV: &str = "dav";
+/// The store in it.
+const FAR: &str = "dav/backups";
+
+/// Whom a remote store lets in.
+const USER: &str = "theodora";
+const SECRET: &str = "webdav-secret-9";
 const STORY: &str = "story.json";
 
 /// What is asked for again after a failure: `FOLDER CUT RULE`.
@@ -27,6 +36,7 @@ pub(crate) struct Story {
     manner: Manner,
     start: Option<Image>,
     told: Told,
+    server: Option<Server>,
 }
 
 /// What is kept of a story that failed.
@@ -39,6 +49,8 @@ struct Told {
     sure: Vec<(usize, usize)>,
     /// From which change on a setup has ended well.
     set_up: Option<usize>,
+    /// What a remote store has, after each change.
+    arrived: Vec<BTreeSet<PathBuf>>,
     /// The 64 digits that it wrote down.
     key: Option<String>,
     /// Up to which change the newest backup is damaged.
@@ -84,13 +96,39 @@ impl Story {
             manner,
             start: None,
             told: Told::default(),
+            server: None,
         }
+    }
+
+    /// With a store far away, which keeps what has arrived whatever becomes of this device.
+    pub(crate) fn far(name: &'static str, world: World) -> Self {
+        fs::create_dir(world.at(DAV)).unwrap();
+        let server = Server::webdav(&world.at(DAV), USER, SECRET);
+        Self {
+            server: Some(server),
+            ..Self::new(name, Manner::Far, world)
+        }
+    }
+
+    /// The store's address, where it is far away.
+    pub(crate) fn address(&self) -> String {
+        let server = self.server.as_ref().unwrap();
+        format!("webdav://{}/backups", server.address)
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = self.world.command(line);
+        if self.server.is_some() {
+            command.env("KEYHAVEN_STORE_USER", USER);
+            command.env("KEYHAVEN_STORE_SECRET", SECRET);
+        }
+        command
     }
 
     /// Runs a command that is no part of the record; all that it does is certain.
     pub(crate) fn before(&mut self, line: &str) {
         assert!(self.start.is_none());
-        run(&self.world, line).is(0);
+        ran(&mut self.command(line)).is(0);
         if line.starts_with("setup") {
             self.is_set_up(0);
         }
@@ -113,6 +151,7 @@ impl Story {
     /// Tells the record that the test itself removed a file.
     pub(crate) fn forgets(&mut self, name: &str) {
         self.told.changes.push(Change::Remove { path: name.into() });
+        self.told.arrived.push(BTreeSet::new());
     }
 
     fn state(&self) -> State {
@@ -147,7 +186,7 @@ impl Story {
 
     fn is_set_up(&mut self, from: usize) {
         self.told.set_up = Some(from);
-        self.told.key = Some(fs::read_to_string(self.world.at("key")).unwrap());
+        self.told.key = Some(fs::read_to_string(self.world.at("keys/key")).unwrap());
     }
 
     /// Runs a command, and kills it before one of its changes.
@@ -164,6 +203,7 @@ impl Story {
             let last = self.told.states.pop();
             self.told.states = vec![last.unwrap_or_default()];
             self.told.sure = vec![(0, 0)];
+            self.told.arrived = vec![arrived(&root.join(FAR))];
         }
         if line.starts_with("backup") {
             let state = self.state();
@@ -176,9 +216,11 @@ impl Story {
                 self.told.states.push((self.told.changes.len(), state));
             }
         }
-        let command = self.world.command(line);
+        let command = self.command(line);
         let changes = &mut self.told.changes;
-        let run = record(&command, &root, meddling, changes);
+        let (far, arrivals) = (root.join(FAR), &mut self.told.arrived);
+        let mut each = || arrivals.push(arrived(&far));
+        let run = record(&command, &root, meddling, changes, &mut each);
         self.is_whole();
         run
     }
@@ -209,9 +251,11 @@ impl Story {
         for change in &self.told.changes {
             disk.apply(change);
         }
-        let chats = self.world.at("chats");
+        let world = self.world.folder.path().to_path_buf();
         for rule in [Rule::Everything, Rule::Nothing] {
-            let seen = self.told.check(&disk.image(rule), cut, self.manner, &chats);
+            let seen = self
+                .told
+                .check(&disk.image(rule), (cut, rule), self.manner, &world);
             seen.unwrap_or_else(|wrong| panic!("{what}, code {code}, {rule} survived: {wrong}"));
         }
         Some(code)
@@ -236,6 +280,7 @@ impl Story {
         self.told.changes.clear();
         self.told.states.truncate(1);
         self.told.sure.truncate(1);
+        self.told.arrived.truncate(1);
         self.told.set_up = self.told.set_up.filter(|from| *from == 0);
     }
 
@@ -258,7 +303,7 @@ impl Story {
     pub(crate) fn look(self, effort: Effort) -> Looked {
         let mut looked = Looked::default();
         let mut known = BTreeSet::new();
-        let chats = self.world.at("chats");
+        let world = self.world.folder.path().to_path_buf();
         let mut disk = self.disk();
         for cut in 0..=self.told.changes.len() {
             if cut > 0 {
@@ -267,11 +312,15 @@ impl Story {
             looked.cuts += 1;
             for rule in effort.rules(cut, disk.pending()) {
                 let image = disk.image(rule);
-                if !known.insert((*image.digest().as_bytes(), self.told.sure_at(cut))) {
+                if !known.insert((
+                    *image.digest().as_bytes(),
+                    self.told.sure_at(cut),
+                    self.told.arrived[self.told.arrival(cut, rule)].len(),
+                )) {
                     continue;
                 }
                 looked.images += 1;
-                match self.told.check(&image, cut, self.manner, &chats) {
+                match self.told.check(&image, (cut, rule), self.manner, &world) {
                     Ok(seen) => *looked.seen.entry(seen).or_default() += 1,
                     Err(wrong) => self.fails(cut, rule, &wrong),
                 }
@@ -330,23 +379,33 @@ impl Told {
         sure.map_or(0, |(_, state)| *state)
     }
 
+    /// Something may arrive just after a change, before the power goes.
+    fn arrival(&self, cut: usize, rule: Rule) -> usize {
+        let late = cut + usize::from(rule == Rule::Everything);
+        late.min(self.arrived.len() - 1)
+    }
+
     fn check(
         &self,
         image: &Image,
-        cut: usize,
+        (cut, rule): (usize, Rule),
         manner: Manner,
-        chats: &Path,
+        world: &Path,
     ) -> Result<Seen, String> {
         let begun = self.states.iter().take_while(|(from, _)| *from <= cut);
         let begun: Vec<State> = begun.map(|(_, state)| state.clone()).collect();
         let sure = self.sure_at(cut);
+        let (chats, far) = (world.join("chats"), world.join(FAR));
+        let arrived = &self.arrived[self.arrival(cut, rule)];
         let is_set_up = self.set_up.is_some_and(|from| from <= cut);
         let is_before = |until: Option<usize>| until.is_some_and(|to| cut < to);
         let expected = Expected {
             manner,
-            chats,
+            chats: &chats,
+            far: &far,
+            arrived,
             states: &begun[sure..],
-            now: &state(chats, manner),
+            now: &state(&chats, manner),
             is_set_up,
             key: self.key.as_deref().filter(|_| is_set_up),
             is_damaged: is_before(self.damaged),
@@ -436,7 +495,7 @@ fn once_more() {
     for (path, entry) in image.entries() {
         println!("  {} {:?}", path.display(), entry.len());
     }
-    let seen = told.check(&image, cut, manner, &folder.join("chats"));
+    let seen = told.check(&image, (cut, rule), manner, folder);
     println!("{seen:?}");
     seen.unwrap();
 }
@@ -445,6 +504,22 @@ fn once_more() {
 pub(crate) fn run(world: &World, line: &str) -> Ran {
     let _nothing_is_looked_at = STARTING.write().unwrap_or_else(PoisonError::into_inner);
     world.run(line)
+}
+
+fn ran(command: &mut Command) -> Ran {
+    let _nothing_is_looked_at = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    Ran::of(command)
+}
+
+/// The objects that a remote store has by now.
+fn arrived(far: &Path) -> BTreeSet<PathBuf> {
+    if !far.exists() {
+        return BTreeSet::new();
+    }
+    let files = files(far).into_iter();
+    files
+        .map(|path| path.strip_prefix(far).unwrap().to_path_buf())
+        .collect()
 }
 
 /// An error is one JSON object, with a remedy that goes with the exit code.
