@@ -5,6 +5,7 @@
 //! ([`switches`], [`engine`]) in a copy of the tree: what ships has no branch that a test could throw.
 
 mod engine;
+mod power;
 mod switches;
 
 use std::os::unix::process::CommandExt as _;
@@ -17,6 +18,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use engine::ENGINE;
+use power::POWER;
 use switches::{Checker, SWITCHES, Switch};
 
 /// A profile of its own: much is built, and each once.
@@ -58,7 +60,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!("| planted bug | found by | at seed | as |");
     println!("|---|---|---|---|");
     let mut unfound = Vec::new();
-    for switch in SWITCHES.iter().chain(ENGINE).filter(wanted) {
+    for switch in SWITCHES.iter().chain(ENGINE).chain(POWER).filter(wanted) {
         let began = Instant::now();
         match plant(&root, &tree, &work, switch, options) {
             Ok(Some(Found::ByTest(test))) => println!("| {} | `{test}` | | |", switch.name),
@@ -140,7 +142,7 @@ fn plant(
     let target = work.join("target");
     let found = match switch.checker() {
         Checker::Simulation { hosts } => simulate(tree, &target, switch, hosts, options),
-        Checker::Tests(packages) => test(tree, &target, switch, packages, options),
+        Checker::Tests(chosen) => test(tree, &target, switch, chosen, options),
     };
     std::fs::write(&file, whole)?;
     found
@@ -168,20 +170,18 @@ fn build(mut command: Command, switch: &Switch) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs the tests of these packages until one of them fails.
+/// Runs the chosen tests until one of them fails.
 fn test(
     tree: &Path,
     target: &Path,
     switch: &Switch,
-    packages: &[&str],
+    chosen: &[&str],
     options: &Options,
 ) -> anyhow::Result<Option<Found>> {
     let cargo = || {
         let mut command = cargo(tree, target);
         command.args(["test", "--quiet", "--profile", PROFILE]);
-        for package in packages {
-            command.args(["--package", package]);
-        }
+        command.args(chosen);
         command
     };
     let mut building = cargo();

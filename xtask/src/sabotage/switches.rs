@@ -16,7 +16,7 @@ pub(super) struct Switch {
 pub(super) enum Checker {
     /// The simulation; with the hosts that ship, if it is a bug of theirs.
     Simulation { hosts: bool },
-    /// The tests of these packages.
+    /// The tests that `cargo test` runs with these arguments.
     Tests(&'static [&'static str]),
 }
 
@@ -24,12 +24,14 @@ impl Switch {
     /// Who must find it: that goes by where it is.
     pub(super) fn checker(&self) -> Checker {
         let is_in = |crate_name: &str| self.file.starts_with(&format!("crates/{crate_name}/"));
-        if is_in("source") {
-            Checker::Tests(&["keyhaven-source"])
+        if self.name.starts_with("power: ") {
+            Checker::Tests(&["-pkeyhaven-cli", "--test=power"])
+        } else if is_in("source") {
+            Checker::Tests(&["-pkeyhaven-source"])
         } else if is_in("repo") {
-            Checker::Tests(&["keyhaven-repo", "keyhaven-testkit", "keyhaven"])
+            Checker::Tests(&["-pkeyhaven-repo", "-pkeyhaven-testkit", "-pkeyhaven"])
         } else if is_in("keyhaven") {
-            Checker::Tests(&["keyhaven"])
+            Checker::Tests(&["-pkeyhaven"])
         } else {
             let hosts = !is_in("vault-core");
             Checker::Simulation { hosts }

@@ -1,0 +1,83 @@
+//! The planted bugs of what outlives a loss of power: each is found by the recorded runs of the command.
+
+use super::switches::Switch;
+
+const FILES: &str = "crates/keyhaven/src/files.rs";
+const BACKUP: &str = "crates/keyhaven/src/backup.rs";
+const COMMIT: &str = "crates/keyhaven/src/engine/backup.rs";
+const SHADOWS: &str = "crates/keyhaven/src/engine/rows.rs";
+const FOLDER: &str = "crates/keyhaven/src/store/folder/mod.rs";
+const SYNCER: &str = "crates/keyhaven/src/store/folder/syncer.rs";
+const STORE: &str = "crates/keyhaven/src/setup/store.rs";
+const SETUP: &str = "crates/cli/src/setup.rs";
+
+pub(super) const POWER: &[Switch] = &[
+    Switch {
+        name: "power: a small file has its name before its bytes are on the disk",
+        file: FILES,
+        sound: "    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;",
+        broken: "    std::fs::rename(&temporary, path)?;",
+    },
+    Switch {
+        name: "power: the name of a replaced file is not flushed",
+        file: FILES,
+        sound: "    std::fs::rename(&temporary, path)?;
+    sync_folder(folder)",
+        broken: "    std::fs::rename(&temporary, path)",
+    },
+    Switch {
+        name: "power: the name of a new folder is not flushed",
+        file: FILES,
+        sound: "    create_folder(folder)?;
+    std::fs::set_permissions(",
+        broken: "    std::fs::create_dir_all(folder)?;
+    std::fs::set_permissions(",
+    },
+    Switch {
+        name: "power: contents are remembered before they are durable",
+        file: COMMIT,
+        sound: "        self.access.store.flush()?;
+        self.contents.keep_sent(None)?;",
+        broken: "        self.contents.keep_sent(None)?;
+        self.access.store.flush()?;",
+    },
+    Switch {
+        name: "power: the mark of a shadow may come back",
+        file: SHADOWS,
+        sound: "removed => removed.and_then(|()| files::sync_folder(&self.folder)),",
+        broken: "removed => removed,",
+    },
+    Switch {
+        name: "power: what a killed run left is built on before it is flushed",
+        file: FOLDER,
+        sound: "        found.into_iter().for_each(|folder| syncer.touch(folder));",
+        broken: "        drop(found);",
+    },
+    Switch {
+        name: "power: a backup that a killed run left is told to be safe",
+        file: BACKUP,
+        sound: "        if !matches!(state, State::Known) {",
+        broken: "        if false {",
+    },
+    Switch {
+        name: "power: a store's folders are not flushed",
+        file: SYNCER,
+        sound: "if let Err(errno) = self.shared.flush_folder(folder) {",
+        broken: "if let Err(errno) = Ok::<(), Errno>({ let _ = folder; }) {",
+    },
+    Switch {
+        name: "power: the first snapshot of a store may be there without the marker",
+        file: STORE,
+        sound: "            store.flush()?;
+            first_snapshot(",
+        broken: "            first_snapshot(",
+    },
+    Switch {
+        name: "power: the name of the file with the 64 digits is not flushed",
+        file: SETUP,
+        sound: "            ui::keep_name(file).context(\"cannot write the 64 digits\")?;
+",
+        broken: "",
+    },
+];
