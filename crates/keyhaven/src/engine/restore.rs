@@ -133,8 +133,9 @@ pub struct RestoreReport {
 const ROUNDS_DAYS: [i64; 2] = [30, 365];
 const DAY_NS: i64 = 86_400_000_000_000;
 
-/// Threads that fetch and write media.
-const WORKERS: usize = 2;
+/// Threads that fetch and write media: as many as there are processors. Each may hold an extent, which may be a whole
+/// pack of 8 MiB, so there are not more than these.
+const WORKERS: std::ops::RangeInclusive<usize> = 2..=4;
 /// Files on their way to a worker.
 const QUEUE: usize = 64;
 
@@ -503,8 +504,10 @@ fn media(
     let queue = std::sync::Mutex::new(queue);
     // As many answers as there can be jobs: a worker never waits to answer.
     let (answers, done) = std::sync::mpsc::channel::<Done>();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = workers.clamp(*WORKERS.start(), *WORKERS.end());
     std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
+        for _ in 0..workers {
             let (queue, answers) = (&queue, answers.clone());
             let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
             let hasher = keyring.content_hasher();
