@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,6 +110,15 @@ pub(super) fn run(run: &Run, places: &Places) -> anyhow::Result<Cost> {
         anonymous,
         there,
     })
+}
+
+/// Takes as much memory for files as a step will write, and gives it back. A virtual machine's host takes back what its guest has
+/// not used for long, and who writes first pays for getting it again: some seconds for a GiB.
+pub(super) fn take_memory(folder: &Path, bytes: u64) -> anyhow::Result<()> {
+    let place = folder.join("memory");
+    let mut file = File::create(&place)?;
+    io::copy(&mut io::repeat(1).take(bytes), &mut file)?;
+    Ok(fs::remove_file(&place)?)
 }
 
 /// Reads every file once, so that they are in memory.

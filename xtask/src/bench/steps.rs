@@ -135,6 +135,7 @@ fn first(round: usize, source: &Path, entrant: &mut Entrant) -> anyhow::Result<(
         measure::run(&line.command(peer, places), places)?;
     }
     measure::warm(source)?;
+    measure::take_memory(&places.folder, Stored::of(source)?.bytes)?;
     let cost = measure::run(&peer.backup.command(peer, places), places)?;
     println!("round {round}: {} first backup: {cost}", peer.name);
     results.first.push(cost);
@@ -190,6 +191,7 @@ fn restore(
     } = &mut *entrant;
     places.clear_output()?;
     measure::warm(&places.repository)?;
+    measure::take_memory(&places.folder, Stored::of(source)?.bytes)?;
     let mut command = peer.restore.command(peer, places);
     // Ours has its name when it is whole.
     command.awaited = peer.is_ours().then(|| places.output.join(CHATS));

@@ -31,7 +31,7 @@ const SIZES: TableDefinition<'_, u64, ()> = TableDefinition::new("sizes 1");
 const HEAD: TableDefinition<'_, (), &[u8]> = TableDefinition::new("head 1");
 
 /// Pages of the index that are kept in memory.
-const CACHE_BYTES: usize = 4 << 20;
+const CACHE_BYTES: usize = 2 << 20;
 
 /// Bytes of an extent in a value: pack, offset, length.
 const EXTENT_BYTES: usize = 32 + 4 + 4;
