@@ -125,7 +125,15 @@ pub struct Home {
 #[derive(Debug)]
 #[must_use]
 pub struct HomeLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for HomeLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread is just starting has the file too, until it runs its program.
+        // Where it cannot be unlocked, the last one to close it does.
+        let _ = self.file.unlock();
+    }
 }
 
 impl Home {
@@ -169,7 +177,7 @@ impl Home {
             .open(&path)
             .map_err(io)?;
         match file.try_lock() {
-            Ok(()) => Ok(HomeLock { _file: file }),
+            Ok(()) => Ok(HomeLock { file }),
             Err(std::fs::TryLockError::WouldBlock) => Err(HomeError::Busy(self.folder.clone())),
             Err(std::fs::TryLockError::Error(cause)) => Err(io(cause)),
         }
@@ -287,6 +295,17 @@ mod tests {
             recovery_key_proven: true,
             vault: None,
         }
+    }
+
+    #[test]
+    fn a_lock_is_let_go_though_a_child_that_is_starting_has_its_file_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(&folder.path().join("home"));
+        let lock = home.lock().unwrap();
+        assert!(matches!(home.lock(), Err(HomeError::Busy(_))));
+        let _of_the_child = lock.file.try_clone().unwrap();
+        drop(lock);
+        drop(home.lock().unwrap());
     }
 
     #[test]
