@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use keyhaven_repo::entry::{ExtentList, FileEntry};
+use keyhaven_repo::hash::{ContentHasher, ContentId};
 use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::PackName;
 use keyhaven_repo::node::{NodeError, NodeRef};
 use keyhaven_repo::pack::PackKind;
+use keyhaven_repo::page_map::PageMap;
+use keyhaven_repo::path::Key;
 use keyhaven_source::rows::RowsError;
 
 use super::error::RestoreError;
@@ -18,7 +22,7 @@ use super::nodes::{Nodes, is_damage, pack_of, store_error};
 use super::packs::{Packs, visit_extents};
 use super::pages::{FrameReader, ReadBackError};
 use super::replay::replay;
-use super::restore::{Gaps, Lost, LostPart, Plan, ends_the_run, told, visit};
+use super::restore::{Gaps, Lost, LostPart, Plan, ends_the_run, told, visit, workers};
 use crate::progress::{Cancel, Meter};
 use crate::store::Store;
 
@@ -35,6 +39,17 @@ pub(crate) enum Reading {
 struct Fault {
     reason: String,
     packs: Vec<PackName>,
+}
+
+/// How an entry stands.
+enum Standing {
+    /// What stands in its way is known, if anything does.
+    Known(Option<Fault>),
+    /// Its bytes are to be read.
+    ToRead {
+        content: ContentId,
+        extents: Vec<Extent>,
+    },
 }
 
 /// Checks entries, and remembers which packs were found damaged.
@@ -107,22 +122,44 @@ impl<'a> Checker<'a> {
             cancel: self.cancel,
         };
         let mut lost = Vec::new();
-        let visited = visit(&plan, nodes, &mut |key, entry, nodes| {
-            if self.cancel.is_cancelled() {
-                return Err(RestoreError::Cancelled);
-            }
-            let bytes = match &entry {
-                FileEntry::File { stat, .. } => stat.size,
-                FileEntry::Database { pages, .. } => pages.image_len(),
-                FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok(()),
-            };
-            if let Some(reason) = self.entry(&entry, reading, nodes)? {
-                lost.push(Lost::file(&key, bytes, reason));
-            }
-            if reading == Reading::All {
-                meter.add(1, bytes);
-            }
-            Ok(())
+        let (store, keyring) = (Arc::clone(self.store), Arc::clone(&self.keyring));
+        let visited = std::thread::scope(|scope| {
+            let readers = Readers::start(scope, &store, &keyring);
+            let visited = visit(&plan, nodes, &mut |key, entry, nodes| {
+                if self.cancel.is_cancelled() {
+                    return Err(RestoreError::Cancelled);
+                }
+                let bytes = match &entry {
+                    FileEntry::File { stat, .. } => stat.size,
+                    FileEntry::Database { pages, .. } => pages.image_len(),
+                    FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok(()),
+                };
+                let fault = match self.entry(&entry, reading, nodes)? {
+                    Standing::Known(fault) => fault,
+                    Standing::ToRead { content, extents } => {
+                        readers.send(Job {
+                            key,
+                            bytes,
+                            content,
+                            extents,
+                        })?;
+                        return readers.ready().try_for_each(|checked| {
+                            meter.add(1, checked.bytes);
+                            self.take(checked, &mut lost)
+                        });
+                    }
+                };
+                if reading == Reading::All {
+                    meter.add(1, bytes);
+                }
+                let fault = Ok(fault);
+                self.take(Checked { key, bytes, fault }, &mut lost)
+            });
+            readers.finish().fold(visited, |visited, checked| {
+                meter.add(1, checked.bytes);
+                let taken = self.take(checked, &mut lost);
+                visited.and_then(|gaps| taken.map(|()| gaps))
+            })
         });
         match visited {
             Ok(gaps) => {
@@ -154,13 +191,25 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// What stands in the way of an entry.
+    /// Takes what was found of an entry.
+    fn take(&mut self, checked: Checked, lost: &mut Vec<Lost>) -> Result<(), RestoreError> {
+        let Checked { key, bytes, fault } = checked;
+        if let Some(Fault { reason, packs }) = fault? {
+            for pack in packs {
+                self.damaged.entry(pack).or_insert_with(|| reason.clone());
+            }
+            lost.push(Lost::file(&key, bytes, reason));
+        }
+        Ok(())
+    }
+
+    /// What stands in the way of an entry, or what of it a reader is to read.
     fn entry(
         &mut self,
         entry: &FileEntry,
         reading: Reading,
         nodes: &mut Nodes<'_>,
-    ) -> Result<Option<String>, RestoreError> {
+    ) -> Result<Standing, RestoreError> {
         let (mut gone, mut doubted) = (None, Vec::new());
         let visited = visit_extents(entry, nodes, &mut |extent| {
             self.needed.insert(extent.pack);
@@ -171,88 +220,75 @@ impl<'a> Checker<'a> {
                 doubted.push(*extent);
             }
         });
-        let found = match (visited, gone, reading) {
-            (Err(cause), _, _) => Some(index_fault(entry, cause)?),
-            (Ok(()), Some(gone), _) => Some(gone),
-            (Ok(()), None, Reading::Doubtful) => self.doubtful(entry, &doubted)?,
-            (Ok(()), None, Reading::All) => self.content(entry, nodes)?,
-        };
-        Ok(found.map(|fault| {
-            for pack in fault.packs {
-                let reason = || fault.reason.clone();
-                self.damaged.entry(pack).or_insert_with(reason);
+        let fault = match (visited, gone, reading, entry) {
+            (Err(cause), ..) => Some(index_fault(entry, cause)?),
+            (Ok(()), Some(gone), ..) => Some(gone),
+            (Ok(()), None, Reading::Doubtful, _) => self.doubtful(entry, &doubted)?,
+            (
+                Ok(()),
+                None,
+                Reading::All,
+                FileEntry::File {
+                    content,
+                    stat,
+                    extents,
+                },
+            ) => match extents.load(stat.size, nodes) {
+                Ok(extents) => {
+                    let content = *content;
+                    return Ok(Standing::ToRead { content, extents });
+                }
+                Err(cause) => Some(index_fault(entry, cause)?),
+            },
+            (Ok(()), None, Reading::All, FileEntry::Database { pages, rows, .. }) => {
+                self.database(entry, pages, rows.as_ref(), nodes)?
             }
-            fault.reason
-        }))
+            (Ok(()), None, Reading::All, FileEntry::Dir { .. } | FileEntry::Symlink { .. }) => None,
+        };
+        Ok(Standing::Known(fault))
     }
 
-    /// Reads every byte of an entry.
-    fn content(
+    /// Reads every page of a database.
+    fn database(
         &mut self,
         entry: &FileEntry,
+        pages: &PageMap,
+        rows: Option<&NodeRef>,
         nodes: &mut Nodes<'_>,
     ) -> Result<Option<Fault>, RestoreError> {
-        match entry {
-            FileEntry::File {
-                stat,
-                content,
-                extents,
-            } => {
-                let extents = match extents.load(stat.size, nodes) {
-                    Ok(extents) => extents,
-                    Err(cause) => return index_fault(entry, cause).map(Some),
-                };
-                let mut hasher = self.keyring.content_hasher();
-                for extent in &extents {
-                    let read = self.media.extent(extent, PackKind::Media, |piece| {
-                        hasher.update(piece);
-                    });
-                    if let Err(error) = read {
-                        return content_fault(error).map(Some);
-                    }
-                }
-                let is_it = hasher.finish() == *content;
-                let reason = "its bytes are not those that were backed up".to_owned();
-                let packs = extents.iter().map(|extent| extent.pack).collect();
-                Ok((!is_it).then_some(Fault { reason, packs }))
+        let read = match rows {
+            None => self.frames.scatter(pages, nodes, &mut |_, _| Ok(())),
+            // Patches prove themselves only one upon the other.
+            Some(rows) => {
+                let (frames, media) = (&mut self.frames, &mut self.media);
+                let (place, keys) = (&self.folder, &self.keyring);
+                replay(pages, rows, place, frames, media, keys, nodes).map(drop)
             }
-            FileEntry::Database { pages, rows, .. } => {
-                let read = match rows {
-                    None => self.frames.scatter(pages, nodes, &mut |_, _| Ok(())),
-                    // Patches prove themselves only one upon the other.
-                    Some(rows) => {
-                        let (frames, media) = (&mut self.frames, &mut self.media);
-                        let (place, keys) = (&self.folder, &self.keyring);
-                        replay(pages, rows, place, frames, media, keys, nodes).map(drop)
-                    }
-                };
-                match read {
-                    Ok(()) => Ok(None),
-                    Err(ReadBackError::Fetch(error)) => content_fault(error).map(Some),
-                    Err(ReadBackError::Node(cause)) => index_fault(entry, cause).map(Some),
-                    // The disk of this device, not the store.
-                    Err(
-                        ReadBackError::Write(cause) | ReadBackError::Rows(RowsError::Sealed(cause)),
-                    ) => Err(RestoreError::Target {
-                        path: self.folder.clone(),
-                        cause,
-                    }),
-                    Err(error @ ReadBackError::Rows(_)) => {
-                        let mut packs = BTreeSet::new();
-                        let visited = visit_extents(entry, nodes, &mut |extent| {
-                            packs.insert(extent.pack);
-                        });
-                        Ok(Some(match visited {
-                            Ok(()) => Fault {
-                                reason: told(&error),
-                                packs: packs.into_iter().collect(),
-                            },
-                            Err(cause) => index_fault(entry, cause)?,
-                        }))
-                    }
-                }
+        };
+        match read {
+            Ok(()) => Ok(None),
+            Err(ReadBackError::Fetch(error)) => content_fault(error).map(Some),
+            Err(ReadBackError::Node(cause)) => index_fault(entry, cause).map(Some),
+            // The disk of this device, not the store.
+            Err(ReadBackError::Write(cause) | ReadBackError::Rows(RowsError::Sealed(cause))) => {
+                Err(RestoreError::Target {
+                    path: self.folder.clone(),
+                    cause,
+                })
             }
-            FileEntry::Dir { .. } | FileEntry::Symlink { .. } => Ok(None),
+            Err(error @ ReadBackError::Rows(_)) => {
+                let mut packs = BTreeSet::new();
+                let visited = visit_extents(entry, nodes, &mut |extent| {
+                    packs.insert(extent.pack);
+                });
+                Ok(Some(match visited {
+                    Ok(()) => Fault {
+                        reason: told(&error),
+                        packs: packs.into_iter().collect(),
+                    },
+                    Err(cause) => index_fault(entry, cause)?,
+                }))
+            }
         }
     }
 
@@ -285,6 +321,99 @@ impl<'a> Checker<'a> {
             }
         }
         Ok(None)
+    }
+}
+
+/// Files on their way to a reader.
+const QUEUE: usize = 16;
+
+/// A file whose bytes are to be read.
+struct Job {
+    key: Key,
+    bytes: u64,
+    content: ContentId,
+    extents: Vec<Extent>,
+}
+
+/// What was found of a file or a database.
+struct Checked {
+    key: Key,
+    bytes: u64,
+    fault: Result<Option<Fault>, RestoreError>,
+}
+
+/// Threads that read files, beside the one that walks the index: while one waits for the store, another opens what has come.
+struct Readers {
+    jobs: SyncSender<Job>,
+    done: Receiver<Checked>,
+}
+
+impl Readers {
+    fn start<'scope>(
+        scope: &'scope std::thread::Scope<'scope, '_>,
+        store: &Arc<dyn Store>,
+        keyring: &Arc<Keyring>,
+    ) -> Self {
+        let (jobs, queue) = sync_channel::<Job>(QUEUE);
+        let queue = Arc::new(Mutex::new(queue));
+        // As many answers as there can be jobs: a reader never waits to answer.
+        let (answers, done) = channel();
+        for _ in 0..workers() {
+            let (queue, answers) = (Arc::clone(&queue), answers.clone());
+            let mut fetcher = Fetcher::new(Arc::clone(store), Arc::clone(keyring));
+            let hasher = keyring.content_hasher();
+            scope.spawn(move || {
+                let next = || {
+                    let queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                    queue.recv()
+                };
+                while let Ok(job) = next() {
+                    let fault = job.read(&mut fetcher, hasher.clone());
+                    let Job { key, bytes, .. } = job;
+                    if answers.send(Checked { key, bytes, fault }).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Self { jobs, done }
+    }
+
+    fn send(&self, job: Job) -> Result<(), RestoreError> {
+        self.jobs.send(job).map_err(|_| RestoreError::Worker)
+    }
+
+    /// What is done by now.
+    fn ready(&self) -> impl Iterator<Item = Checked> {
+        self.done.try_iter()
+    }
+
+    /// What is left, as it comes.
+    fn finish(self) -> impl Iterator<Item = Checked> {
+        drop(self.jobs);
+        self.done.into_iter()
+    }
+}
+
+impl Job {
+    fn read(
+        &self,
+        fetcher: &mut Fetcher,
+        mut hasher: ContentHasher,
+    ) -> Result<Option<Fault>, RestoreError> {
+        for extent in &self.extents {
+            let read = fetcher.extent(extent, PackKind::Media, |piece| hasher.update(piece));
+            if let Err(error) = read {
+                return content_fault(error).map(Some);
+            }
+        }
+        if hasher.finish() == self.content {
+            return Ok(None);
+        }
+        Ok(Some(Fault {
+            reason: "its bytes are not those that were backed up".to_owned(),
+            packs: self.extents.iter().map(|extent| extent.pack).collect(),
+        }))
     }
 }
 

@@ -133,11 +133,17 @@ pub struct RestoreReport {
 const ROUNDS_DAYS: [i64; 2] = [30, 365];
 const DAY_NS: i64 = 86_400_000_000_000;
 
-/// Threads that fetch and write media: as many as there are processors. Each may hold an extent, which may be a whole
-/// pack of 8 MiB, so there are not more than these.
+/// See [`workers`].
 const WORKERS: std::ops::RangeInclusive<usize> = 2..=4;
 /// Files on their way to a worker.
 const QUEUE: usize = 64;
+
+/// Threads that fetch media: as many as there are processors. Each may hold an extent, which may be a whole pack of
+/// 8 MiB, so there are not more than four; and a store far away is worth two on any machine.
+pub(crate) fn workers() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.clamp(*WORKERS.start(), *WORKERS.end())
+}
 
 /// What is restored, and how.
 pub(crate) struct Plan<'a> {
@@ -504,10 +510,8 @@ fn media(
     let queue = std::sync::Mutex::new(queue);
     // As many answers as there can be jobs: a worker never waits to answer.
     let (answers, done) = std::sync::mpsc::channel::<Done>();
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = workers.clamp(*WORKERS.start(), *WORKERS.end());
     std::thread::scope(|scope| {
-        for _ in 0..workers {
+        for _ in 0..workers() {
             let (queue, answers) = (&queue, answers.clone());
             let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
             let hasher = keyring.content_hasher();
