@@ -363,9 +363,7 @@ impl Keyhaven {
         let path = self.home.contents();
         match Contents::open(&path) {
             Ok(contents) => Ok(contents),
-            // Nothing is wrong with it: there is no room to open it.
-            Err(error) if error.is_full() => Err(error.into()),
-            Err(_) if path.exists() => {
+            Err(error) if error.is_damaged() => {
                 std::fs::remove_file(&path).map_err(|cause| crate::home::HomeError::Io {
                     path: path.clone(),
                     cause,

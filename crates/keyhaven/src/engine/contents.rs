@@ -24,6 +24,7 @@ use keyhaven_repo::hash::ContentId;
 use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::{Epoch, PackName, SnapshotDigest, SnapshotName, StoreId};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use rustix::io::Errno;
 
 const CONTENTS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("contents 1");
 const SPOOLED: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("spooled 1");
@@ -57,6 +58,25 @@ impl ContentsError {
     /// Whether it is the disk that is full, and nothing is wrong with the state.
     pub(crate) fn is_full(&self) -> bool {
         matches!(&self.0, redb::Error::Io(cause) if crate::files::is_full(cause))
+    }
+
+    /// Whether the file itself is what is wrong, so that only another one helps. One that somebody else has open, or for
+    /// which the system has no descriptor left, is kept.
+    pub(crate) fn is_damaged(&self) -> bool {
+        use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+        let is_of_the_file = |cause: &std::io::Error| {
+            let is_unreadable = cause.raw_os_error() == Some(Errno::IO.raw_os_error());
+            is_unreadable || matches!(cause.kind(), InvalidData | UnexpectedEof)
+        };
+        let is_malformed = matches!(
+            &self.0,
+            redb::Error::Corrupted(_)
+                | redb::Error::UpgradeRequired(_)
+                | redb::Error::TableTypeMismatch { .. }
+                | redb::Error::TableIsMultimap(_)
+                | redb::Error::TypeDefinitionChanged { .. }
+        );
+        is_malformed || matches!(&self.0, redb::Error::Io(cause) if is_of_the_file(cause))
     }
 }
 
@@ -391,6 +411,21 @@ mod tests {
         assert_eq!(contents.find(&ids[0]).unwrap(), Some(vec![extent(1)]));
         assert_eq!(contents.find(&ids[1]).unwrap(), None);
         assert_eq!(contents.find(&ids[2]).unwrap(), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_somebody_else_has_open_is_not_damaged_and_what_is_no_database_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("contents");
+        let open = Contents::open(&path).unwrap();
+        let error = Contents::open(&path).err().unwrap();
+        assert!(!error.is_damaged(), "{error}");
+        drop(open);
+        for bytes in [&[7; 8_192][..], b"redb", &[0; 100]] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = Contents::open(&path).err().unwrap();
+            assert!(error.is_damaged(), "{error}");
+        }
     }
 
     #[test]
