@@ -35,11 +35,7 @@ impl Failure {
         if is_interrupt(&self.cause) {
             return ExitCode::from(INTERRUPTED);
         }
-        ExitCode::from(match self.remedy {
-            Remedy::Stop => 1,
-            Remedy::RetryLater => 3,
-            Remedy::AskUser => 4,
-        })
+        ExitCode::from(code(self.remedy))
     }
 
     /// What helps, in words.
@@ -53,11 +49,25 @@ impl Failure {
 
     /// One word for programs.
     pub(crate) fn remedy_word(&self) -> &'static str {
-        match self.remedy {
-            Remedy::RetryLater => "retry-later",
-            Remedy::AskUser => "ask-user",
-            Remedy::Stop => "stop",
-        }
+        word(self.remedy)
+    }
+}
+
+/// The exit code by which a program learns what helps.
+pub(crate) fn code(remedy: Remedy) -> u8 {
+    match remedy {
+        Remedy::Stop => 1,
+        Remedy::RetryLater => 3,
+        Remedy::AskUser => 4,
+    }
+}
+
+/// What helps, in one word for programs.
+pub(crate) fn word(remedy: Remedy) -> &'static str {
+    match remedy {
+        Remedy::RetryLater => "retry-later",
+        Remedy::AskUser => "ask-user",
+        Remedy::Stop => "stop",
     }
 }
 

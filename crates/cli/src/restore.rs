@@ -4,10 +4,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use keyhaven::{Fresh, Keyhaven, Lost, LostPart, Place, Recovery, RestoreOptions, Restored};
+use keyhaven_secrets::Remedy;
 use keyhaven_vault_client::Standing;
 
 use crate::args;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, code, word};
 use crate::interrupt::cancel_on_signals;
 use crate::password::last_guess;
 use crate::ui::{self, Voice};
@@ -36,10 +37,15 @@ pub(crate) fn run(world: &World, args: &args::Restore) -> Outcome {
     drop(show);
     tell(world.voice, &restored, args.path.is_none(), begun.elapsed());
     world.voice.answer(&answer(&restored, begun.elapsed()));
-    Ok(match restored.report.lost.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(DAMAGED),
+    Ok(match &restored.report.lost[..] {
+        [] => ExitCode::SUCCESS,
+        lost if lost.iter().all(may_come_back) => ExitCode::from(code(Remedy::RetryLater)),
+        _ => ExitCode::from(DAMAGED),
     })
+}
+
+fn may_come_back(lost: &Lost) -> bool {
+    lost.remedy == Remedy::RetryLater
 }
 
 /// A restore that is begun again names the store that it named before. Another one wants a home of
@@ -150,7 +156,12 @@ fn tell(voice: Voice, restored: &Restored, whole: bool, took: Duration) {
 /// Says what cannot be brought back, and what helps.
 pub(crate) fn tell_lost(voice: Voice, lost: &[Lost]) {
     list_lost(voice, lost);
-    if !lost.is_empty() {
+    if lost.iter().any(may_come_back) {
+        voice.warn(
+            "What the server did not give it may give later: run the same command again, and it goes on from here.",
+        );
+    }
+    if !lost.iter().all(may_come_back) {
         voice.warn(
             "What is listed as lost cannot be brought back from this backup, and trying again helps only if \
              the store gives the named objects again, whole: look for a copy of them. Otherwise an \
@@ -193,6 +204,7 @@ pub(crate) fn lost_json(lost: &[Lost]) -> Vec<serde_json::Value> {
             "bytes": bytes,
             "before": before.map(|before| before.to_string_lossy()),
             "reason": lost.reason,
+            "remedy": word(lost.remedy),
         })
     };
     lost.iter().map(one).collect()
@@ -204,6 +216,7 @@ fn answer(restored: &Restored, took: Duration) -> serde_json::Value {
         "ok": report.lost.is_empty(),
         "sequence": restored.snapshot.sequence,
         "snapshot": restored.snapshot.name.to_string(),
+        "complete": restored.snapshot.complete,
         "files": report.files,
         "bytes": report.bytes,
         "already_there": report.already_there,

@@ -9,6 +9,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use keyhaven::{DamagedBackup, Notice, Observer, Phase, Progress};
 use zeroize::Zeroizing;
 
+use crate::browse::SHORT;
+
 /// How this run speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Voice {
@@ -173,6 +175,25 @@ impl Observer for Show {
             Notice::OtherHeads { count } => format!(
                 "another device has backed up to this store ({count} newest snapshots besides this \
                  device's); all are kept, `keyhaven browse` lists them"
+            ),
+            Notice::NotComplete {
+                sequence,
+                pending_files,
+                complete,
+            } => format!(
+                "backup number {sequence} is not complete: {} missing from it or older than it is. {}",
+                match pending_files {
+                    0 => "some files are".to_owned(),
+                    1 => "1 file is".to_owned(),
+                    more => format!("{more} files are"),
+                },
+                match complete {
+                    Some((name, number)) => format!(
+                        "The newest complete one is number {number}: --snapshot {} restores that one",
+                        name.to_string().get(..SHORT).unwrap_or_default()
+                    ),
+                    None => "No backup in this store is complete yet".to_owned(),
+                }
             ),
             Notice::DamagedSnapshots { names } => format!(
                 "{} of the store's backups cannot be opened and may be newer than the one used: {}; \

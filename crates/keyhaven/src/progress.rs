@@ -73,6 +73,16 @@ pub enum Notice {
         /// The names of those that do not open.
         names: Vec<String>,
     },
+    /// The backup that is restored was cut off, or something could not be read for it: files are missing from it or are
+    /// older than it is.
+    NotComplete {
+        /// Its number.
+        sequence: u64,
+        /// How many files are missing or older.
+        pending_files: u64,
+        /// Name and number of the newest backup that is complete.
+        complete: Option<(SnapshotName, u64)>,
+    },
     /// The backup that this run goes on from is damaged. This run makes a whole new one of the source.
     DamagedBackup(DamagedBackup),
     /// The vault could not be told of the newest snapshot; the next backup tells it.

@@ -83,8 +83,8 @@ pub(crate) struct Chosen {
     pub(crate) open: OpenSnapshot,
     pub(crate) info: SnapshotInfo,
     pub(crate) fresh: Fresh,
-    /// What is to be told of snapshots that do not open.
-    pub(crate) damage: Option<Notice>,
+    /// What is to be told of snapshots that do not open, and of this one if it is not complete.
+    pub(crate) notices: Vec<Notice>,
 }
 
 impl Keyhaven {
@@ -109,6 +109,7 @@ impl Keyhaven {
             root: chosen.open.snapshot.root,
             below: below.as_ref(),
             overwrite: options.overwrite,
+            does_without: true,
             cancel: &options.cancel,
         };
         let measure = measure(&plan, &mut nodes)
@@ -123,8 +124,8 @@ impl Keyhaven {
             cause,
         })?;
         let mut meter = Meter::new(observer);
-        if let Some(damage) = &chosen.damage {
-            meter.notice(damage);
+        for notice in &chosen.notices {
+            meter.notice(notice);
         }
         let report = restore(
             &access, &keyring, &mut nodes, &plan, &measure, &target, &mut meter,
@@ -206,6 +207,7 @@ impl Keyhaven {
             root,
             below: below.as_ref(),
             overwrite: false,
+            does_without: false,
             cancel: &cancel,
         };
         let mut any = false;
@@ -376,13 +378,14 @@ impl Keyhaven {
         };
         let digest = digest.ok_or(HistoryError::Empty)?;
         let info = self.info(&loaded, &digest).ok_or(HistoryError::Empty)?;
+        let notices = loaded.damage().into_iter();
+        let notices = notices.chain(loaded.incompleteness(&digest)).collect();
         let open = loaded.open.remove(&digest).ok_or(HistoryError::Empty)?;
-        let damage = loaded.damage();
         Ok(Chosen {
             open,
             info,
             fresh,
-            damage,
+            notices,
         })
     }
 

@@ -140,6 +140,7 @@ impl Keyhaven {
             root,
             below: None,
             overwrite: false,
+            does_without: false,
             cancel,
         };
         // A damaged root is found once more, and told, below.

@@ -70,7 +70,10 @@ impl World {
 
     fn copy(&self, database: &str, to: &str) -> Mounted {
         let mut database = LiveDatabase::at(self.at(database));
-        let (file, _) = SealedFile::copy(&mut database, &self.at(to), &key).expect("a copy");
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(true);
+        let to = options.open(self.at(to)).expect("a file");
+        let (file, _) = SealedFile::copy(&mut database, &to, &key).expect("a copy");
         Mounted::new(file).expect("a file for SQLite")
     }
 

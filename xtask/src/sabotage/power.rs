@@ -9,6 +9,8 @@ const SHADOWS: &str = "crates/keyhaven/src/engine/rows.rs";
 const FOLDER: &str = "crates/keyhaven/src/store/folder/mod.rs";
 const SYNCER: &str = "crates/keyhaven/src/store/folder/syncer.rs";
 const STORE: &str = "crates/keyhaven/src/setup/store.rs";
+const NAMING: &str = "crates/keyhaven/src/engine/naming.rs";
+const RESTORE: &str = "crates/keyhaven/src/engine/restore.rs";
 const SETUP: &str = "crates/cli/src/setup.rs";
 
 pub(super) const POWER: &[Switch] = &[
@@ -79,5 +81,29 @@ pub(super) const POWER: &[Switch] = &[
         sound: "            ui::keep_name(file).context(\"cannot write the 64 digits\")?;
 ",
         broken: "",
+    },
+    Switch {
+        name: "power: a restored file has its name before its bytes are on the disk",
+        file: NAMING,
+        sound: "        target.flush()?;
+        files",
+        broken: "        files",
+    },
+    Switch {
+        name: "power: a restore ends before the names are on the disk",
+        file: RESTORE,
+        sound: "    meter.end();
+    target.flush()?;
+    Ok(report)",
+        broken: "    meter.end();
+    Ok(report)",
+    },
+    Switch {
+        name: "power: beside a file that is there, what a restore left before its name stays",
+        file: RESTORE,
+        sound: "            let cleared = target.clear(&key);
+            cleared.map_err",
+        broken: "            let cleared = Ok(());
+            cleared.map_err",
     },
 ];

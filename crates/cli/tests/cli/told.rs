@@ -116,11 +116,21 @@ fn a_corrupt_database_is_pending_and_its_last_good_state_comes_back() {
     assert_eq!(backup.json()["pending_files"], 1);
     let backup = backup.says("pending: chats.db").says("its own app");
     assert!(!backup.err.contains("panicked"));
-    world.run("restore --home home --to back").is(0);
+    // What comes back is not all, and which backup is whole is said before anything is written.
+    let browse = world.run("browse --home home --json").is(0).json();
+    let whole = browse["snapshots"][1]["name"].as_str().unwrap();
+    let restored = world.run("restore --home home --to back --json").is(0);
+    assert_eq!(restored.json()["complete"], false);
+    restored
+        .says("backup number 3 is not complete: 1 file is missing")
+        .says(&format!("number 2: --snapshot {} ", &whole[..12]));
     world.same("back");
     assert!(world.at("back/new.txt").exists());
     fs::write(world.at("chats/chats.db"), &good).unwrap();
     world.run("backup --home home").is(0);
+    let restored = world.run("restore --home home --to all --json").is(0);
+    assert_eq!(restored.json()["complete"], true);
+    assert!(!restored.err.contains("not complete"), "{restored:?}");
 }
 
 /// BACKUP-1: the list of files of the newest backup is damaged. The next backup says so by its number, is whole, ends

@@ -46,7 +46,12 @@ pub(crate) struct Expected<'a> {
     pub(crate) is_damaged: bool,
     /// Nothing has noticed that yet: the next backup need not mend it.
     pub(crate) is_unnoticed: bool,
+    /// Whether a restore into [`BACK`] has ended well.
+    pub(crate) is_restored: bool,
 }
+
+/// What recorded restores restore into.
+pub(crate) const BACK: &str = "back";
 
 pub(crate) fn state(root: &Path, manner: Manner) -> State {
     let mut state = State::new();
@@ -139,6 +144,7 @@ impl Found<'_> {
         let (haven, seen) = if Home::new(&home).is_set_up() {
             let haven = self.open()?;
             let seen = self.newest(&haven)?;
+            self.restored(&haven)?;
             self.key()?;
             (haven, seen)
         } else if self.expected.is_set_up {
@@ -212,10 +218,10 @@ impl Found<'_> {
         let place = self.expected.states.iter().rposition(|one| one == state);
         place.ok_or_else(|| {
             let nearest = self.expected.states.last().unwrap();
-            let all = state.keys().chain(nearest.keys());
-            let differ = all.filter(|path| state.get(*path) != nearest.get(*path));
-            let differ: BTreeSet<_> = differ.collect();
-            format!("what comes back was never there; it differs in {differ:?}")
+            format!(
+                "what comes back was never there; it differs in {:?}",
+                differing(state, nearest)
+            )
         })
     }
 
@@ -281,11 +287,48 @@ impl Found<'_> {
         }
     }
 
+    /// BACKUP-1: what has a name in the target has its bytes, and the same restore brings the rest.
+    fn restored(&self, haven: &Keyhaven) -> Result<(), String> {
+        let to = self.folder.join(BACK);
+        let there = if to.exists() {
+            state(&to, self.expected.manner)
+        } else {
+            State::new()
+        };
+        if self.expected.is_restored && there != *self.expected.now {
+            return Err("what was restored is not there any more".to_owned());
+        }
+        if to.exists() {
+            let again = haven.restore(&to, &RestoreOptions::default(), &mut ());
+            let again = again.map_err(told("it cannot be restored again"))?;
+            let now = state(&to, self.expected.manner);
+            if !again.report.lost.is_empty() || now != *self.expected.now {
+                return Err(format!(
+                    "restored again, it differs in {:?}, and lost is {:?}",
+                    differing(&now, self.expected.now),
+                    again.report.lost
+                ));
+            }
+        }
+        let is_unfinished = |path: &Path| path.to_string_lossy().contains(".keyhaven-");
+        let mut whole = there.iter().filter(|(path, _)| !is_unfinished(path));
+        match whole.find(|(path, digest)| self.expected.now.get(*path) != Some(*digest)) {
+            Some((path, _)) => Err(format!("{} has other bytes", path.display())),
+            None => Ok(()),
+        }
+    }
+
     fn objects(&self) -> BTreeMap<PathBuf, String> {
         let mut objects = state(&self.folder.join("store"), Manner::Pages);
         objects.retain(|path, _| !path.starts_with(".spool"));
         objects
     }
+}
+
+fn differing<'a>(one: &'a State, other: &'a State) -> BTreeSet<&'a PathBuf> {
+    let all = one.keys().chain(other.keys());
+    all.filter(|path| one.get(*path) != other.get(*path))
+        .collect()
 }
 
 struct Restored {

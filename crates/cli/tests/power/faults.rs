@@ -32,6 +32,13 @@ fn a_setup_on_a_disk_that_fails() {
     every_change_fails(story, &format!("{SETUP} --json"));
 }
 
+/// BACKUP-1: a restore that was told to be done is done; any other can be done again.
+#[test]
+fn a_restore_on_a_disk_that_fails() {
+    let story = backed_up("a restore on a disk that fails", Manner::Pages);
+    every_change_fails(story, "restore --home home --json --to back");
+}
+
 fn every_change_fails(mut story: Story, line: &str) {
     let step = if std::env::var_os("KEYHAVEN_LONG").is_some() {
         1

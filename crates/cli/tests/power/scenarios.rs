@@ -13,6 +13,7 @@ use crate::world::{World, files};
 pub(crate) const SETUP: &str =
     "setup --home home --source chats --store store --recovery-key --recovery-key-file keys/key";
 const BACKUP: &str = "backup --home home --quiet";
+const RESTORE: &str = "restore --home home --quiet --to back";
 const ROWS: &str = "backup --home home --quiet --tier rows";
 
 /// A folder with a database, some pictures and a film; nothing is set up.
@@ -302,6 +303,24 @@ fn a_first_backup_after_one_that_was_killed() {
     story.is_killed(BACKUP, When::Named("store/packs"));
     story.runs(BACKUP, 0);
     from_one_state_to_the_next(story);
+}
+
+/// BACKUP-1: a restore is cut off wherever the power goes, and run again.
+#[test]
+fn a_restore() {
+    let mut story = backed_up("a restore", Manner::Pages);
+    story.runs(RESTORE, 0);
+    stays_in_one_state(story);
+}
+
+/// BACKUP-1: the same of a database by rows: its base, a patch, and the copy in which they are put together.
+#[test]
+fn a_restore_of_rows() {
+    let mut story = backed_up("a restore of rows", Manner::Rows);
+    a_day_passes(&story.world);
+    story.before(ROWS);
+    story.runs(RESTORE, 0);
+    stays_in_one_state(story);
 }
 
 /// BACKUP-2: local state that is lost is learnt again.

@@ -57,6 +57,8 @@ struct Told {
     damaged: Option<usize>,
     /// Up to which change nothing has found that it is.
     unnoticed: Option<usize>,
+    /// From which change on a restore has ended well.
+    restored: Option<usize>,
 }
 
 /// What a look at all images of a story came to.
@@ -175,6 +177,9 @@ impl Story {
                 *until = Some(now);
             }
         };
+        if line.starts_with("restore") {
+            self.told.restored = Some(now);
+        }
         if line.starts_with("verify") {
             ends(&mut self.told.unnoticed);
         }
@@ -282,6 +287,7 @@ impl Story {
         self.told.sure.truncate(1);
         self.told.arrived.truncate(1);
         self.told.set_up = self.told.set_up.filter(|from| *from == 0);
+        self.told.restored = None;
     }
 
     /// No silent gap: the record, played whole, is what is there.
@@ -410,6 +416,7 @@ impl Told {
             key: self.key.as_deref().filter(|_| is_set_up),
             is_damaged: is_before(self.damaged),
             is_unnoticed: is_before(self.unnoticed),
+            is_restored: self.restored.is_some_and(|from| from <= cut),
         };
         check(image, &expected).map(|seen| match seen {
             Seen::State(place) => Seen::State(place + sure),

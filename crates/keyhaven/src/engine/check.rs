@@ -14,6 +14,7 @@ use keyhaven_repo::node::{NodeError, NodeRef};
 use keyhaven_repo::pack::PackKind;
 use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::path::Key;
+use keyhaven_secrets::Remedy;
 use keyhaven_source::rows::RowsError;
 
 use super::error::RestoreError;
@@ -119,6 +120,7 @@ impl<'a> Checker<'a> {
             root,
             below: None,
             overwrite: false,
+            does_without: false,
             cancel: self.cancel,
         };
         let mut lost = Vec::new();
@@ -177,6 +179,7 @@ impl<'a> Checker<'a> {
                     path: PathBuf::new(),
                     part: LostPart::All,
                     reason,
+                    remedy: Remedy::Stop,
                 }])
             }
             Err(error) => Err(error),

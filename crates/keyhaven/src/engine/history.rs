@@ -9,7 +9,7 @@ use keyhaven_repo::marker::{Marker, MarkerError};
 use keyhaven_repo::names::{
     Epoch, MARKER_PATH, SNAPSHOTS_DIR, SnapshotDigest, SnapshotName, StoreId,
 };
-use keyhaven_repo::snapshot::{History, OpenSnapshot, Snapshot, SnapshotError};
+use keyhaven_repo::snapshot::{Completeness, History, OpenSnapshot, Snapshot, SnapshotError};
 use keyhaven_secrets::{BackupKey, Remedy};
 
 use super::entropy::OsEntropy;
@@ -123,6 +123,27 @@ impl Loaded {
             .map(|(name, _)| name.to_string())
             .collect();
         (!names.is_empty()).then_some(Notice::DamagedSnapshots { names })
+    }
+
+    /// What a person is told of a snapshot that does not hold all of its source.
+    pub(crate) fn incompleteness(&self, digest: &SnapshotDigest) -> Option<Notice> {
+        let snapshot = &self.open.get(digest)?.snapshot;
+        let Completeness::Partial { pending_files, .. } = snapshot.completeness else {
+            return None;
+        };
+        let newest_first = self.history.newest_first();
+        let mut others = newest_first
+            .iter()
+            .filter_map(|link| self.open.get(&link.digest));
+        // The snapshot that a setup makes is complete, and empty.
+        let complete = others.find(|other| {
+            other.snapshot.root.is_some() && other.snapshot.completeness == Completeness::Complete
+        });
+        Some(Notice::NotComplete {
+            sequence: snapshot.sequence,
+            pending_files,
+            complete: complete.map(|other| (other.name, other.snapshot.sequence)),
+        })
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod footers;
 pub(crate) mod history;
 pub(crate) mod join;
 pub(crate) mod media;
+pub(crate) mod naming;
 pub(crate) mod nodes;
 pub(crate) mod outbox;
 pub(crate) mod packs;

@@ -4,8 +4,9 @@
 //! been checked as a whole is written out. BACKUP-1: the digest of all rows must be that of the
 //! snapshot.
 
+use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use keyhaven_repo::compress::Expander;
@@ -23,23 +24,12 @@ use super::fetch::Fetcher;
 use super::nodes::Nodes;
 use super::pages::{FrameReader, ReadBackError};
 
-/// How a copy's name begins.
-const COPY: &str = ".keyhaven-copy";
-
-/// A key that nobody keeps, and the name of a copy in `folder` for the moment in which it has one.
-fn unkept(folder: &Path) -> std::io::Result<(Zeroizing<[u8; 32]>, PathBuf)> {
+/// A key that nobody keeps, and a file in `folder` that has no name: neither a kill nor a loss of power leaves it behind.
+fn unkept(folder: &Path) -> std::io::Result<(Zeroizing<[u8; 32]>, File)> {
     let mut key = Zeroizing::new([0; 32]);
     getrandom::fill(key.as_mut_slice())
         .map_err(|error| std::io::Error::other(error.to_string()))?;
-    Ok((key, folder.join(format!("{COPY}-{}", std::process::id()))))
-}
-
-/// An empty sealed copy in `folder`.
-fn fresh(folder: &Path, page_size: PageSize) -> Result<SealedFile, ReadBackError> {
-    let (key, path) = unkept(folder)?;
-    let copy = SealedFile::create(&path, page_size, &|_| key.clone())?;
-    std::fs::remove_file(&path)?;
-    Ok(copy)
+    Ok((key, tempfile::tempfile_in(folder)?))
 }
 
 /// The database of a base and its patches, checked, as a sealed copy in `folder`.
@@ -53,7 +43,8 @@ pub(crate) fn replay(
     nodes: &mut Nodes<'_>,
 ) -> Result<Mounted, ReadBackError> {
     let page_size = PageSize::new(base.page_size()).ok_or(NodeError::Malformed)?;
-    let mut file = fresh(folder, page_size)?;
+    let (key, place) = unkept(folder)?;
+    let mut file = SealedFile::create(place, page_size, &|_| key.clone())?;
     let mut index = 0;
     frames.in_order(base, nodes, &mut |page| {
         file.write_page(index, page)?;
@@ -118,9 +109,8 @@ pub(crate) fn has_rows(
     let Some(state) = load_patches(rows, nodes)?.last().map(|patch| patch.state) else {
         return Ok(false);
     };
-    let (key, name) = unkept(folder)?;
-    let copied = SealedFile::copy(&mut LiveDatabase::at(path), &name, &|_| key.clone());
-    let _ = std::fs::remove_file(&name);
+    let (key, place) = unkept(folder)?;
+    let copied = SealedFile::copy(&mut LiveDatabase::at(path), &place, &|_| key.clone());
     let Ok((file, _)) = copied else {
         return Ok(false);
     };

@@ -21,16 +21,19 @@ use keyhaven_repo::pack::PackKind;
 use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::path::Key;
 use keyhaven_repo::tree::{Cursor, Gap};
+use keyhaven_secrets::Remedy;
 use keyhaven_source::rows::RowsError;
 
 use super::error::RestoreError;
 use super::fetch::{FetchError, Fetcher};
 use super::history::Access;
+use super::naming::Naming;
 use super::nodes::{Nodes, store_error};
 use super::pages::{FrameReader, ReadBackError};
 use super::replay::{has_rows, replay, write_out};
-use super::target::{Target, relative};
+use super::target::{Target, Whole, refused, relative};
 use crate::progress::{Cancel, Meter, Phase};
+use crate::store::StoreError;
 
 /// Something that could not be brought back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub struct Lost {
     pub part: LostPart,
     /// Why, with the damaged object's name.
     pub reason: String,
+    /// Whether time mends it: a server may give later what it does not give now.
+    pub remedy: Remedy,
 }
 
 /// How much of a backup could not be brought back.
@@ -71,7 +76,14 @@ impl Lost {
             path: relative(key),
             part: LostPart::File { bytes },
             reason,
+            remedy: Remedy::Stop,
         }
+    }
+
+    /// The same, with what helps against what the store said.
+    fn by(self, cause: Option<&StoreError>) -> Self {
+        let remedy = remedy_of(cause);
+        Self { remedy, ..self }
     }
 
     /// The stretches of paths that these gaps cost: neighbours with one cause are one.
@@ -92,9 +104,17 @@ impl Lost {
                 path,
                 part: LostPart::Stretch { before: end },
                 reason,
+                remedy: remedy_of(store_error(cause)),
             });
         }
         stretches
+    }
+}
+
+fn remedy_of(cause: Option<&StoreError>) -> Remedy {
+    match cause {
+        Some(StoreError::Withheld { .. }) => Remedy::RetryLater,
+        Some(_) | None => Remedy::Stop,
     }
 }
 
@@ -151,7 +171,19 @@ pub(crate) struct Plan<'a> {
     /// Only this path and what is below it.
     pub(crate) below: Option<&'a Key>,
     pub(crate) overwrite: bool,
+    /// Whether an object that a server withholds costs only what it holds, and does not end the run. Who does more than
+    /// restore would take for lost what is not.
+    pub(crate) does_without: bool,
     pub(crate) cancel: &'a Cancel,
+}
+
+impl Plan<'_> {
+    fn ends_at(&self, error: &StoreError) -> bool {
+        match self.does_without {
+            true => ends_a_restore(error),
+            false => ends_the_run(error),
+        }
+    }
 }
 
 /// One file on its way to a worker.
@@ -211,7 +243,7 @@ pub(crate) fn visit<'n, E: From<NodeError>>(
     let mut gaps = Gaps::new();
     if let Some(below) = plan.below {
         while let Err(cause) = cursor.seek(below, nodes) {
-            let gap = pass_over(&mut cursor, &cause);
+            let gap = pass_over(plan, &mut cursor, &cause);
             let Some(gap) = gap else {
                 return Err(cause.into());
             };
@@ -227,7 +259,7 @@ pub(crate) fn visit<'n, E: From<NodeError>>(
             }
             Ok(Some((key, entry))) => each(key, entry, nodes)?,
             Err(cause) => {
-                let gap = pass_over(&mut cursor, &cause);
+                let gap = pass_over(plan, &mut cursor, &cause);
                 let Some(gap) = gap else {
                     return Err(cause.into());
                 };
@@ -250,8 +282,8 @@ pub(crate) fn has_root(root: Option<NodeRef>, nodes: &mut Nodes<'_>) -> bool {
 }
 
 /// The part of the index that is lost by this error; none if it ends the run.
-fn pass_over(cursor: &mut Cursor, cause: &NodeError) -> Option<Gap> {
-    if store_error(cause).is_some_and(ends_the_run) {
+fn pass_over(plan: &Plan<'_>, cursor: &mut Cursor, cause: &NodeError) -> Option<Gap> {
+    if store_error(cause).is_some_and(|cause| plan.ends_at(cause)) {
         return None;
     }
     cursor.pass_over()
@@ -270,22 +302,27 @@ pub(crate) fn restore(
     let mut report = RestoreReport::default();
     ensure_room(nodes, plan, target, measure.bytes)?;
     meter.begin(Phase::Messages, measure.files, measure.bytes);
-    let mut gaps = databases(access, keyring, nodes, plan, target, &mut report, meter)?;
-    meter.continue_as(Phase::Media);
-    gaps.extend(media(
-        access,
-        keyring,
-        nodes,
-        plan,
-        target,
-        &mut report,
-        meter,
-    )?);
+    let mut gaps = Naming::around(target, |naming| {
+        let mut gaps = databases(access, keyring, nodes, plan, naming, &mut report, meter)?;
+        // Messages are there to be read while media still come.
+        naming.hurry()?;
+        meter.continue_as(Phase::Media);
+        gaps.extend(media(
+            access,
+            keyring,
+            nodes,
+            plan,
+            naming,
+            &mut report,
+            meter,
+        )?);
+        Ok(gaps)
+    })?;
     gaps.extend(folders(nodes, plan, target)?);
     report.lost.extend(Lost::stretches(&gaps));
     report.lost.sort_by(|one, other| one.path.cmp(&other.path));
     meter.end();
-    target.flush().map_err(|cause| at(PathBuf::new(), cause))?;
+    target.flush()?;
     Ok(report)
 }
 
@@ -299,7 +336,7 @@ fn ensure_room(
 ) -> Result<(), RestoreError> {
     let free = target
         .free_bytes()
-        .map_err(|cause| at(PathBuf::new(), cause))?;
+        .map_err(|cause| refused(PathBuf::new(), cause))?;
     if bytes <= free {
         return Ok(());
     }
@@ -311,7 +348,7 @@ fn ensure_room(
             FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok(()),
         };
         let found = target.existing(&key);
-        let found = found.map_err(|cause| at(target.path(&key), cause))?;
+        let found = found.map_err(|cause| refused(target.path(&key), cause))?;
         if found.is_none_or(|found| found.len() != len) {
             needed = needed.saturating_add(len);
         }
@@ -323,22 +360,16 @@ fn ensure_room(
     Ok(())
 }
 
-fn at(path: PathBuf, cause: std::io::Error) -> RestoreError {
-    if crate::files::is_full(&cause) {
-        return RestoreError::TargetFilled(path);
-    }
-    RestoreError::Target { path, cause }
-}
-
 fn databases(
     access: &Access,
     keyring: &Arc<Keyring>,
     nodes: &mut Nodes<'_>,
     plan: &Plan<'_>,
-    target: &Target,
+    naming: &Naming<'_>,
     report: &mut RestoreReport,
     meter: &mut Meter<'_>,
 ) -> Result<Gaps, RestoreError> {
+    let target = naming.target;
     let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
     let mut frames = FrameReader::new(fetcher, Arc::clone(keyring))?;
     let mut patches = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
@@ -365,6 +396,8 @@ fn databases(
             Some(rows) => rows_are_there(target, &key, rows, keyring, nodes, plan.overwrite)?,
         };
         if is_there {
+            let cleared = target.clear(&key);
+            cleared.map_err(|cause| refused(target.path(&key), cause))?;
             report.already_there = report.already_there.saturating_add(1);
         } else {
             let written = match &rows {
@@ -379,7 +412,8 @@ fn databases(
                 }
             };
             match written {
-                Ok(()) => {
+                Ok(file) => {
+                    naming.take(file)?;
                     report.files = report.files.saturating_add(1);
                     report.bytes = report.bytes.saturating_add(bytes);
                 }
@@ -399,7 +433,7 @@ fn database(
     keyring: &Keyring,
     frames: &mut FrameReader,
     nodes: &mut Nodes<'_>,
-) -> Result<(), ReadBackError> {
+) -> Result<Whole, ReadBackError> {
     target.make_way(key)?;
     let mut part = target.begin(key)?;
     part.file.set_len(pages.image_len())?;
@@ -428,7 +462,7 @@ fn by_rows(
     rows: &NodeRef,
     keyring: &Keyring,
     nodes: &mut Nodes<'_>,
-) -> Result<(), ReadBackError> {
+) -> Result<Whole, ReadBackError> {
     target.make_way(key)?;
     let Base {
         pages,
@@ -450,7 +484,7 @@ fn rows_are_there(
     nodes: &mut Nodes<'_>,
     overwrite: bool,
 ) -> Result<bool, RestoreError> {
-    let broken = |cause| at(target.path(key), cause);
+    let broken = |cause| refused(target.path(key), cause);
     let Some(found) = target.existing(key).map_err(broken)? else {
         return Ok(false);
     };
@@ -479,22 +513,33 @@ fn lost(
     target: &Target,
 ) -> Result<Lost, RestoreError> {
     match error {
-        ReadBackError::Write(cause) => Err(at(target.path(key), cause)),
-        ReadBackError::Fetch(FetchError::Store(cause)) if ends_the_run(&cause) => Err(cause.into()),
-        ReadBackError::Node(cause) if store_error(&cause).is_some_and(ends_the_run) => {
+        ReadBackError::Write(cause) => Err(refused(target.path(key), cause)),
+        ReadBackError::Fetch(FetchError::Store(cause)) if ends_a_restore(&cause) => {
             Err(cause.into())
         }
-        ReadBackError::Rows(RowsError::Sealed(cause)) => Err(at(target.path(key), cause)),
+        ReadBackError::Node(cause) if store_error(&cause).is_some_and(ends_a_restore) => {
+            Err(cause.into())
+        }
+        ReadBackError::Rows(RowsError::Sealed(cause)) => Err(refused(target.path(key), cause)),
         cause @ (ReadBackError::Fetch(_) | ReadBackError::Node(_) | ReadBackError::Rows(_)) => {
-            Ok(Lost::file(key, bytes, told(&cause)))
+            let by = match &cause {
+                ReadBackError::Fetch(FetchError::Store(cause)) => Some(cause),
+                ReadBackError::Node(cause) => store_error(cause),
+                ReadBackError::Fetch(_) | ReadBackError::Rows(_) | ReadBackError::Write(_) => None,
+            };
+            Ok(Lost::file(key, bytes, told(&cause)).by(by))
         }
     }
 }
 
 /// A store that cannot be reached ends a run, which is run again later; an object that is missing
 /// or cut costs only the files that it holds, and so does one in whose place something else stands.
-pub(crate) fn ends_the_run(error: &crate::store::StoreError) -> bool {
+pub(crate) fn ends_the_run(error: &StoreError) -> bool {
     error.object().is_none()
+}
+
+fn ends_a_restore(error: &StoreError) -> bool {
+    ends_the_run(error) && !matches!(error, StoreError::Withheld { .. })
 }
 
 fn media(
@@ -502,7 +547,7 @@ fn media(
     keyring: &Arc<Keyring>,
     nodes: &mut Nodes<'_>,
     plan: &Plan<'_>,
-    target: &Target,
+    naming: &Naming<'_>,
     report: &mut RestoreReport,
     meter: &mut Meter<'_>,
 ) -> Result<Gaps, RestoreError> {
@@ -516,7 +561,7 @@ fn media(
             let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
             let hasher = keyring.content_hasher();
             let worker = Worker {
-                target,
+                naming,
                 fetcher,
                 hasher,
                 overwrite: plan.overwrite,
@@ -524,7 +569,7 @@ fn media(
             scope.spawn(move || worker.run(queue, &answers));
         }
         drop(answers);
-        let fed = feed(nodes, plan, target, &jobs, &done, report, meter);
+        let fed = feed(nodes, plan, naming.target, &jobs, &done, report, meter);
         drop(jobs);
         let mut result = fed;
         for answer in &done {
@@ -567,10 +612,10 @@ fn feed(
             }
             target
                 .make_way(&key)
-                .map_err(|cause| at(target.path(&key), cause))?;
+                .map_err(|cause| refused(target.path(&key), cause))?;
             let extents = extents.load(stat.size, nodes);
             if let Err(cause) = &extents
-                && store_error(cause).is_some_and(ends_the_run)
+                && store_error(cause).is_some_and(ends_a_restore)
             {
                 return extents.map(drop).map_err(RestoreError::from);
             }
@@ -618,7 +663,7 @@ fn take(
 
 /// Fetches and writes files.
 struct Worker<'a> {
-    target: &'a Target,
+    naming: &'a Naming<'a>,
     fetcher: Fetcher,
     hasher: ContentHasher,
     overwrite: bool,
@@ -654,16 +699,20 @@ impl Worker<'_> {
         } = job;
         let bytes = stat.size;
         let hasher = self.hasher.clone();
-        if is_there(self.target, key, bytes, content, hasher, self.overwrite)? {
+        let target = self.naming.target;
+        let broken = |cause| refused(target.path(key), cause);
+        if is_there(target, key, bytes, content, hasher, self.overwrite)? {
+            target.clear(key).map_err(broken)?;
             return Ok(Done::AlreadyThere(bytes));
         }
-        let lost = |reason| Done::Lost(Lost::file(key, bytes, reason), bytes);
+        let lost = |reason, by: Option<&StoreError>| {
+            Done::Lost(Lost::file(key, bytes, reason).by(by), bytes)
+        };
         let extents = match extents {
             Ok(extents) => extents,
-            Err(cause) => return Ok(lost(told(cause))),
+            Err(cause) => return Ok(lost(told(cause), store_error(cause))),
         };
-        let broken = |cause| at(self.target.path(key), cause);
-        let part = self.target.begin(key).map_err(broken)?;
+        let part = target.begin(key).map_err(broken)?;
         let mut hasher = self.hasher.clone();
         let mut offset = 0_u64;
         let mut written = Ok(());
@@ -678,16 +727,18 @@ impl Worker<'_> {
             });
             match fetched {
                 Ok(()) => {}
-                Err(FetchError::Store(cause)) if ends_the_run(&cause) => return Err(cause.into()),
-                Err(error) => return Ok(lost(told(&error))),
+                Err(FetchError::Store(cause)) if ends_a_restore(&cause) => return Err(cause.into()),
+                Err(FetchError::Store(cause)) => return Ok(lost(told(&cause), Some(&cause))),
+                Err(error @ FetchError::Damaged { .. }) => return Ok(lost(told(&error), None)),
             }
         }
         written.map_err(broken)?;
         if hasher.finish() != *content {
             let reason = "its bytes are not those that were backed up";
-            return Ok(lost(reason.to_owned()));
+            return Ok(lost(reason.to_owned(), None));
         }
-        part.finish(stat).map_err(broken)?;
+        let file = part.finish(stat).map_err(broken)?;
+        self.naming.take(file)?;
         Ok(Done::Written(bytes))
     }
 }
@@ -702,7 +753,7 @@ fn is_there(
     hasher: ContentHasher,
     overwrite: bool,
 ) -> Result<bool, RestoreError> {
-    let broken = |cause| at(target.path(key), cause);
+    let broken = |cause| refused(target.path(key), cause);
     let Some(found) = target.existing(key).map_err(broken)? else {
         return Ok(false);
     };
@@ -741,13 +792,13 @@ fn folders(nodes: &mut Nodes<'_>, plan: &Plan<'_>, target: &Target) -> Result<Ga
     let mut open: Vec<(Key, Stat)> = Vec::new();
     let finish = |(key, stat): (Key, Stat)| {
         let finished = target.finish_dir(&key, &stat);
-        finished.map_err(|cause| at(target.path(&key), cause))
+        finished.map_err(|cause| refused(target.path(&key), cause))
     };
     let gaps = visit(plan, nodes, &mut |key, entry, _| {
         while let Some(left) = open.pop_if(|(folder, _)| !key.is_within(folder)) {
             finish(left)?;
         }
-        let broken = |cause| at(target.path(&key), cause);
+        let broken = |cause| refused(target.path(&key), cause);
         match entry {
             FileEntry::Dir { stat } => {
                 target.make_dir(&key).map_err(broken)?;

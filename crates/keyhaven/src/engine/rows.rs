@@ -6,7 +6,9 @@
 //! which state it is; one that is not the newest manifest's is not used.
 
 use std::fmt;
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -149,6 +151,17 @@ impl Shadows {
         self.folder.join(format!("{name}.{kind}"))
     }
 
+    /// The file of a new copy, in place of one that a killed run left.
+    fn new_place(&self, key: &Key) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.place(key, "new"))
+    }
+
     /// Whether a database is not even tried.
     fn refuses(&self, database: &Changed) -> Option<Why> {
         let bytes = database.stat.size;
@@ -244,7 +257,8 @@ impl Shadows {
             self.told_pages(key, &why);
             return frames.store(source, old.map(|old| old.pages), &keyring, nodes);
         }
-        let copied = SealedFile::copy(source, &self.place(key, "new"), &self.derive());
+        let copied = self.new_place(key).map_err(CopyError::Device);
+        let copied = copied.and_then(|place| SealedFile::copy(source, &place, &self.derive()));
         let (file, image) = match copied {
             Ok(copied) => copied,
             Err(CopyError::Source(cause)) => return Err(cause.into()),

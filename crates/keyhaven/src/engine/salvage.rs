@@ -58,6 +58,7 @@ pub(crate) fn salvage(
         root: start.root,
         below: None,
         overwrite: false,
+        does_without: false,
         cancel,
     };
     let mut learnt = 0_u64;

@@ -1,19 +1,21 @@
 //! The folder that is restored into.
 //!
 //! Nothing is ever written outside it: paths come out of the manifest as checked components, and no
-//! link below the folder is followed. A file gets its name only when all its bytes are there and
-//! were checked, so a restore that is cut off leaves whole files and can be run again.
+//! link below the folder is followed. A file gets its name only when all its bytes are there, were checked
+//! and are on the disk ([`super::naming`]), so a restore that is cut off leaves whole files and can be run again.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keyhaven_repo::entry::Stat;
 use keyhaven_repo::path::Key;
+
+use super::error::RestoreError;
 
 /// What a file is called while it is being written.
 const PART: &str = ".keyhaven-part";
@@ -24,18 +26,33 @@ pub(crate) fn relative(key: &Key) -> PathBuf {
 }
 
 /// A folder that is restored into.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Target {
     root: PathBuf,
+    /// Held from the first write on: a flush tells of what failed to reach the disk since this was opened.
+    folder: File,
 }
 
 /// A file that is being written and has no name of its own yet.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) file: File,
+    unnamed: Unnamed,
+}
+
+/// A file that has all its bytes, its mode and its time, and no name of its own yet.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    unnamed: Unnamed,
+    bytes: u64,
+}
+
+/// Where a file stands, and where it belongs. It is removed if it never gets there.
+#[derive(Debug)]
+struct Unnamed {
     part: PathBuf,
     path: PathBuf,
-    done: bool,
+    is_named: bool,
 }
 
 impl Target {
@@ -44,6 +61,7 @@ impl Target {
         std::fs::create_dir_all(root)?;
         Ok(Self {
             root: root.to_path_buf(),
+            folder: File::open(root)?,
         })
     }
 
@@ -104,30 +122,25 @@ impl Target {
     /// Begins to write the file of a key.
     pub(crate) fn begin(&self, key: &Key) -> io::Result<Part> {
         let path = self.path(key);
-        let mut name = OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        // Near the longest name that a file system takes, the mark would not fit.
-        let mut name = name.as_bytes().to_vec();
-        name.truncate(NAME_BYTES_MAX.saturating_sub(PART.len()));
-        name.extend_from_slice(PART.as_bytes());
-        let part = path.with_file_name(OsStr::from_bytes(&name));
-        // Whatever a killed restore left of this name is worth nothing.
-        match std::fs::remove_file(&part) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        let part = part_of(&path);
+        remove_if_there(&part)?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&part)?;
-        Ok(Part {
-            file,
+        let unnamed = Unnamed {
             part,
             path,
-            done: false,
-        })
+            is_named: false,
+        };
+        Ok(Part { file, unnamed })
+    }
+
+    /// Removes what a restore that was cut off may have left beside the file of a key, which is whole.
+    pub(crate) fn clear(&self, key: &Key) -> io::Result<()> {
+        remove_if_there(&part_of(&self.path(key)))
     }
 
     /// Makes the link of a key, unless something stands there.
@@ -153,32 +166,74 @@ impl Target {
     }
 
     /// Makes everything that was written durable.
-    pub(crate) fn flush(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(&self.root)?)?)
+    pub(crate) fn flush(&self) -> Result<(), RestoreError> {
+        rustix::fs::syncfs(&self.folder).map_err(|errno| refused(self.root.clone(), errno.into()))
     }
 }
 
 /// Bytes of the longest file name.
 const NAME_BYTES_MAX: usize = 255;
 
+/// What a file is called before it has its name.
+fn part_of(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    // Near the longest name that a file system takes, the mark would not fit.
+    let mut name = name.into_vec();
+    name.truncate(NAME_BYTES_MAX.saturating_sub(PART.len()));
+    name.extend_from_slice(PART.as_bytes());
+    path.with_file_name(OsStr::from_bytes(&name))
+}
+
+/// What a killed restore left under such a name is worth nothing.
+fn remove_if_there(part: &Path) -> io::Result<()> {
+    match std::fs::remove_file(part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 impl Part {
-    /// Gives the file its mode, its time and its name.
-    pub(crate) fn finish(mut self, stat: &Stat) -> io::Result<()> {
-        self.file.set_permissions(permissions(stat, 0o600))?;
-        self.file.set_modified(time(stat.mtime_ns))?;
-        std::fs::rename(&self.part, &self.path)?;
-        self.done = true;
+    /// Gives the file its mode and its time.
+    pub(crate) fn finish(self, stat: &Stat) -> io::Result<Whole> {
+        let Self { file, unnamed } = self;
+        file.set_permissions(permissions(stat, 0o600))?;
+        file.set_modified(time(stat.mtime_ns))?;
+        let bytes = file.metadata()?.len();
+        Ok(Whole { unnamed, bytes })
+    }
+}
+
+impl Whole {
+    /// Its length.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Gives the file its name. Its bytes must be on the disk.
+    pub(crate) fn name(mut self) -> Result<(), RestoreError> {
+        let Unnamed { part, path, .. } = &self.unnamed;
+        std::fs::rename(part, path).map_err(|cause| refused(path.clone(), cause))?;
+        self.unnamed.is_named = true;
         Ok(())
     }
 }
 
-impl Drop for Part {
+impl Drop for Unnamed {
     fn drop(&mut self) {
-        if !self.done {
+        if !self.is_named {
             // What did not check is not left lying about.
             let _ = std::fs::remove_file(&self.part);
         }
     }
+}
+
+/// What it means that the target does not take something.
+pub(crate) fn refused(path: PathBuf, cause: io::Error) -> RestoreError {
+    if crate::files::is_full(&cause) {
+        return RestoreError::TargetFilled(path);
+    }
+    RestoreError::Target { path, cause }
 }
 
 /// The permissions that a file had. The owner can always read what he restored; set-user-id bits do
@@ -227,7 +282,9 @@ mod tests {
             mode: 0o100_644,
             ..Stat::default()
         };
-        target.begin(&key).unwrap().finish(&stat).unwrap();
+        let whole = target.begin(&key).unwrap().finish(&stat).unwrap();
+        assert!(!folder.path().join("a").exists());
+        whole.name().unwrap();
         let found = std::fs::metadata(folder.path().join("a")).unwrap();
         assert_eq!(found.permissions().mode() & 0o777, 0o644);
         let modified = found
@@ -247,6 +304,8 @@ mod tests {
             .begin(&key(&[&name]))
             .unwrap()
             .finish(&Stat::default())
+            .unwrap()
+            .name()
             .unwrap();
         assert!(folder.path().join(OsStr::from_bytes(&name)).exists());
     }

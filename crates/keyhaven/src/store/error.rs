@@ -184,6 +184,19 @@ pub enum StoreError {
         /// The operating system's number of the fault.
         code: i32,
     },
+    /// A server does not give an object, also after bounded retries, though it gives others.
+    #[error(
+        "the server does not give the object {path}, though it gives others ({outage}; tried {attempts} \
+         times): it may give it later"
+    )]
+    Withheld {
+        /// The object.
+        path: ObjectPath,
+        /// What it said last.
+        outage: Outage,
+        /// How often it was tried.
+        attempts: u32,
+    },
     /// The disk gives no object any more.
     #[error(
         "the disk that holds the store at {place} gives nothing any more: it was disconnected, or it \
@@ -260,6 +273,7 @@ impl StoreError {
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Unreachable { .. }
+            | Self::Withheld { .. }
             | Self::FlushFailed { .. }
             | Self::Cancelled
             | Self::NoMachinery => Remedy::RetryLater,
@@ -307,6 +321,7 @@ impl StoreError {
             | Self::Full { .. }
             | Self::SpoolFull { .. }
             | Self::Unreachable { .. }
+            | Self::Withheld { .. }
             | Self::ListTooLong { .. }
             | Self::Cancelled
             | Self::FlushFailed { .. }

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use keyhaven_repo::names::MARKER_PATH;
 
 use super::body::Body;
-use super::error::StoreError;
+use super::error::{Outage, StoreError};
 use super::path::{ObjectFolder, ObjectPath};
 use super::{Listed, Store};
 
@@ -142,6 +143,41 @@ impl<S: Store> Patient<S> {
         }
     }
 
+    /// As [`Self::repeat`], to read an object. A server that is well but for this object is no outage: the work can go on
+    /// without it.
+    fn repeat_for<T>(
+        &self,
+        path: &ObjectPath,
+        mut attempt: impl FnMut() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (outage, attempts) = match self.repeat(&mut attempt) {
+            Err(StoreError::Unreachable {
+                outage: outage @ (Outage::ServerFault | Outage::CutBody),
+                attempts,
+                ..
+            }) => (outage, attempts),
+            done => return done,
+        };
+        let unreachable = |pause| StoreError::Unreachable {
+            outage,
+            attempts,
+            pause,
+        };
+        // Between two refusals it gives something else.
+        let other = ObjectPath::parse(MARKER_PATH).map_err(|_| unreachable(None))?;
+        self.store
+            .get(&other, None)
+            .map_err(|_| unreachable(None))?;
+        match attempt() {
+            Err(StoreError::Unreachable { .. }) => Err(StoreError::Withheld {
+                path: path.clone(),
+                outage,
+                attempts: attempts.saturating_add(1),
+            }),
+            done => done,
+        }
+    }
+
     /// Doubling pauses of which a random half is left out, so that many clients that failed
     /// together do not come back together.
     fn pause_after(&self, tries: u32, asked: Option<Duration>) -> Duration {
@@ -191,11 +227,11 @@ impl<S: Store> Store for Patient<S> {
     }
 
     fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
-        self.repeat(|| self.store.get(path, range.clone()))
+        self.repeat_for(path, || self.store.get(path, range.clone()))
     }
 
     fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
-        self.repeat(|| self.store.get_into(path, offset, out))
+        self.repeat_for(path, || self.store.get_into(path, offset, out))
     }
 
     fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {

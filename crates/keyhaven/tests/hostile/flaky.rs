@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyhaven::store::{CalledOff, Patience, Patient, Store};
-use keyhaven::{BackupError, Outcome, RestoreError};
+use keyhaven::{BackupError, Lost, Outcome, RestoreError};
 use keyhaven_hostile_store::{Flaky, Rates};
 use keyhaven_secrets::Remedy;
 
@@ -106,8 +106,12 @@ fn flaky(reach: Reach, over: impl Fn(Arc<dyn Store>) -> Arc<dyn Store>) {
             match result {
                 Ok(restored) => {
                     good += 1;
-                    assert_eq!(restored.report.lost, [], "seed {seed}");
-                    assert!(state == one || state == two, "seed {seed}: other files");
+                    let lost = &restored.report.lost;
+                    // Between many failures a server may well give something else.
+                    let is_due = |one: &Lost| one.remedy == Remedy::RetryLater;
+                    assert!(lost.iter().all(is_due), "seed {seed}: {lost:?}");
+                    let is_whole = state == one || state == two;
+                    assert_eq!(is_whole, lost.is_empty(), "seed {seed}: {lost:?}");
                 }
                 Err(error) => {
                     refused += 1;

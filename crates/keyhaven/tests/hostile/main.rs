@@ -25,4 +25,5 @@ mod repack;
 mod set_up;
 mod usage;
 mod verified;
+mod withheld;
 mod world;

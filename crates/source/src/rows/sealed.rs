@@ -12,7 +12,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -54,20 +54,14 @@ impl std::fmt::Debug for SealedFile {
 }
 
 impl SealedFile {
-    /// Makes an empty one at `path`, in place of whatever was there.
+    /// Makes an empty one of `file`, which can be read and written, in place of whatever was in it.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn create(path: &Path, page_size: PageSize, derive: &Derive<'_>) -> io::Result<Self> {
+    pub fn create(file: File, page_size: PageSize, derive: &Derive<'_>) -> io::Result<Self> {
         let mut salt = [0; 32];
         rand::fill(&mut salt).map_err(io::Error::other)?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)?;
+        file.set_len(0)?;
         let mut header = Vec::with_capacity(64);
         header.extend_from_slice(MAGIC);
         header.extend_from_slice(&VERSION.to_le_bytes());
@@ -78,18 +72,18 @@ impl SealedFile {
         Self::with(file, page_size, 0, &salt, derive)
     }
 
-    /// Copies one image of a source into a new one at `path`.
+    /// Copies one image of a source into a new one, made of `place` as by [`Self::create`].
     ///
     /// # Errors
     /// [`CopyError::Source`] if no committed state could be read, [`CopyError::Device`] if the copy
     /// could not be written.
     pub fn copy(
         source: &mut dyn PageSource,
-        path: &Path,
+        place: &File,
         derive: &Derive<'_>,
     ) -> Result<(Self, Image), CopyError> {
         let mut copying = Copying {
-            path,
+            place,
             derive,
             file: None,
             failed: None,
@@ -339,7 +333,7 @@ pub enum CopyError {
 
 /// Takes an image into a copy.
 struct Copying<'a> {
-    path: &'a Path,
+    place: &'a File,
     derive: &'a Derive<'a>,
     file: Option<SealedFile>,
     failed: Option<io::Error>,
@@ -360,7 +354,8 @@ impl Copying<'_> {
 impl PageSink for Copying<'_> {
     fn begin(&mut self, shape: ImageShape) -> ControlFlow<()> {
         // Whatever an image before this one left is cut away, and its key with it.
-        let made = SealedFile::create(self.path, shape.page_size, self.derive);
+        let made = self.place.try_clone();
+        let made = made.and_then(|file| SealedFile::create(file, shape.page_size, self.derive));
         let done = made.map(|file| self.file = Some(file));
         self.note(done)
     }

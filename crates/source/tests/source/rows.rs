@@ -15,7 +15,10 @@ fn key(salt: &[u8; 32]) -> Zeroizing<[u8; 32]> {
 }
 
 fn copy(database: &Path, to: &Path) -> Mounted {
-    let (file, _) = SealedFile::copy(&mut LiveDatabase::at(database), to, &key).unwrap();
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(true);
+    let to = options.open(to).unwrap();
+    let (file, _) = SealedFile::copy(&mut LiveDatabase::at(database), &to, &key).unwrap();
     Mounted::new(file).unwrap()
 }
 
