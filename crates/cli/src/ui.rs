@@ -176,6 +176,9 @@ impl Observer for Show {
                 "another device has backed up to this store ({count} newest snapshots besides this \
                  device's); all are kept, `keyhaven browse` lists them"
             ),
+            Notice::MarkerMended { reason } => {
+                format!("the store's marker was written again: {reason}")
+            }
             Notice::NotComplete {
                 sequence,
                 pending_files,

@@ -170,6 +170,9 @@ impl Keyhaven {
         if let Some(damage) = loaded.damage() {
             meter.notice(&damage);
         }
+        if let Some(mended) = access.mend_marker()? {
+            meter.notice(&mended);
+        }
         if !matches!(state, State::Known) {
             // BACKUP-2: the newest backup may be one that a run left which was killed before its flush. Nothing is said of
             // it, and nothing learnt from it, before it is certain.

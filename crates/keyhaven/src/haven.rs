@@ -207,15 +207,10 @@ impl Keyhaven {
         let config = self.config()?;
         let id =
             StoreId::parse(&config.store_id).map_err(|_| OpenError::Damaged("a store's id"))?;
-        let access = Access {
-            store: self.place.open(called_off.clone())?,
-            id,
-            key: Arc::new(self.backup_key()?),
-            cache: self.place.is_remote().then(|| self.home.cache()),
-            called_off,
-        };
-        access.check()?;
-        Ok(access)
+        let store = self.place.open(called_off.clone())?;
+        let key = Arc::new(self.backup_key()?);
+        let cache = self.place.is_remote().then(|| self.home.cache());
+        Ok(Access::to(store, id, key, cache, called_off)?)
     }
 
     pub(crate) fn writer(&self) -> Result<WriterId, OpenError> {

@@ -73,6 +73,11 @@ pub enum Notice {
         /// The names of those that do not open.
         names: Vec<String>,
     },
+    /// The store's marker, which says that it is a store and which one, was damaged or gone, and is there again.
+    MarkerMended {
+        /// What was wrong with it.
+        reason: String,
+    },
     /// The backup that is restored was cut off, or something could not be read for it: files are missing from it or are
     /// older than it is.
     NotComplete {

@@ -120,7 +120,7 @@ pub struct Checked {
 /// Finds the key that was meant by what was typed: itself, or one wrong digit, or two neighbours
 /// swapped. Only what authenticates against a snapshot of the store counts.
 fn check(store: &Arc<dyn Store>, typed: &str) -> Result<Checked, ProtectorError> {
-    let id = identify(store.as_ref())?;
+    let id = identify(store.as_ref())?.store;
     let samples = samples(store)?;
     let repaired = typos::repair(typed, |candidate| {
         samples
@@ -237,7 +237,8 @@ impl Keyhaven {
         }
         let _lock = home.lock()?;
         let store = place.open(CalledOff::never())?;
-        let id = identify(store.as_ref())?;
+        let found = identify(store.as_ref())?;
+        let id = found.store;
         let keystore = Arc::new(FileKeystore::new(&home.device()));
         let (key, corrected, proven) = match &by {
             Recovery::RecoveryKey(typed) => {
@@ -267,6 +268,7 @@ impl Keyhaven {
             key: Arc::new(BackupKey::from_bytes(*key.expose())),
             cache: None,
             called_off: CalledOff::never(),
+            marker_fault: found.marker_fault,
         };
         // Looked at before anything is kept: what opens no backup here leaves nothing behind.
         let loaded = access.load()?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyhaven_repo::keyring::Keyring;
-use keyhaven_repo::names::PackName;
+use keyhaven_repo::names::{MARKER_PATH, PackName};
 use keyhaven_repo::node::NodeError;
 
 use crate::engine::check::{Checker, Reading};
@@ -160,6 +160,10 @@ impl Keyhaven {
         let _ = suspects::remember(&self.home.suspects(), checker.damaged.keys());
         let others = |pack: &&PackName| !of_this.contains(*pack);
         let other_objects = checker.packs().names().filter(others).count();
+        let marker = access.marker_fault.as_ref().map(|reason| DamagedObject {
+            path: MARKER_PATH.to_owned(),
+            reason: reason.clone(),
+        });
         let object = |(pack, reason): (&PackName, &String)| DamagedObject {
             path: pack.path(),
             reason: reason.clone(),
@@ -170,7 +174,10 @@ impl Keyhaven {
             bytes,
             lost,
             affected,
-            damaged: checker.damaged.iter().map(object).collect(),
+            damaged: marker
+                .into_iter()
+                .chain(checker.damaged.iter().map(object))
+                .collect(),
             sample: sampled,
             damaged_snapshots: count(loaded.damaged.len()),
             other_objects: count(other_objects),

@@ -133,6 +133,47 @@ fn a_corrupt_database_is_pending_and_its_last_good_state_comes_back() {
     assert!(!restored.err.contains("not complete"), "{restored:?}");
 }
 
+/// BACKUP-1: the one object that says which store this is may be damaged or gone: the snapshots say it too. `verify` names
+/// it, a new device restores all the same, and the next backup writes it again.
+#[test]
+fn a_marker_that_is_damaged_or_gone_costs_nothing() {
+    let world = World::with_key();
+    world.run("backup --home home").is(0);
+    let marker = world.at("store/keyhaven");
+    let good = fs::read(&marker).unwrap();
+    let damaged = [
+        Some(vec![0; good.len()]),
+        Some(good[..20].to_vec()),
+        Some([&good[..16], &[7; 16], &good[32..]].concat()),
+        None,
+    ];
+    for (number, bytes) in damaged.into_iter().enumerate() {
+        match bytes {
+            Some(bytes) => fs::write(&marker, bytes).unwrap(),
+            None => fs::remove_file(&marker).unwrap(),
+        }
+        let verify = world.run("verify --home home --json").is(6);
+        assert_eq!(
+            verify.json()["damaged"][0]["object"],
+            "keyhaven",
+            "{verify:?}"
+        );
+        let restore = format!(
+            "restore --home new{number} --store store --recovery-key-file key --to new{number}.back"
+        );
+        world.run(&restore).is(0);
+        world.same(&format!("new{number}.back"));
+        let setup =
+            "setup --home other --source chats --store store --recovery-key --recovery-key-file o";
+        assert_ne!(world.run(setup).code, 0);
+        let backup = world.run("backup --home home --json");
+        assert_eq!(backup.code, 0, "{backup:?}");
+        backup.says("marker was written again");
+        assert_eq!(fs::read(&marker).unwrap(), good);
+        world.run("verify --home home").is(0);
+    }
+}
+
 /// BACKUP-1: the list of files of the newest backup is damaged. The next backup says so by its number, is whole, ends
 /// with 6, and deletes nothing; the one after it ends with 0.
 #[test]

@@ -5,16 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::layout::HEADER_BYTES;
 use keyhaven_repo::marker::{Marker, MarkerError};
 use keyhaven_repo::names::{
     Epoch, MARKER_PATH, SNAPSHOTS_DIR, SnapshotDigest, SnapshotName, StoreId,
 };
+use keyhaven_repo::object::Header;
 use keyhaven_repo::snapshot::{Completeness, History, OpenSnapshot, Snapshot, SnapshotError};
 use keyhaven_secrets::{BackupKey, Remedy};
 
 use super::entropy::OsEntropy;
 use super::outbox::path_of;
-use super::restore::ends_the_run;
+use super::restore::{ends_the_run, told};
 use crate::files::{self, Mode};
 use crate::progress::Notice;
 use crate::store::{Body, CalledOff, ObjectFolder, Store, StoreError};
@@ -86,6 +88,21 @@ impl HistoryError {
             Self::AllDamaged { .. } | Self::Seal(_) => Remedy::Stop,
         }
     }
+
+    /// Whether it is the marker that is damaged or gone. One of a later format is neither.
+    fn is_of_the_marker(&self) -> bool {
+        match self {
+            Self::Store(StoreError::NotAStore { .. }) => true,
+            Self::Store(cause) => cause.object().is_some(),
+            Self::Marker(cause) => !matches!(cause, MarkerError::UnknownVersion { .. }),
+            Self::OtherStore { .. }
+            | Self::WrongKey { .. }
+            | Self::AllDamaged { .. }
+            | Self::Empty
+            | Self::NotReadBack
+            | Self::Seal(_) => false,
+        }
+    }
 }
 
 /// A store, the key that opens it, and where its index may be kept on this device.
@@ -98,6 +115,8 @@ pub(crate) struct Access {
     pub(crate) cache: Option<PathBuf>,
     /// Whether the caller still wants it.
     pub(crate) called_off: CalledOff,
+    /// What is wrong with the store's marker, if anything is.
+    pub(crate) marker_fault: Option<String>,
 }
 
 /// Every snapshot that opened.
@@ -174,8 +193,60 @@ impl Sample {
 /// A snapshot has at most a keyring of 64 KiB and a body of the same.
 const SNAPSHOT_BYTES_MAX: u64 = 256 * 1024;
 
-/// Reads which store stands at a place.
-pub(crate) fn identify(store: &dyn Store) -> Result<StoreId, HistoryError> {
+/// Which store stands at a place.
+pub(crate) struct Identity {
+    pub(crate) store: StoreId,
+    /// What is wrong with its marker, if anything is.
+    pub(crate) marker_fault: Option<String>,
+}
+
+/// Snapshots that are asked which store they belong to, where the marker does not say it.
+const ASKED_MAX: usize = 16;
+
+/// Reads which store stands at a place. The marker says it; where that is damaged or gone, the snapshots do. Neither is
+/// believed: an object opens under the id that was found, or not at all.
+pub(crate) fn identify(store: &dyn Store) -> Result<Identity, HistoryError> {
+    let fault = match read_marker(store) {
+        Ok(marker) => {
+            return Ok(Identity {
+                store: marker.store(),
+                marker_fault: None,
+            });
+        }
+        Err(fault) if fault.is_of_the_marker() => fault,
+        Err(error) => return Err(error),
+    };
+    match told_by_snapshots(store)? {
+        Some(id) => Ok(Identity {
+            store: id,
+            marker_fault: Some(told(&fault)),
+        }),
+        None => Err(fault),
+    }
+}
+
+/// The store that most of a few snapshots say they belong to.
+fn told_by_snapshots(store: &dyn Store) -> Result<Option<StoreId>, HistoryError> {
+    let mut said: BTreeMap<StoreId, usize> = BTreeMap::new();
+    let listed = store.list(&snapshots_folder())?.into_iter();
+    let snapshots = listed.filter(|one| SnapshotName::parse_path(one.path.as_str()).is_ok());
+    for snapshot in snapshots.take(ASKED_MAX) {
+        match store.get(&snapshot.path, Some(0..HEADER_BYTES.into())) {
+            Ok(start) => {
+                if let Ok(header) = Header::parse(&start) {
+                    let count = said.entry(header.store()).or_default();
+                    *count = count.saturating_add(1);
+                }
+            }
+            Err(error) if ends_the_run(&error) => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    let most = said.into_iter().max_by_key(|(_, count)| *count);
+    Ok(most.map(|(id, _)| id))
+}
+
+fn read_marker(store: &dyn Store) -> Result<Marker, HistoryError> {
     let marker = match store.get(&path_of(MARKER_PATH), None) {
         Err(StoreError::NotFound { .. }) => {
             return Err(StoreError::NotAStore {
@@ -185,7 +256,7 @@ pub(crate) fn identify(store: &dyn Store) -> Result<StoreId, HistoryError> {
         }
         marker => marker?,
     };
-    Ok(Marker::parse(&marker)?.store())
+    Ok(Marker::parse(&marker)?)
 }
 
 impl Access {
@@ -194,16 +265,42 @@ impl Access {
         self.cache.is_some()
     }
 
-    /// Checks that the place still holds the store that was set up.
-    pub(crate) fn check(&self) -> Result<(), HistoryError> {
-        let found = identify(self.store.as_ref())?;
-        if found == self.id {
-            return Ok(());
+    /// Opens the store `id` at a place: another one that stands there is refused.
+    pub(crate) fn to(
+        store: Arc<dyn Store>,
+        id: StoreId,
+        key: Arc<BackupKey>,
+        cache: Option<PathBuf>,
+        called_off: CalledOff,
+    ) -> Result<Self, HistoryError> {
+        let found = identify(store.as_ref())?;
+        if found.store != id {
+            return Err(HistoryError::OtherStore {
+                place: store.describe(),
+                found: found.store,
+            });
         }
-        Err(HistoryError::OtherStore {
-            place: self.store.describe(),
-            found,
+        Ok(Self {
+            store,
+            id,
+            key,
+            cache,
+            called_off,
+            marker_fault: found.marker_fault,
         })
+    }
+
+    /// Writes the marker again, where it is damaged or gone. Some snapshot has opened: it is that store.
+    pub(crate) fn mend_marker(&self) -> Result<Option<Notice>, StoreError> {
+        let Some(fault) = &self.marker_fault else {
+            return Ok(None);
+        };
+        let marker = Marker::new(self.id).encode();
+        self.store
+            .put(&path_of(MARKER_PATH), Body::Bytes(&marker))?;
+        self.store.flush()?;
+        let reason = fault.clone();
+        Ok(Some(Notice::MarkerMended { reason }))
     }
 
     /// Opens every snapshot of the store.

@@ -51,6 +51,7 @@ fn access(store: Arc<dyn Store>, id: StoreId, key: &Arc<BackupKey>) -> Access {
         key: Arc::clone(key),
         cache: None,
         called_off: CalledOff::never(),
+        marker_fault: None,
     }
 }
 
@@ -77,9 +78,10 @@ fn first_snapshot(access: Access, profile: &str) -> Result<Made, SetupError> {
 /// None for every other: somebody's backups stand there, or may.
 fn take_up(place: &Place, key: &Arc<BackupKey>, profile: &str) -> Result<Option<Made>, SetupError> {
     let store = place.open(CalledOff::never())?;
-    let Ok(id) = identify(store.as_ref()) else {
+    let Ok(found) = identify(store.as_ref()) else {
         return Ok(None);
     };
+    let id = found.store;
     if !store.list(&packs_folder())?.is_empty() {
         return Ok(None);
     }

@@ -4,7 +4,9 @@
 //! ```text
 //!   what is tampered with      a new device, by the 64 digits       the device that knows the newest
 //!   ------------------------   ----------------------------------   --------------------------------
-//!   marker                     refused                              refused
+//!   marker                     nothing is lost: the snapshots say   the same
+//!                              which store it is
+//!   marker of a later format   refused                              refused
 //!   newest snapshot, its       the older state, exactly, and        refused: not fresh
 //!   listing, the whole store   "freshness not verified"
 //!   older snapshots            the newest state, exactly            the same
@@ -26,6 +28,7 @@ use keyhaven::store::{ObjectPath, Store, StoreError};
 use keyhaven::{BackupError, Fresh, Keyhaven, Recovery, RestoreError};
 use keyhaven_hostile_store::{MemoryStore, Mutation, Over, Through, drawn_mutation, mutations};
 use keyhaven_repo::layout::START_BYTES_MAX;
+use keyhaven_repo::marker::{Marker, MarkerError};
 
 use crate::world::{State, World, backup, copy_folder, place, restore, restored, scratch};
 
@@ -158,8 +161,7 @@ impl Scene {
 
     /// What is due under a mutation, from the rules above.
     fn due(&self, mutation: &Mutation, knows: bool) -> Due {
-        let marker = ObjectPath::marker();
-        if *mutation == Mutation::Empty || self.is_hurt(mutation, &marker, None) {
+        if *mutation == Mutation::Empty || self.is_of_a_later_format(mutation) {
             return Due::Refused;
         }
         let mut listed: Vec<_> = snapshots(&self.honest);
@@ -191,6 +193,18 @@ impl Scene {
         } else {
             Due::Exact(newest)
         }
+    }
+
+    /// Whether the marker says that a later Keyhaven made the store.
+    fn is_of_a_later_format(&self, mutation: &Mutation) -> bool {
+        let store = self.honest.copy();
+        let marker = mutation.apply(&store).get(&ObjectPath::marker(), None);
+        marker.is_ok_and(|marker| {
+            matches!(
+                Marker::parse(&marker),
+                Err(MarkerError::UnknownVersion { .. })
+            )
+        })
     }
 
     /// Whether the newest snapshot stands there, and is not what it was.

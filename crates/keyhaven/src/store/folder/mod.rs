@@ -15,6 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use keyhaven_repo::names::{SNAPSHOTS_DIR, SnapshotName};
 use rustix::fs::Advice;
 use rustix::io::Errno;
 
@@ -62,6 +63,8 @@ impl FolderStore {
         let store = Self::at(path)?;
         match store.tree.open_object(&ObjectPath::marker()) {
             Ok(Found::File(..)) => Ok(store),
+            // The snapshots say which store it is, too.
+            Ok(Found::SomethingElse) | Err(Errno::NOENT) if store.has_snapshots() => Ok(store),
             Ok(Found::SomethingElse) | Err(Errno::NOENT) => Err(StoreError::NotAStore {
                 place: store.place.text(),
             }),
@@ -147,6 +150,24 @@ impl FolderStore {
             beginning: Mutex::new(()),
             writing: OnceLock::new(),
         })
+    }
+
+    fn has_snapshots(&self) -> bool {
+        let mut any = false;
+        let Ok(snapshots) = ObjectFolder::parse(SNAPSHOTS_DIR) else {
+            return any;
+        };
+        let visited = self
+            .tree
+            .visit(&snapshots, LISTED_OBJECTS_MAX, &mut |path, _| {
+                any = SnapshotName::parse_path(path.as_str()).is_ok();
+                if any {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+        visited.is_ok() && any
     }
 
     /// Flushes the folders whose names and entries stand here already.
