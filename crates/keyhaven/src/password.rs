@@ -300,19 +300,33 @@ impl Keyhaven {
         if !config.recovery_key_proven {
             return Err(ProtectorError::LastProtector);
         }
-        let mut link = self.link()?.ok_or(OpenError::NoPassword)?;
+        let Some(mut link) = self.link()? else {
+            return self.finish_removal();
+        };
         match link.delete(&self.device()?) {
             // Deleted before, and this device did not live to write it down.
             Ok(_) | Err(VaultError::NoRecord { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         link.forget().map_err(VaultError::from)?;
+        // In this order: see `finish_removal`.
+        self.keystore.remove(Item::PasswordVerifier)?;
         self.home.save_config(&Config {
             vault: None,
             ..config
         })?;
-        self.keystore.remove(Item::PasswordVerifier)?;
         Ok(self.keystore.remove(Item::Login)?)
+    }
+
+    /// Where no password is configured: a removal that was cut off has left the login alone. A password that was being *set*
+    /// has left what is remembered of it, too; its record stands, and only `password set` can finish that.
+    fn finish_removal(&self) -> Result<(), ProtectorError> {
+        let is_left = self.keystore.load(Item::Login)?.is_some()
+            && self.keystore.load(Item::PasswordVerifier)?.is_none();
+        match is_left {
+            true => Ok(self.keystore.remove(Item::Login)?),
+            false => Err(OpenError::NoPassword.into()),
+        }
     }
 
     /// How the account stands at the vault, and what the owner must be told at once. Free.

@@ -308,7 +308,12 @@ impl Link {
             self.journal.clear(slot)?;
         }
         clear(&self.known)?;
-        clear(&self.bundle)
+        clear(&self.bundle)?;
+        // For good: nothing else is written here that would flush it.
+        files::sync_folder(&self.journal.folder).map_err(|error| JournalError::Io {
+            did: "cleared",
+            kind: error.kind(),
+        })
     }
 
     /// How the account stands, and what the owner must be told about it at once.

@@ -473,3 +473,31 @@ fn a_move_to_another_fleet_waits_for_the_old_ones_word() {
     let old = world.recover("elsewhere", PASSWORD, LastGuess::Keep);
     assert!(old.is_err(), "the old fleet still answers guesses");
 }
+
+/// A removal that was cut off before its last step leaves the login alone; removing again removes that. One that a password
+/// which was being set has left is no such thing: its record stands.
+#[test]
+fn a_removal_that_was_cut_off_is_finished_and_a_password_that_was_being_set_is_not_removed() {
+    let world = World::new();
+    let haven = world.set_up();
+    let kept = ["login", "password-verifier"].map(|item| {
+        let path = world.path("home/device").join(item);
+        let bytes = fs::read(&path).unwrap();
+        (path, bytes)
+    });
+    haven.remove_password().unwrap();
+    let secrets_now = || secrets(&world.path("home"));
+    assert_eq!(secrets_now(), ["backup-key", "device-key"]);
+    let [(login, token), (verifier, remembered)] = kept;
+    fs::write(&login, &token).unwrap();
+    haven.remove_password().unwrap();
+    assert_eq!(secrets_now(), ["backup-key", "device-key"]);
+    fs::write(&login, &token).unwrap();
+    fs::write(&verifier, &remembered).unwrap();
+    let refused = haven.remove_password();
+    assert!(
+        matches!(refused, Err(ProtectorError::Open(OpenError::NoPassword))),
+        "{refused:?}"
+    );
+    assert!(login.exists(), "of a password that is being set");
+}
