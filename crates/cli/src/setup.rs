@@ -73,8 +73,10 @@ pub(crate) fn run(world: &World, args: &args::Setup) -> Outcome {
     }
     let proven = proven.ok_or_else(|| Failure::ask("nothing was proven"))?;
     let haven = proven.finish().inspect_err(|_| {
-        // Of a key that protects nothing no copy is left lying about; the next attempt writes it.
-        if let Some(file) = args.recovery_key_file.as_deref() {
+        // Of a key that protects nothing no copy is left lying about; the next attempt writes it. Where the
+        // configuration has its name and only its flush failed, the home is set up with this very key.
+        let is_set_up = keyhaven::home::Home::new(&world.home).is_set_up();
+        if let Some(file) = args.recovery_key_file.as_deref().filter(|_| !is_set_up) {
             let _ = std::fs::remove_file(file);
         }
     })?;
