@@ -107,14 +107,7 @@ impl World {
     }
 
     pub(crate) fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keyhaven"));
-        command
-            .args(line.split_whitespace())
-            .current_dir(self.folder.path())
-            .env_remove("KEYHAVEN_HOME")
-            .env("TMPDIR", self.at("tmp"))
-            .stdin(Stdio::null());
-        command
+        command_in(self.folder.path(), line)
     }
 
     /// Runs a command line, split at its spaces, in the world's folder, without a terminal.
@@ -155,6 +148,18 @@ impl World {
             .unwrap();
         assert_eq!(rows, 50);
     }
+}
+
+/// A command line, split at its spaces, in a folder, without a terminal.
+pub(crate) fn command_in(folder: &Path, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyhaven"));
+    command
+        .args(line.split_whitespace())
+        .current_dir(folder)
+        .env_remove("KEYHAVEN_HOME")
+        .env("TMPDIR", folder.join("tmp"))
+        .stdin(Stdio::null());
+    command
 }
 
 /// Every file at and below a folder.

@@ -98,6 +98,10 @@ pub(crate) enum Seen {
     State(usize),
     /// The newest backup is damaged, as it was before.
     Damaged,
+    /// What was under way was done again.
+    Again,
+    /// It had ended well.
+    Done,
 }
 
 /// Held for writing while a process is started, and for reading while an image is looked at. A child has for a moment
@@ -145,7 +149,7 @@ impl Found<'_> {
             let haven = self.open()?;
             let seen = self.newest(&haven)?;
             self.restored(&haven)?;
-            self.key()?;
+            self.key(&haven)?;
             (haven, seen)
         } else if self.expected.is_set_up {
             return Err("what was set up is not set up any more".to_owned());
@@ -186,12 +190,17 @@ impl Found<'_> {
         proven.finish().map_err(told("it cannot be set up again"))
     }
 
-    /// The person's only copy of the key beside the device's own.
-    fn key(&self) -> Result<(), String> {
-        match (self.expected.key, fs::read(self.folder.join("keys/key"))) {
-            (Some(key), Ok(found)) if found == key.as_bytes() => Ok(()),
-            (Some(_), found) => Err(format!("the 64 digits are gone: {found:?}")),
-            (None, _) => Ok(()),
+    /// The person's only copy of the key beside the device's own: the home says that it was proven.
+    fn key(&self, haven: &Keyhaven) -> Result<(), String> {
+        let own = haven.backup_key().map_err(told("the key"))?.digits();
+        let own = format!("{own}\n");
+        let found = fs::read_to_string(self.folder.join("keys/key"));
+        let is_it = |found: &String| {
+            *found == own && self.expected.key.is_none_or(|expected| expected == found)
+        };
+        match found.as_ref().is_ok_and(is_it) {
+            true => Ok(()),
+            false => Err("the 64 digits are gone".to_owned()),
         }
     }
 

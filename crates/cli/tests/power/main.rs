@@ -16,15 +16,20 @@
 
 mod check;
 mod disk;
+mod effort;
 mod faults;
+mod guarded;
+mod house;
 mod image;
 mod known;
+mod passwords;
 mod record;
 mod rule;
 mod scenarios;
 #[path = "../../../../testing/hostile-store/tests/common/servers.rs"]
 mod servers;
 mod story;
+mod told;
 #[path = "../common/tracee.rs"]
 mod tracee;
 #[path = "../cli/world.rs"]

@@ -6,13 +6,14 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::check::{Manner, scratch};
+use crate::effort::Effort;
 use crate::record::When;
-use crate::story::{Effort, Story, run};
+use crate::story::{Story, run};
 use crate::world::{World, files};
 
 pub(crate) const SETUP: &str =
     "setup --home home --source chats --store store --recovery-key --recovery-key-file keys/key";
-const BACKUP: &str = "backup --home home --quiet";
+pub(crate) const BACKUP: &str = "backup --home home --quiet";
 const RESTORE: &str = "restore --home home --quiet --to back";
 const ROWS: &str = "backup --home home --quiet --tier rows";
 

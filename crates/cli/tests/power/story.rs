@@ -3,32 +3,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::PoisonError;
 
-use serde::{Deserialize, Serialize};
-
-use crate::check::{Expected, Manner, STARTING, Seen, State, check, state};
+use crate::check::{Manner, STARTING, Seen, State, state};
 use crate::disk::{Change, Disk};
+use crate::effort::Effort;
+use crate::guarded::{Guarded, LOGIN, SAID, Step};
+use crate::house::House;
 use crate::image::Image;
 use crate::record::{Meddling, Run, When, record};
 use crate::rule::Rule;
 use crate::servers::Server;
-use crate::world::{Ran, World, files};
+use crate::told::{AGAIN, Kept, Point, STORY, Told, is_told};
+use crate::world::{OTHER, PASSWORD, Ran, World, files};
 
 /// Names in the world's folder that are no part of an image.
-const WITHOUT: &[&str] = &["chats", "tmp", DAV];
+const WITHOUT: &[&str] = &["chats", "tmp", DAV, SAID, VAULT, STORY, START];
 const DAV: &str = "dav";
 /// The store in it.
-const FAR: &str = "dav/backups";
+pub(crate) const FAR: &str = "dav/backups";
+/// What a vault keeps.
+pub(crate) const VAULT: &str = "vault";
+/// Where a story that failed keeps what it began with.
+pub(crate) const START: &str = "start";
 
 /// Whom a remote store lets in.
 const USER: &str = "theodora";
 const SECRET: &str = "webdav-secret-9";
-const STORY: &str = "story.json";
-
-/// What is asked for again after a failure: `FOLDER CUT RULE`.
-const AGAIN: &str = "KEYHAVEN_POWER";
 
 pub(crate) struct Story {
     pub(crate) world: World,
@@ -37,28 +39,7 @@ pub(crate) struct Story {
     start: Option<Image>,
     told: Told,
     server: Option<Server>,
-}
-
-/// What is kept of a story that failed.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Told {
-    changes: Vec<Change>,
-    /// The source's states, and from which change on each can be in a backup.
-    states: Vec<(usize, State)>,
-    /// Up to which change which state was backed up for certain.
-    sure: Vec<(usize, usize)>,
-    /// From which change on a setup has ended well.
-    set_up: Option<usize>,
-    /// What a remote store has, after each change.
-    arrived: Vec<BTreeSet<PathBuf>>,
-    /// The 64 digits that it wrote down.
-    key: Option<String>,
-    /// Up to which change the newest backup is damaged.
-    damaged: Option<usize>,
-    /// Up to which change nothing has found that it is.
-    unnoticed: Option<usize>,
-    /// From which change on a restore has ended well.
-    restored: Option<usize>,
+    house: Option<House>,
 }
 
 /// What a look at all images of a story came to.
@@ -80,6 +61,16 @@ impl Looked {
         self.count(Seen::NotSetUp)
     }
 
+    /// In how many the command was run again.
+    pub(crate) fn again(&self) -> usize {
+        self.count(Seen::Again)
+    }
+
+    /// In how many it had ended well.
+    pub(crate) fn done(&self) -> usize {
+        self.count(Seen::Done)
+    }
+
     /// In how many the newest backup is as damaged as it was before.
     pub(crate) fn damaged(&self) -> usize {
         self.count(Seen::Damaged)
@@ -99,7 +90,43 @@ impl Story {
             start: None,
             told: Told::default(),
             server: None,
+            house: None,
         }
+    }
+
+    /// Whose key the 64 digits bring back, and nothing else.
+    pub(crate) fn with_digits(name: &'static str, world: World, step: Step) -> Self {
+        let mut story = Self::new(name, Manner::Pages, world);
+        story.told.guarded = Some(Guarded::of(step, None));
+        story
+    }
+
+    /// With a vault, which is asked over a real socket, and keeps what has arrived whatever becomes of this device.
+    pub(crate) fn with_vault(name: &'static str, world: World, step: Step) -> Self {
+        let (house, login) = House::new(&world.at(VAULT));
+        fs::create_dir(world.at(SAID)).unwrap();
+        for (file, text) in [("pw", PASSWORD), ("other", OTHER), (LOGIN, &login)] {
+            fs::write(world.at(SAID).join(file), text).unwrap();
+        }
+        let mut story = Self::new(name, Manner::Pages, world);
+        story.told.guarded = Some(Guarded::of(step, Some(house.address())));
+        story.house = Some(house);
+        story
+    }
+
+    /// The command that the story is about.
+    pub(crate) fn line(&self) -> String {
+        self.told.guarded.as_ref().unwrap().line()
+    }
+
+    pub(crate) fn has_vault(&self) -> bool {
+        self.house.is_some()
+    }
+
+    /// Another one, with the same vault.
+    pub(crate) fn line_of(&self, step: Step) -> String {
+        let address = self.house.as_ref().map(House::address);
+        Guarded::of(step, address).line()
     }
 
     /// With a store far away, which keeps what has arrived whatever becomes of this device.
@@ -154,6 +181,9 @@ impl Story {
     pub(crate) fn forgets(&mut self, name: &str) {
         self.told.changes.push(Change::Remove { path: name.into() });
         self.told.arrived.push(BTreeSet::new());
+        if let Some(guarded) = &mut self.told.guarded {
+            guarded.answered.push(guarded.in_all);
+        }
     }
 
     fn state(&self) -> State {
@@ -179,6 +209,11 @@ impl Story {
         };
         if line.starts_with("restore") {
             self.told.restored = Some(now);
+        }
+        if let Some(guarded) = &mut self.told.guarded
+            && line.starts_with(&guarded.line())
+        {
+            guarded.done = Some(now);
         }
         if line.starts_with("verify") {
             ends(&mut self.told.unnoticed);
@@ -209,6 +244,10 @@ impl Story {
             self.told.states = vec![last.unwrap_or_default()];
             self.told.sure = vec![(0, 0)];
             self.told.arrived = vec![arrived(&root.join(FAR))];
+            if let Some(house) = &self.house {
+                house.begin();
+            }
+            self.told.begin_asking();
         }
         if line.starts_with("backup") {
             let state = self.state();
@@ -224,8 +263,18 @@ impl Story {
         let command = self.command(line);
         let changes = &mut self.told.changes;
         let (far, arrivals) = (root.join(FAR), &mut self.told.arrived);
-        let mut each = || arrivals.push(arrived(&far));
+        let answered = || self.house.as_ref().map_or(0, House::answered);
+        let guarded = &mut self.told.guarded;
+        let mut each = || {
+            arrivals.push(arrived(&far));
+            if let Some(guarded) = guarded {
+                guarded.answered.push(answered());
+            }
+        };
         let run = record(&command, &root, meddling, changes, &mut each);
+        if let Some(guarded) = &mut self.told.guarded {
+            guarded.in_all = answered();
+        }
         self.is_whole();
         run
     }
@@ -257,10 +306,19 @@ impl Story {
             disk.apply(change);
         }
         let world = self.world.folder.path().to_path_buf();
+        let whole = disk.image(Rule::Everything);
         for rule in [Rule::Everything, Rule::Nothing] {
-            let seen = self
-                .told
-                .check(&disk.image(rule), (cut, rule), self.manner, &world);
+            let image = disk.image(rule);
+            if rule == Rule::Nothing && image == whole {
+                continue;
+            }
+            let point = Point {
+                cut,
+                rule,
+                answered: self.told.answers(cut).1,
+            };
+            let house = self.house.as_ref();
+            let seen = self.told.check(&image, point, self.manner, &world, house);
             seen.unwrap_or_else(|wrong| panic!("{what}, code {code}, {rule} survived: {wrong}"));
         }
         Some(code)
@@ -270,18 +328,13 @@ impl Story {
     fn rewind(&mut self) {
         let Some(start) = &self.start else { return };
         let root = self.world.folder.path();
-        for entry in fs::read_dir(root).unwrap() {
-            let entry = entry.unwrap();
-            if WITHOUT.iter().any(|name| entry.file_name() == *name) {
-                continue;
-            }
-            if entry.file_type().unwrap().is_dir() {
-                fs::remove_dir_all(entry.path()).unwrap();
-            } else {
-                fs::remove_file(entry.path()).unwrap();
-            }
-        }
+        clear(root);
         start.write(root);
+        if let Some(house) = &self.house {
+            house.bring_back(0);
+            house.begin();
+        }
+        self.told.begin_asking();
         self.told.changes.clear();
         self.told.states.truncate(1);
         self.told.sure.truncate(1);
@@ -316,19 +369,32 @@ impl Story {
                 disk.apply(&self.told.changes[cut - 1]);
             }
             looked.cuts += 1;
-            for rule in effort.rules(cut, disk.pending()) {
+            let (from, to) = self.told.answers(cut);
+            let is_apart = self.house.is_some() && (from != to || cut == self.told.changes.len());
+            for rule in effort.rules(cut, disk.pending(), is_apart) {
                 let image = disk.image(rule);
-                if !known.insert((
-                    *image.digest().as_bytes(),
-                    self.told.sure_at(cut),
-                    self.told.arrived[self.told.arrival(cut, rule)].len(),
-                )) {
-                    continue;
-                }
-                looked.images += 1;
-                match self.told.check(&image, (cut, rule), self.manner, &world) {
-                    Ok(seen) => *looked.seen.entry(seen).or_default() += 1,
-                    Err(wrong) => self.fails(cut, rule, &wrong),
+                for answered in
+                    (from..=to).filter(|at| effort.each_answer || *at == from || *at == to)
+                {
+                    if !known.insert((
+                        *image.digest().as_bytes(),
+                        self.told.sure_at(cut),
+                        self.told.arrived[self.told.arrival(cut, rule)].len(),
+                        (answered, self.told.is_done(cut)),
+                    )) {
+                        continue;
+                    }
+                    looked.images += 1;
+                    let point = Point {
+                        cut,
+                        rule,
+                        answered,
+                    };
+                    let house = self.house.as_ref();
+                    match self.told.check(&image, point, self.manner, &world, house) {
+                        Ok(seen) => *looked.seen.entry(seen).or_default() += 1,
+                        Err(wrong) => self.fails(point, &wrong),
+                    }
                 }
             }
         }
@@ -342,7 +408,7 @@ impl Story {
         looked
     }
 
-    fn fails(self, cut: usize, rule: Rule, wrong: &str) -> ! {
+    fn fails(self, point: Point, wrong: &str) -> ! {
         let Self {
             world,
             name,
@@ -351,10 +417,18 @@ impl Story {
             told,
             ..
         } = self;
+        let Point {
+            cut,
+            rule,
+            answered,
+        } = point;
         let last = told.changes[..cut].iter().rev().take(12).rev();
         let last: String = last.map(|change| format!("    {change}\n")).collect();
+        let of_a_vault = told.guarded.as_ref().map_or(String::new(), |_| {
+            format!(", {answered} requests answered by the vault")
+        });
         let folder = world.folder.keep();
-        start.unwrap().write(&made(&folder.join("start")));
+        start.unwrap().write(&made(&folder.join(START)));
         let kept = Kept {
             name: name.to_owned(),
             manner,
@@ -363,159 +437,47 @@ impl Story {
         let json = serde_json::to_vec(&kept).unwrap();
         fs::write(folder.join(STORY), json).unwrap();
         panic!(
-            "{name}: with the power lost after change {cut}, and of what was not flushed {rule}: {wrong}\n  \
+            "{name}: with the power lost after change {cut}{of_a_vault}, and of what was not flushed {rule}: {wrong}\n  \
              after\n{last}  \
-             once more: {AGAIN}='{} {cut} {rule}' cargo test --release -p keyhaven-cli --test power \
+             once more: {AGAIN}='{} {point}' cargo test --release -p keyhaven-cli --test power \
              once_more -- --nocapture",
             folder.display()
         );
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    name: String,
-    manner: Manner,
-    told: Told,
-}
-
-impl Told {
-    fn sure_at(&self, cut: usize) -> usize {
-        let sure = self.sure.iter().rev().find(|(from, _)| *from <= cut);
-        sure.map_or(0, |(_, state)| *state)
-    }
-
-    /// Something may arrive just after a change, before the power goes.
-    fn arrival(&self, cut: usize, rule: Rule) -> usize {
-        let late = cut + usize::from(rule == Rule::Everything);
-        late.min(self.arrived.len() - 1)
-    }
-
-    fn check(
-        &self,
-        image: &Image,
-        (cut, rule): (usize, Rule),
-        manner: Manner,
-        world: &Path,
-    ) -> Result<Seen, String> {
-        let begun = self.states.iter().take_while(|(from, _)| *from <= cut);
-        let begun: Vec<State> = begun.map(|(_, state)| state.clone()).collect();
-        let sure = self.sure_at(cut);
-        let (chats, far) = (world.join("chats"), world.join(FAR));
-        let arrived = &self.arrived[self.arrival(cut, rule)];
-        let is_set_up = self.set_up.is_some_and(|from| from <= cut);
-        let is_before = |until: Option<usize>| until.is_some_and(|to| cut < to);
-        let expected = Expected {
-            manner,
-            chats: &chats,
-            far: &far,
-            arrived,
-            states: &begun[sure..],
-            now: &state(&chats, manner),
-            is_set_up,
-            key: self.key.as_deref().filter(|_| is_set_up),
-            is_damaged: is_before(self.damaged),
-            is_unnoticed: is_before(self.unnoticed),
-            is_restored: self.restored.is_some_and(|from| from <= cut),
-        };
-        check(image, &expected).map(|seen| match seen {
-            Seen::State(place) => Seen::State(place + sure),
-            seen => seen,
-        })
-    }
-}
-
-/// How many images are looked at.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Effort {
-    /// Every subset of at most so many effects.
-    pub(crate) subsets_of: u32,
-    /// Beyond that, so many seeds at each point.
-    pub(crate) seeds: u64,
-    /// Only every so many points are looked at with more than nothing left of what was not flushed.
-    pub(crate) every: usize,
-}
-
-impl Effort {
-    pub(crate) fn chosen() -> Self {
-        if std::env::var_os("KEYHAVEN_LONG").is_some() {
-            Self {
-                subsets_of: 10,
-                seeds: 20,
-                every: 1,
-            }
-        } else {
-            Self {
-                subsets_of: 0,
-                seeds: 1,
-                every: 4,
-            }
-        }
-    }
-
-    /// For a story of so many parts.
-    pub(crate) fn among(self, parts: usize) -> Self {
-        Self {
-            every: self.every * parts,
-            ..self
-        }
-    }
-
-    fn rules(self, cut: usize, pending: usize) -> Vec<Rule> {
-        let mut rules = vec![Rule::Nothing];
-        if cut.is_multiple_of(self.every) {
-            rules.push(Rule::Everything);
-            if pending <= usize::try_from(self.subsets_of).unwrap() {
-                rules.extend((0..1 << pending).map(Rule::Only));
-            }
-            let first = u64::try_from(cut).unwrap() * 1_000;
-            rules.extend((first..first + self.seeds).map(Rule::Drawn));
-        }
-        rules
-    }
-}
-
-/// One image of a story that failed, looked at once more.
-#[test]
-fn once_more() {
-    let Ok(asked) = std::env::var(AGAIN) else {
-        return;
-    };
-    let words: Vec<&str> = asked.split_whitespace().collect();
-    let [folder, cut, rule] = words[..] else {
-        panic!("{AGAIN} is FOLDER CUT RULE, not {asked:?}");
-    };
-    let folder = Path::new(folder);
-    let (cut, rule): (usize, Rule) = (cut.parse().unwrap(), rule.parse().unwrap());
-    let Kept { name, manner, told } =
-        serde_json::from_slice(&fs::read(folder.join(STORY)).unwrap()).unwrap();
-    let mut disk = Disk::holding(&Image::of(&folder.join("start"), &[]));
-    for (number, change) in told.changes[..cut].iter().enumerate() {
-        println!("{:4} {change}", number + 1);
-        disk.apply(change);
-    }
-    let image = disk.image(rule);
-    println!(
-        "{name}: {} effects were not flushed; {rule} of them leave",
-        disk.pending()
-    );
-    for (path, entry) in image.entries() {
-        println!("  {} {:?}", path.display(), entry.len());
-    }
-    let seen = told.check(&image, (cut, rule), manner, folder);
-    println!("{seen:?}");
-    seen.unwrap();
-}
-
 /// Runs a command that is no part of a record.
 pub(crate) fn run(world: &World, line: &str) -> Ran {
-    let _nothing_is_looked_at = STARTING.write().unwrap_or_else(PoisonError::into_inner);
-    world.run(line)
+    ran(&mut world.command(line))
 }
 
-fn ran(command: &mut Command) -> Ran {
-    let _nothing_is_looked_at = STARTING.write().unwrap_or_else(PoisonError::into_inner);
-    Ran::of(command)
+pub(crate) fn ran(command: &mut Command) -> Ran {
+    let child = {
+        let _nothing_is_looked_at = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let output = child.wait_with_output().unwrap();
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Removes all that is part of an image.
+pub(crate) fn clear(root: &Path) {
+    for entry in fs::read_dir(root).unwrap() {
+        let entry = entry.unwrap();
+        if WITHOUT.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
+        if entry.file_type().unwrap().is_dir() {
+            fs::remove_dir_all(entry.path()).unwrap();
+        } else {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
 }
 
 /// The objects that a remote store has by now.
@@ -527,21 +489,6 @@ fn arrived(far: &Path) -> BTreeSet<PathBuf> {
     files
         .map(|path| path.strip_prefix(far).unwrap().to_path_buf())
         .collect()
-}
-
-/// An error is one JSON object, with a remedy that goes with the exit code.
-fn is_told(out: &str, code: i32) -> Result<(), String> {
-    let said: serde_json::Value = serde_json::from_str(out).map_err(|error| error.to_string())?;
-    let remedy = match code {
-        1 => "stop",
-        3 => "retry-later",
-        4 => "ask-user",
-        _ => return Err(format!("it ended with {code}")),
-    };
-    if said["ok"] != false || said["remedy"] != remedy || said["error"].as_str().is_none() {
-        return Err(format!("it ended with {code} and said {said}"));
-    }
-    Ok(())
 }
 
 fn made(folder: &Path) -> PathBuf {
