@@ -58,6 +58,15 @@ impl Effort {
         }
     }
 
+    /// For a story with little to stretch: five times as many points.
+    pub(crate) fn finer(self) -> Self {
+        Self {
+            every: self.every.div_ceil(5),
+            at_all: self.at_all.div_ceil(5),
+            ..self
+        }
+    }
+
     /// For a story of so many parts.
     pub(crate) fn among(self, parts: usize) -> Self {
         Self {
