@@ -28,6 +28,7 @@ use crate::engine::survey::{Survey, survey};
 use crate::engine::suspects;
 use crate::engine::tails::{Emptied, RepackBudget, Repacked};
 use crate::engine::usage::uses;
+use crate::files::{self, Mode};
 use crate::haven::{Keyhaven, OpenError, note};
 use crate::progress::{
     Budget, Cancel, DamagedBackup, Limits, Meter, Notice, Observer, Phase, Stop,
@@ -243,6 +244,7 @@ impl Keyhaven {
         let is_kept = found.is_unchanged() && loaded.is_complete(&start) == (found.unseen == 0);
         let is_kept = is_kept && damaged.is_none();
         if is_kept && emptied.is_empty() {
+            self.note_if_late(start.sequence, *start.follows.digest.as_bytes(), meter);
             return Ok(unchanged(&found, start.sequence, Sent::default()));
         }
         let needed = emptied.sum(|_, _| true).bytes.saturating_add(found.bytes());
@@ -311,6 +313,8 @@ impl Keyhaven {
             if stop == Some(Stop::Cancelled) {
                 return Err(BackupError::Cancelled);
             }
+            let digest = *run.start.follows.digest.as_bytes();
+            self.note_if_late(run.start.sequence, digest, meter);
             return Ok(unchanged(&found, run.start.sequence, run.sent()));
         }
         meter.begin(Phase::Commit, 0, 0);
@@ -520,6 +524,16 @@ impl Keyhaven {
         })
     }
 
+    /// Where nothing has changed, and the run that made the newest snapshot did not come as far as to note it, or found the
+    /// vault away (BACKUP-4).
+    fn note_if_late(&self, sequence: u64, digest: [u8; 32], meter: &mut Meter<'_>) {
+        let noted = files::read_small(&self.home.noted(), DIGEST_BYTES);
+        if noted.is_ok_and(|noted| noted == digest) {
+            return;
+        }
+        self.note_newest(sequence, digest, meter);
+    }
+
     /// Tells the vault of the newest snapshot, so that a new device can tell a store that goes back
     /// (BACKUP-4). The backup is good without it, so that a vault that is away fails nothing.
     fn note_newest(&self, sequence: u64, digest: [u8; 32], meter: &mut Meter<'_>) {
@@ -528,6 +542,8 @@ impl Keyhaven {
                 return Ok(());
             };
             link.note(sequence, digest, &self.device()?)?;
+            // What is not remembered is noted once more.
+            let _ = files::replace(&self.home.noted(), &digest, Mode::Private);
             Ok(())
         };
         if let Err(error) = noted() {
@@ -615,6 +631,8 @@ fn take_up(
 
 /// Uploads at once to a remote store; the spool has threads of its own.
 const REMOTE_WORKERS: usize = 1;
+/// Bytes of a snapshot's digest.
+const DIGEST_BYTES: u64 = 32;
 /// Contents that are learnt again between two writes of the local state.
 const RELEARN_BATCH: u64 = 4096;
 

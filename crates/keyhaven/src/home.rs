@@ -27,6 +27,9 @@ use crate::files::{self, Mode};
 /// The newest form of `config.json` that this version writes, and the only one that it reads.
 pub(crate) const CONFIG_FORMAT: u32 = 1;
 
+/// In the folder of what is known of the vault.
+pub(crate) const NOTED: &str = "noted";
+
 /// A configuration is a few hundred bytes.
 const CONFIG_BYTES_MAX: u64 = 64 * 1024;
 
@@ -238,6 +241,11 @@ impl Home {
 
     pub(crate) fn vault(&self) -> PathBuf {
         self.state().join("vault")
+    }
+
+    /// Which snapshot was last noted at the vault.
+    pub(crate) fn noted(&self) -> PathBuf {
+        self.vault().join(NOTED)
     }
 
     pub(crate) fn cache(&self) -> PathBuf {

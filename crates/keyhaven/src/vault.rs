@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::engine::entropy::OsEntropy;
 use crate::files::{self, Mode};
+use crate::home::NOTED;
 use crate::password::{GuessError, LastGuess};
 
 /// Where a person's vault record is, and the login to its account.
@@ -309,6 +310,7 @@ impl Link {
         }
         clear(&self.known)?;
         clear(&self.bundle)?;
+        clear(&self.journal.folder.join(NOTED))?;
         // For good: nothing else is written here that would flush it.
         files::sync_folder(&self.journal.folder).map_err(|error| JournalError::Io {
             did: "cleared",

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keyhaven::{
-    Account, GuessError, Keyhaven, LastGuess, Login, OpenError, Place, ProtectorError, Recovery,
-    RegisterError, Returned, Setup, SetupError,
+    Account, BackupOptions, GuessError, Keyhaven, LastGuess, Login, OpenError, Outcome, Place,
+    ProtectorError, Recovery, RegisterError, Returned, Setup, SetupError,
 };
 use keyhaven_secrets::Password;
 use keyhaven_testkit::vault::{Door, Line};
@@ -500,4 +500,35 @@ fn a_removal_that_was_cut_off_is_finished_and_a_password_that_was_being_set_is_n
         "{refused:?}"
     );
     assert!(login.exists(), "of a password that is being set");
+}
+
+/// BACKUP-4: a note that the vault did not hear is made up for by the next run, also where nothing has changed; and then
+/// nothing more is said.
+#[test]
+fn a_note_that_was_not_heard_is_made_up_for_where_nothing_has_changed() {
+    let world = World::new();
+    let haven = world.set_up();
+    let back_up = || {
+        let report = haven.backup(BackupOptions::default(), &mut ()).unwrap();
+        (report.outcome, report.sequence)
+    };
+    let noted = || {
+        haven
+            .standing()
+            .unwrap()
+            .unwrap()
+            .0
+            .owner
+            .unwrap()
+            .freshness
+    };
+    world.door.set_line(Line::CutAfter(0));
+    assert_eq!(back_up(), (Outcome::Complete, 2));
+    world.door.set_line(Line::Whole);
+    assert_eq!(noted(), None);
+    assert_eq!(back_up(), (Outcome::Unchanged, 2));
+    assert_eq!(noted().map(|noted| noted.sequence), Some(2));
+    let asked = world.door.exchanges();
+    assert_eq!(back_up(), (Outcome::Unchanged, 2));
+    assert_eq!(world.door.exchanges(), asked);
 }
