@@ -119,10 +119,11 @@ impl Keyhaven {
         {
             return Err(RestoreError::NoSuchPath(relative(below)));
         }
-        let target = Target::create(to).map_err(|cause| RestoreError::Target {
-            path: to.to_path_buf(),
-            cause,
-        })?;
+        let target =
+            Target::create(to, keyring.content_hasher()).map_err(|cause| RestoreError::Target {
+                path: to.to_path_buf(),
+                cause,
+            })?;
         let mut meter = Meter::new(observer);
         for notice in &chosen.notices {
             meter.notice(notice);

@@ -205,3 +205,32 @@ fn a_home_inside_the_restored_folder_is_refused() {
     );
     assert!(!home.exists());
 }
+
+/// BACKUP-1: whoever sends files chooses their names. None of them is what a restore calls another one while it is written; and two
+/// names may be as long as names get and differ at their ends alone.
+#[test]
+fn whatever_files_are_called_each_comes_back_with_its_own_bytes() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = tempfile::tempdir().unwrap();
+    let chats = world.path().join("chats");
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    for number in 0..20 {
+        names.push(format!("{number}.jpg").into_bytes());
+        names.push(format!(".{number}.jpg.keyhaven-part").into_bytes());
+        names.push(format!("{}{number:02}", "x".repeat(253)).into_bytes());
+    }
+    std::fs::create_dir(&chats).unwrap();
+    for name in &names {
+        std::fs::write(chats.join(OsStr::from_bytes(name)), name).unwrap();
+    }
+    settle();
+    let haven = set_up(world.path());
+    haven.backup(BackupOptions::default(), &mut ()).unwrap();
+    let back = world.path().join("back");
+    let restored = haven
+        .restore(&back, &RestoreOptions::default(), &mut ())
+        .unwrap();
+    assert_eq!(restored.report.lost, []);
+    same(&chats, &back);
+}

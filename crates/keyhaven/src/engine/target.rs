@@ -4,21 +4,24 @@
 //! link below the folder is followed. A file gets its name only when all its bytes are there, were checked
 //! and are on the disk ([`super::naming`]), so a restore that is cut off leaves whole files and can be run again.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keyhaven_repo::entry::Stat;
+use keyhaven_repo::hash::ContentHasher;
 use keyhaven_repo::path::Key;
 
 use super::error::RestoreError;
 
-/// What a file is called while it is being written.
+/// How a file's name ends while it is being written.
 const PART: &str = ".keyhaven-part";
+const PART_DOMAIN: &[u8] = b"keyhaven v1 part\0";
+const PART_DIGEST_BYTES: usize = 16;
 
 /// The path of a key, relative to the source or the target.
 pub(crate) fn relative(key: &Key) -> PathBuf {
@@ -31,6 +34,7 @@ pub(crate) struct Target {
     root: PathBuf,
     /// Held from the first write on: a flush tells of what failed to reach the disk since this was opened.
     folder: File,
+    parts: ContentHasher,
 }
 
 /// A file that is being written and has no name of its own yet.
@@ -56,12 +60,13 @@ struct Unnamed {
 }
 
 impl Target {
-    /// The folder `root`, made if it is missing.
-    pub(crate) fn create(root: &Path) -> io::Result<Self> {
+    /// The folder `root`, made if it is missing. With the store's own hasher it names files while they are written.
+    pub(crate) fn create(root: &Path, parts: ContentHasher) -> io::Result<Self> {
         std::fs::create_dir_all(root)?;
         Ok(Self {
             root: root.to_path_buf(),
             folder: File::open(root)?,
+            parts,
         })
     }
 
@@ -121,8 +126,7 @@ impl Target {
 
     /// Begins to write the file of a key.
     pub(crate) fn begin(&self, key: &Key) -> io::Result<Part> {
-        let path = self.path(key);
-        let part = part_of(&path);
+        let (path, part) = (self.path(key), self.part(key));
         remove_if_there(&part)?;
         let file = OpenOptions::new()
             .read(true)
@@ -140,7 +144,23 @@ impl Target {
 
     /// Removes what a restore that was cut off may have left beside the file of a key, which is whole.
     pub(crate) fn clear(&self, key: &Key) -> io::Result<()> {
-        remove_if_there(&part_of(&self.path(key)))
+        remove_if_there(&self.part(key))
+    }
+
+    /// What the file of a key is called before it has its name: the same each time, so that the next restore finds it.
+    /// It waits there while others are written, so no two files may share it, nor may one that was backed up have it: whoever
+    /// sends files chooses their names (A12), and cannot foresee a keyed digest.
+    fn part(&self, key: &Key) -> PathBuf {
+        let mut hasher = self.parts.clone();
+        hasher.update(PART_DOMAIN);
+        hasher.update(key.as_bytes());
+        let digest = hasher.finish();
+        let mut name = String::from(".");
+        for byte in digest.as_bytes().iter().take(PART_DIGEST_BYTES) {
+            name.push_str(&format!("{byte:02x}"));
+        }
+        name.push_str(PART);
+        self.path(key).with_file_name(name)
     }
 
     /// Makes the link of a key, unless something stands there.
@@ -169,20 +189,6 @@ impl Target {
     pub(crate) fn flush(&self) -> Result<(), RestoreError> {
         rustix::fs::syncfs(&self.folder).map_err(|errno| refused(self.root.clone(), errno.into()))
     }
-}
-
-/// Bytes of the longest file name.
-const NAME_BYTES_MAX: usize = 255;
-
-/// What a file is called before it has its name.
-fn part_of(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    // Near the longest name that a file system takes, the mark would not fit.
-    let mut name = name.into_vec();
-    name.truncate(NAME_BYTES_MAX.saturating_sub(PART.len()));
-    name.extend_from_slice(PART.as_bytes());
-    path.with_file_name(OsStr::from_bytes(&name))
 }
 
 /// What a killed restore left under such a name is worth nothing.
@@ -255,6 +261,14 @@ fn time(ns: i64) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::entropy::OsEntropy;
+    use keyhaven_repo::keyring::Keyring;
+    use keyhaven_repo::names::StoreId;
+
+    fn target(root: &Path) -> Target {
+        let keyring = Keyring::generate(StoreId::generate(&mut OsEntropy), &mut OsEntropy);
+        Target::create(root, keyring.content_hasher()).unwrap()
+    }
 
     fn key(path: &[&[u8]]) -> Key {
         Key::from_components(path.iter().copied()).unwrap()
@@ -264,7 +278,7 @@ mod tests {
     fn a_link_in_the_way_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
-        let target = Target::create(&folder.path().join("to")).unwrap();
+        let target = target(&folder.path().join("to"));
         std::os::unix::fs::symlink(outside.path(), folder.path().join("to/media")).unwrap();
         assert!(target.make_way(&key(&[b"media", b"a.jpg"])).is_err());
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
@@ -273,7 +287,7 @@ mod tests {
     #[test]
     fn a_part_that_is_dropped_leaves_nothing_and_a_finished_one_its_file() {
         let folder = tempfile::tempdir().unwrap();
-        let target = Target::create(folder.path()).unwrap();
+        let target = target(folder.path());
         let key = key(&[b"a"]);
         drop(target.begin(&key).unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -298,7 +312,7 @@ mod tests {
     #[test]
     fn a_name_as_long_as_names_get_can_be_restored() {
         let folder = tempfile::tempdir().unwrap();
-        let target = Target::create(folder.path()).unwrap();
+        let target = target(folder.path());
         let name = [b'x'; 255];
         target
             .begin(&key(&[&name]))
@@ -308,5 +322,16 @@ mod tests {
             .name()
             .unwrap();
         assert!(folder.path().join(OsStr::from_bytes(&name)).exists());
+    }
+
+    #[test]
+    fn what_a_restore_that_was_cut_off_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = target(folder.path());
+        let key = key(&[b"a"]);
+        std::fs::write(target.part(&key), "left").unwrap();
+        target.clear(&key).unwrap();
+        target.clear(&key).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }
