@@ -12,6 +12,11 @@ const STORE: &str = "crates/keyhaven/src/setup/store.rs";
 const NAMING: &str = "crates/keyhaven/src/engine/naming.rs";
 const RESTORE: &str = "crates/keyhaven/src/engine/restore.rs";
 const SETUP: &str = "crates/cli/src/setup.rs";
+const BEGUN: &str = "crates/keyhaven/src/setup.rs";
+const LINK: &str = "crates/keyhaven/src/vault.rs";
+const PASSWORD: &str = "crates/keyhaven/src/password.rs";
+const PROTECT: &str = "crates/keyhaven/src/protect.rs";
+const REGISTER: &str = "crates/vault-client/src/register.rs";
 
 pub(super) const POWER: &[Switch] = &[
     Switch {
@@ -105,5 +110,68 @@ pub(super) const POWER: &[Switch] = &[
             cleared.map_err",
         broken: "            let cleared = Ok(());
             cleared.map_err",
+    },
+    Switch {
+        name: "power: what a vault is told is not on the disk before",
+        file: LINK,
+        sound: "files::replace(&self.path(slot), entry, Mode::Private)",
+        broken: "std::fs::write(self.path(slot), entry)",
+    },
+    Switch {
+        name: "power: the seed of a guess is not on the disk before the guess",
+        file: LINK,
+        sound: ".and_then(|()| files::replace(&self.path(slot), entry, Mode::Private))",
+        broken: ".and_then(|()| match slot {
+                Slot::Guess => std::fs::write(self.path(slot), entry),
+                Slot::Registration | Slot::Change => files::replace(&self.path(slot), entry, Mode::Private),
+            })",
+    },
+    Switch {
+        name: "power: a registration is not written down before it is sent",
+        file: REGISTER,
+        sound: "        journal.store(
+            Slot::Registration,
+            &codec::encode(&pending).map_err(encode)?,
+        )?;
+",
+        broken: "",
+    },
+    Switch {
+        name: "power: a device is set up before it has its key",
+        file: PROTECT,
+        sound: "    keystore.save(Item::BackupKey, key.expose())?;
+    home.save_config(config)?;",
+        broken: "    home.save_config(config)?;
+    keystore.save(Item::BackupKey, key.expose())?;",
+    },
+    Switch {
+        name: "power: a password is registered for a device that does not keep its key",
+        file: BEGUN,
+        sound: "        self.keystore.save(Item::DeviceKey, self.device.expose())?;
+        let registering",
+        broken: "        let registering",
+    },
+    Switch {
+        name: "power: what is known of a vault comes back when its record is destroyed",
+        file: LINK,
+        sound: "        files::sync_folder(&self.journal.folder).map_err(|error| JournalError::Io {
+            did: \"cleared\",
+            kind: error.kind(),
+        })
+",
+        broken: "        Ok(())
+",
+    },
+    Switch {
+        name: "power: a removal that was cut off leaves the login",
+        file: PASSWORD,
+        sound: "            true => Ok(self.keystore.remove(Item::Login)?),",
+        broken: "            true => Err(OpenError::NoPassword.into()),",
+    },
+    Switch {
+        name: "power: a set-up whose last flush failed removes the 64 digits",
+        file: SETUP,
+        sound: ".filter(|_| !is_set_up)",
+        broken: ".filter(|_| !is_set_up || true)",
     },
 ];
