@@ -6,6 +6,10 @@
 //! BACKUP-4: the newest snapshot also stands in a file of its own beside it, which is no cache. One command
 //! at a time opens the state; the file can be read meanwhile, and outlives it.
 //!
+//! redb compares no checksums of a file that was closed well, and what it reads from a spoilt one it may believe, or panic
+//! over. So beside the state stands a digest of all its bytes while nobody has it open (BACKUP-1): one that does not have
+//! it any more is damaged. After a kill there is none, and redb checks what it finds.
+//!
 //! Contents are added in two steps: [`Contents::add`] remembers one for this run;
 //! [`Contents::keep_sent`] makes them durable, and is called only after the store has flushed the packs
 //! that hold them. So a run that is killed leaves only entries that the store can answer for, and
@@ -17,6 +21,9 @@
 //! store.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::files::{self, Mode};
@@ -33,6 +40,8 @@ const HEAD: TableDefinition<'_, (), &[u8]> = TableDefinition::new("head 1");
 
 /// Pages of the index that are kept in memory.
 const CACHE_BYTES: usize = 2 << 20;
+
+const SUM_BYTES: u64 = 32;
 
 /// Bytes of an extent in a value: pack, offset, length.
 const EXTENT_BYTES: usize = 32 + 4 + 4;
@@ -97,6 +106,68 @@ from_redb!(
     redb::CommitError
 );
 
+/// Compares a state with the digest beside it, if there is one, and removes that, as the state is about to change.
+fn take_sum(state: &Path) -> Result<(), ContentsError> {
+    let beside = sum_beside(state);
+    let noted = files::read_small(&beside, SUM_BYTES);
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        removed => removed.map_err(redb::Error::Io)?,
+    }
+    // It is not flushed. A torn one says as much as none.
+    let Some(noted) = noted.ok().filter(|noted| noted.len() as u64 == SUM_BYTES) else {
+        return Ok(());
+    };
+    match sum_of(state) {
+        Ok(sum) if sum.as_slice() != noted => {
+            let spoilt = "its bytes are not those that were written";
+            Err(redb::Error::Corrupted(spoilt.to_owned()).into())
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(redb::Error::Io(error).into()),
+    }
+}
+
+fn sum_beside(state: &Path) -> PathBuf {
+    state.with_extension("sum")
+}
+
+fn sum_of(state: &Path) -> io::Result<[u8; 32]> {
+    let mut file = File::open(state)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(*hasher.finalize().as_bytes()),
+            Ok(read) => drop(hasher.update(buffer.get(..read).unwrap_or_default())),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Writes the digest of a state when it goes.
+struct SumAtEnd(PathBuf);
+
+impl SumAtEnd {
+    fn write(&self) -> io::Result<()> {
+        let sum = sum_of(&self.0)?;
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        options.open(sum_beside(&self.0))?.write_all(&sum)
+    }
+}
+
+impl Drop for SumAtEnd {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // Without it the state counts as one that was not closed.
+            let _ = self.write();
+        }
+    }
+}
+
 /// A content that was added in this run.
 struct Fresh {
     bytes: u64,
@@ -114,7 +185,9 @@ impl Fresh {
 
 /// The contents of a store, as far as this device knows them.
 pub(crate) struct Contents {
+    // In this order: it is closed before its bytes are summed up.
     database: Database,
+    _sum: SumAtEnd,
     newest: PathBuf,
     fresh: HashMap<ContentId, Fresh>,
     fresh_sizes: HashSet<u64>,
@@ -123,11 +196,13 @@ pub(crate) struct Contents {
 impl Contents {
     /// Opens the state at `path`, or begins an empty one.
     pub(crate) fn open(path: &Path) -> Result<Self, ContentsError> {
+        take_sum(path)?;
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .create(path)?;
         Ok(Self {
             database,
+            _sum: SumAtEnd(path.to_path_buf()),
             newest: newest_beside(path),
             fresh: HashMap::new(),
             fresh_sizes: HashSet::new(),

@@ -116,3 +116,50 @@ impl Waiting {
         files.into_iter().try_for_each(|file| file.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use keyhaven_repo::entry::Stat;
+    use keyhaven_repo::path::Key;
+
+    use super::*;
+
+    fn whole(target: &Target, name: &str) -> Whole {
+        let key = Key::from_components([name.as_bytes()]).unwrap();
+        let mut part = target.begin(&key).unwrap();
+        part.file.write_all(name.as_bytes()).unwrap();
+        part.finish(&Stat::default()).unwrap()
+    }
+
+    fn names(folder: &std::path::Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// BACKUP-1: nothing is left without its name, also where the work ended early.
+    #[test]
+    fn what_was_handed_in_has_its_name_when_the_work_has_ended() {
+        for fails in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let target = Target::create(folder.path()).unwrap();
+            let worked = Naming::around(&target, |naming| {
+                naming.take(whole(&target, "a"))?;
+                naming.hurry()?;
+                naming.take(whole(&target, "b"))?;
+                drop(whole(&target, "never handed in"));
+                if fails {
+                    return Err(RestoreError::Cancelled);
+                }
+                Ok(())
+            });
+            assert_eq!(worked.is_err(), fails);
+            assert_eq!(names(folder.path()), ["a", "b"]);
+        }
+    }
+}
