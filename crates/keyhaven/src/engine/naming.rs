@@ -122,9 +122,12 @@ mod tests {
     use std::io::Write as _;
 
     use keyhaven_repo::entry::Stat;
+    use keyhaven_repo::keyring::Keyring;
+    use keyhaven_repo::names::StoreId;
     use keyhaven_repo::path::Key;
 
     use super::*;
+    use crate::engine::entropy::OsEntropy;
 
     fn whole(target: &Target, name: &str) -> Whole {
         let key = Key::from_components([name.as_bytes()]).unwrap();
@@ -147,7 +150,8 @@ mod tests {
     fn what_was_handed_in_has_its_name_when_the_work_has_ended() {
         for fails in [false, true] {
             let folder = tempfile::tempdir().unwrap();
-            let target = Target::create(folder.path()).unwrap();
+            let keyring = Keyring::generate(StoreId::generate(&mut OsEntropy), &mut OsEntropy);
+            let target = Target::create(folder.path(), keyring.content_hasher()).unwrap();
             let worked = Naming::around(&target, |naming| {
                 naming.take(whole(&target, "a"))?;
                 naming.hurry()?;
