@@ -16,7 +16,9 @@
 //! - A rename is one effect for what it replaces: under the new name is the old file or the new one. Its old name may still be
 //!   there when the new one is (two folders are two flushes); never is the file gone from both. A flush of the old name's
 //!   folder makes all of it certain.
-//! - `syncfs` and `sync` make everything certain. What a flush that failed covers is not certain.
+//! - `syncfs` and `sync` make everything certain. What a flush of a file that failed covers is not certain, and no
+//!   later flush makes it so, though it can be read until the power goes (Linux: Rebello et al., "Can Applications Recover from
+//!   fsync Failures?", USENIX ATC 2020).
 //! - Modes are certain at once: nothing that is checked hangs on them. Times are not kept.
 //!
 //! That is more than ext4, XFS and btrfs do on a sound disk: their journals keep the order of what happens to names,
@@ -63,6 +65,10 @@ pub(crate) enum Change {
     Flush { path: PathBuf },
     /// Everything is.
     FlushAll,
+    /// A file could not be made certain.
+    FlushFails { path: PathBuf },
+    /// Nothing could.
+    FlushAllFails,
 }
 
 impl std::fmt::Display for Change {
@@ -82,6 +88,8 @@ impl std::fmt::Display for Change {
             Self::Remove { path } => write!(f, "remove {}", path.display()),
             Self::Flush { path } => write!(f, "flush {}", path.display()),
             Self::FlushAll => write!(f, "flush everything"),
+            Self::FlushFails { path } => write!(f, "a flush of {} that fails", path.display()),
+            Self::FlushAllFails => write!(f, "a flush of everything that fails"),
         }
     }
 }
@@ -95,7 +103,18 @@ struct File {
     now: Rc<Vec<u8>>,
     certain: Rc<Vec<u8>>,
     /// What leads from the one to the other.
-    edits: Vec<Edit>,
+    edits: Vec<(Held, Edit)>,
+}
+
+/// How an edit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// The next flush makes it certain.
+    Open,
+    /// A flush failed over it: what reads the file still sees it, and no flush brings it to the disk any more.
+    Dropped,
+    /// It was flushed, and stands on one that was dropped.
+    Certain,
 }
 
 #[derive(Clone, Debug)]
@@ -180,15 +199,13 @@ impl Disk {
                 let file = self.file(path);
                 let now = Rc::make_mut(&mut file.now);
                 put(now, *at, bytes);
-                file.edits.push(Edit::Write {
-                    at: *at,
-                    bytes: bytes.clone(),
-                });
+                let (at, bytes) = (*at, bytes.clone());
+                file.edits.push((Held::Open, Edit::Write { at, bytes }));
             }
             Change::Length { path, len } => {
                 let file = self.file(path);
                 Rc::make_mut(&mut file.now).resize(*len, 0);
-                file.edits.push(Edit::Length(*len));
+                file.edits.push((Held::Open, Edit::Length(*len)));
             }
             Change::Mode { path, mode } => {
                 let node = self.find(path);
@@ -207,6 +224,15 @@ impl Disk {
                 self.flush(node);
             }
             Change::FlushAll => self.flush_all(),
+            Change::FlushFails { path } => {
+                let node = self.find(path);
+                self.drop_what_is_open(node);
+            }
+            Change::FlushAllFails => {
+                for node in 0..self.nodes.len() {
+                    self.drop_what_is_open(Node(node));
+                }
+            }
         }
     }
 
@@ -214,7 +240,10 @@ impl Disk {
     pub(crate) fn pending(&self) -> usize {
         let all = self.reachable().into_iter();
         all.map(|node| match &self.nodes[node.0].0 {
-            Kind::File(file) => file.edits.len(),
+            Kind::File(file) => {
+                let edits = file.edits.iter();
+                edits.filter(|(held, _)| *held != Held::Certain).count()
+            }
             Kind::Folder(folder) => folder.steps.len(),
         })
         .sum()
@@ -336,6 +365,9 @@ impl Disk {
 
     fn flush(&mut self, node: Node) {
         match &mut self.nodes[node.0].0 {
+            Kind::File(file) if file.edits.iter().any(|(held, _)| *held == Held::Dropped) => {
+                file.turn(Held::Open, Held::Certain);
+            }
             Kind::File(file) => {
                 file.certain = Rc::clone(&file.now);
                 file.edits.clear();
@@ -350,6 +382,13 @@ impl Disk {
                     .collect();
                 self.finish_renames(&whole);
             }
+        }
+    }
+
+    /// A name that could not be flushed is flushed the next time; a file system that fails there takes no more.
+    fn drop_what_is_open(&mut self, node: Node) {
+        if let Kind::File(file) = &mut self.nodes[node.0].0 {
+            file.turn(Held::Open, Held::Dropped);
         }
     }
 
@@ -393,6 +432,14 @@ fn put(content: &mut Vec<u8>, at: usize, bytes: &[u8]) {
 }
 
 impl File {
+    fn turn(&mut self, from: Held, to: Held) {
+        for (held, _) in &mut self.edits {
+            if *held == from {
+                *held = to;
+            }
+        }
+    }
+
     /// What is left of it.
     fn after(&self, choice: &mut Choice) -> Rc<Vec<u8>> {
         if self.edits.is_empty() {
@@ -400,8 +447,16 @@ impl File {
         }
         let mut content = (*self.certain).clone();
         let mut len = content.len();
-        for edit in &self.edits {
+        for (held, edit) in &self.edits {
             match edit {
+                Edit::Length(new) if *held == Held::Certain => {
+                    content.truncate(*new);
+                    len = *new;
+                }
+                Edit::Write { at, bytes } if *held == Held::Certain => {
+                    put(&mut content, *at, bytes);
+                    len = len.max(at + bytes.len());
+                }
                 Edit::Length(new) => {
                     if choice.length() {
                         content.truncate(*new);

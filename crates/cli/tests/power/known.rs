@@ -209,6 +209,26 @@ fn lengths_and_bytes_survive_apart() {
 }
 
 #[test]
+fn what_a_failed_flush_dropped_no_later_flush_makes_certain() {
+    let mut changes = vec![
+        write("old", 0, b"OLD"),
+        Change::FlushFails { path: path("old") },
+        flush("old"),
+    ];
+    let both = [some(b"OLD bytes"), some(b"old bytes")];
+    assert_eq!(found(&after(&changes), "old"), both);
+    changes.extend([write("old", 4, b"B"), flush("old")]);
+    let both = [some(b"OLD Bytes"), some(b"old Bytes")];
+    assert_eq!(found(&after(&changes), "old"), both);
+    changes.extend([write("old", 0, b"new"), Change::FlushAll]);
+    let disk = after(&changes);
+    assert_eq!(
+        disk.image(Rule::Nothing).file("old"),
+        Some(&b"new Bytes"[..])
+    );
+}
+
+#[test]
 fn a_flush_of_everything_is_one_of_every_file_and_folder() {
     let disk = after(&[
         folder("f"),

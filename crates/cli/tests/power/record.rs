@@ -78,6 +78,15 @@ impl When {
 }
 
 impl Intent {
+    /// What it is to a disk that it fails, if it is anything.
+    fn fails(self) -> Option<Change> {
+        match self {
+            Self::Is(Change::Flush { path }) => Some(Change::FlushFails { path }),
+            Self::Is(Change::FlushAll) => Some(Change::FlushAllFails),
+            _ => None,
+        }
+    }
+
     fn change(self, root: &Path, result: i64) -> Change {
         let mode = |path: &Path| fs::symlink_metadata(root.join(path)).unwrap().mode() & 0o7777;
         match self {
@@ -466,6 +475,10 @@ impl Recorder<'_> {
 
     fn ended(&mut self, call: UnderWay) {
         if let Some(errno) = call.fails {
+            if let Some(change) = call.intent.fails() {
+                self.changes.push(change);
+                (self.each)();
+            }
             return answer::set(call.pid, errno);
         }
         let result = answer::of(call.pid);

@@ -301,6 +301,23 @@ impl Story {
         } else {
             is_told(&run.out, code).unwrap_or_else(|wrong| panic!("{what}: {wrong}: {run:?}"));
         }
+        self.holds(&format!("{what}, code {code}"));
+        let dropped =
+            |change: &Change| matches!(change, Change::FlushFails { .. } | Change::FlushAllFails);
+        if self.house.is_none() && self.told.changes.iter().any(dropped) {
+            // What the disk never got is still to be read, and the next run must not build on it.
+            let again = self.recorded(line, Meddling::Nothing);
+            if again.code == Some(0) {
+                self.ended(line, self.told.changes.len());
+            }
+            self.holds(&format!("{what}, code {code}, and then {:?}", again.code));
+        }
+        Some(code)
+    }
+
+    /// What must hold if the power goes after the last change that was recorded.
+    fn holds(&self, what: &str) {
+        let cut = self.told.changes.len();
         let mut disk = self.disk();
         for change in &self.told.changes {
             disk.apply(change);
@@ -319,9 +336,8 @@ impl Story {
             };
             let house = self.house.as_ref();
             let seen = self.told.check(&image, point, self.manner, &world, house);
-            seen.unwrap_or_else(|wrong| panic!("{what}, code {code}, {rule} survived: {wrong}"));
+            seen.unwrap_or_else(|wrong| panic!("{what}; {rule} survived: {wrong}"));
         }
-        Some(code)
     }
 
     /// Puts everything back as it was before the first recorded command.

@@ -147,24 +147,40 @@ fn sum_of(state: &Path) -> io::Result<[u8; 32]> {
     }
 }
 
-/// Writes the digest of a state when it goes.
-struct SumAtEnd(PathBuf);
+/// Writes the digest of a state when that has been closed, or removes what cannot be relied on.
+struct SumAtEnd {
+    state: PathBuf,
+    is_broken: bool,
+}
 
 impl SumAtEnd {
     fn write(&self) -> io::Result<()> {
-        let sum = sum_of(&self.0)?;
+        let sum = sum_of(&self.state)?;
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(true).mode(0o600);
-        options.open(sum_beside(&self.0))?.write_all(&sum)
+        options.open(sum_beside(&self.state))?.write_all(&sum)
     }
 }
 
 impl Drop for SumAtEnd {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if self.is_broken {
+            let _ = std::fs::remove_file(&self.state);
+        } else if !std::thread::panicking() {
             // Without it the state counts as one that was not closed.
             let _ = self.write();
         }
+    }
+}
+
+impl Drop for Contents {
+    /// After a flush that failed, a file can be read as if it were whole until the power goes, and be in pieces then. Who
+    /// goes on from it builds on what no disk has; so it is begun anew.
+    fn drop(&mut self) {
+        self.sum.is_broken = matches!(
+            self.database.begin_write(),
+            Err(redb::TransactionError::Storage(_))
+        );
     }
 }
 
@@ -187,7 +203,7 @@ impl Fresh {
 pub(crate) struct Contents {
     // In this order: it is closed before its bytes are summed up.
     database: Database,
-    _sum: SumAtEnd,
+    sum: SumAtEnd,
     newest: PathBuf,
     fresh: HashMap<ContentId, Fresh>,
     fresh_sizes: HashSet<u64>,
@@ -202,7 +218,10 @@ impl Contents {
             .create(path)?;
         Ok(Self {
             database,
-            _sum: SumAtEnd(path.to_path_buf()),
+            sum: SumAtEnd {
+                state: path.to_path_buf(),
+                is_broken: false,
+            },
             newest: newest_beside(path),
             fresh: HashMap::new(),
             fresh_sizes: HashSet::new(),
