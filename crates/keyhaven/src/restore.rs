@@ -15,12 +15,11 @@ use crate::engine::contents::Contents;
 use crate::engine::error::RestoreError;
 use crate::engine::fetch::Fetcher;
 use crate::engine::history::{Access, HistoryError, Loaded};
+use crate::engine::lost::{ends_the_run, told};
 use crate::engine::nodes::{Nodes, store_error};
 use crate::engine::pages::{FrameReader, ReadBackError};
 use crate::engine::replay::{replay, write_out};
-use crate::engine::restore::{
-    Plan, RestoreReport, ends_the_run, has_root, measure, restore, told, visit,
-};
+use crate::engine::restore::{Plan, RestoreReport, has_root, measure, restore, visit};
 use crate::engine::target::{Target, relative};
 use crate::haven::{Fresh, Keyhaven, OpenError, SnapshotInfo, fresh, note};
 use crate::progress::{Cancel, Meter, Notice, Observer};
@@ -284,10 +283,7 @@ impl Keyhaven {
                 rows: Some(rows),
                 ..
             } => {
-                let mut frames = FrameReader::new(
-                    Fetcher::new(Arc::clone(&access.store), Arc::clone(&keyring)),
-                    Arc::clone(&keyring),
-                )?;
+                let mut frames = FrameReader::new(&fetcher, &keyring)?;
                 let copy = replay(
                     &pages,
                     &rows,
@@ -303,7 +299,7 @@ impl Keyhaven {
             FileEntry::Database {
                 pages, rows: None, ..
             } => {
-                let mut frames = FrameReader::new(fetcher, keyring)?;
+                let mut frames = FrameReader::new(&fetcher, &keyring)?;
                 frames
                     .in_order(&pages, &mut nodes, &mut |page| Ok(out.write_all(page)?))
                     .map_err(|cause| damaged(path, cause))?;

@@ -9,7 +9,7 @@ const SHADOWS: &str = "crates/keyhaven/src/engine/rows.rs";
 const FOLDER: &str = "crates/keyhaven/src/store/folder/mod.rs";
 const SYNCER: &str = "crates/keyhaven/src/store/folder/syncer.rs";
 const STORE: &str = "crates/keyhaven/src/setup/store.rs";
-const NAMING: &str = "crates/keyhaven/src/engine/naming.rs";
+const TARGET: &str = "crates/keyhaven/src/engine/target.rs";
 const RESTORE: &str = "crates/keyhaven/src/engine/restore.rs";
 const SETUP: &str = "crates/cli/src/setup.rs";
 const BEGUN: &str = "crates/keyhaven/src/setup.rs";
@@ -89,10 +89,16 @@ pub(super) const POWER: &[Switch] = &[
     },
     Switch {
         name: "power: a restored file has its name before its bytes are on the disk",
-        file: NAMING,
-        sound: "        target.flush()?;
-        files",
-        broken: "        files",
+        file: TARGET,
+        sound: "        self.flush()?;
+        Ok(files",
+        broken: "        Ok(files",
+    },
+    Switch {
+        name: "power: a large database has its name before its bytes are on the disk",
+        file: TARGET,
+        sound: "scope.spawn(|| self.file.sync_all());",
+        broken: "scope.spawn(|| io::Result::Ok(()));",
     },
     Switch {
         name: "power: a restore ends before the names are on the disk",

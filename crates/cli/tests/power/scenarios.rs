@@ -314,6 +314,27 @@ fn a_restore() {
     stays_in_one_state(story);
 }
 
+/// BACKUP-1: the same of a database that is flushed by itself, before the pictures come.
+#[test]
+fn a_restore_of_a_large_database() {
+    for (manner, backup) in [(Manner::Pages, BACKUP), (Manner::Rows, ROWS)] {
+        let world = source();
+        let text = "one long message ".repeat(65_000);
+        app(&world)
+            .execute("INSERT INTO message VALUES (?1)", [text])
+            .unwrap();
+        let mut story = Story::new("a restore of a large database", manner, world);
+        story.before(SETUP);
+        story.before(backup);
+        if manner == Manner::Rows {
+            a_day_passes(&story.world);
+            story.before(backup);
+        }
+        story.runs(RESTORE, 0);
+        stays_in_one_state(story);
+    }
+}
+
 /// BACKUP-1: the same of a database by rows: its base, a patch, and the copy in which they are put together.
 #[test]
 fn a_restore_of_rows() {

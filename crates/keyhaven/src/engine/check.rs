@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use keyhaven_repo::entry::{ExtentList, FileEntry};
 use keyhaven_repo::hash::{ContentHasher, ContentId};
@@ -17,13 +16,15 @@ use keyhaven_repo::path::Key;
 use keyhaven_secrets::Remedy;
 use keyhaven_source::rows::RowsError;
 
+use super::crew::{self, Crew};
 use super::error::RestoreError;
 use super::fetch::{FetchError, Fetcher};
+use super::lost::{Gaps, Lost, LostPart, ends_the_run, told};
 use super::nodes::{Nodes, is_damage, pack_of, store_error};
 use super::packs::{Packs, visit_extents};
 use super::pages::{FrameReader, ReadBackError};
 use super::replay::replay;
-use super::restore::{Gaps, Lost, LostPart, Plan, ends_the_run, told, visit, workers};
+use super::restore::{Plan, visit};
 use crate::progress::{Cancel, Meter};
 use crate::store::Store;
 
@@ -77,11 +78,11 @@ impl<'a> Checker<'a> {
         folder: PathBuf,
         cancel: &'a Cancel,
     ) -> Result<Self, RestoreError> {
-        let fetcher = || Fetcher::new(Arc::clone(store), Arc::clone(&keyring));
+        let fetcher = Fetcher::new(Arc::clone(store), Arc::clone(&keyring));
         Ok(Self {
             packs: Packs::of(store.as_ref())?,
-            media: fetcher(),
-            frames: FrameReader::new(fetcher(), Arc::clone(&keyring))?,
+            frames: FrameReader::new(&fetcher, &keyring)?,
+            media: fetcher,
             store,
             keyring,
             folder,
@@ -124,9 +125,18 @@ impl<'a> Checker<'a> {
             cancel: self.cancel,
         };
         let mut lost = Vec::new();
-        let (store, keyring) = (Arc::clone(self.store), Arc::clone(&self.keyring));
+        let (fetcher, keyring) = (self.media.clone(), Arc::clone(&self.keyring));
         let visited = std::thread::scope(|scope| {
-            let readers = Readers::start(scope, &store, &keyring);
+            let workers = (0..crew::size()).map(|_| {
+                let mut fetcher = fetcher.clone();
+                let hasher = keyring.content_hasher();
+                move |job: Job| {
+                    let fault = job.read(&mut fetcher, hasher.clone());
+                    let Job { key, bytes, .. } = job;
+                    Checked { key, bytes, fault }
+                }
+            });
+            let readers = Crew::start(scope, QUEUE, workers);
             let visited = visit(&plan, nodes, &mut |key, entry, nodes| {
                 if self.cancel.is_cancelled() {
                     return Err(RestoreError::Cancelled);
@@ -144,7 +154,7 @@ impl<'a> Checker<'a> {
                             bytes,
                             content,
                             extents,
-                        })?;
+                        });
                         return readers.ready().try_for_each(|checked| {
                             meter.add(1, checked.bytes);
                             self.take(checked, &mut lost)
@@ -260,7 +270,7 @@ impl<'a> Checker<'a> {
         nodes: &mut Nodes<'_>,
     ) -> Result<Option<Fault>, RestoreError> {
         let read = match rows {
-            None => self.frames.scatter(pages, nodes, &mut |_, _| Ok(())),
+            None => self.frames.scatter(pages, nodes, &|_, _| Ok(())),
             // Patches prove themselves only one upon the other.
             Some(rows) => {
                 let (frames, media) = (&mut self.frames, &mut self.media);
@@ -343,59 +353,6 @@ struct Checked {
     key: Key,
     bytes: u64,
     fault: Result<Option<Fault>, RestoreError>,
-}
-
-/// Threads that read files, beside the one that walks the index: while one waits for the store, another opens what has come.
-struct Readers {
-    jobs: SyncSender<Job>,
-    done: Receiver<Checked>,
-}
-
-impl Readers {
-    fn start<'scope>(
-        scope: &'scope std::thread::Scope<'scope, '_>,
-        store: &Arc<dyn Store>,
-        keyring: &Arc<Keyring>,
-    ) -> Self {
-        let (jobs, queue) = sync_channel::<Job>(QUEUE);
-        let queue = Arc::new(Mutex::new(queue));
-        // As many answers as there can be jobs: a reader never waits to answer.
-        let (answers, done) = channel();
-        for _ in 0..workers() {
-            let (queue, answers) = (Arc::clone(&queue), answers.clone());
-            let mut fetcher = Fetcher::new(Arc::clone(store), Arc::clone(keyring));
-            let hasher = keyring.content_hasher();
-            scope.spawn(move || {
-                let next = || {
-                    let queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
-                    queue.recv()
-                };
-                while let Ok(job) = next() {
-                    let fault = job.read(&mut fetcher, hasher.clone());
-                    let Job { key, bytes, .. } = job;
-                    if answers.send(Checked { key, bytes, fault }).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        Self { jobs, done }
-    }
-
-    fn send(&self, job: Job) -> Result<(), RestoreError> {
-        self.jobs.send(job).map_err(|_| RestoreError::Worker)
-    }
-
-    /// What is done by now.
-    fn ready(&self) -> impl Iterator<Item = Checked> {
-        self.done.try_iter()
-    }
-
-    /// What is left, as it comes.
-    fn finish(self) -> impl Iterator<Item = Checked> {
-        drop(self.jobs);
-        self.done.into_iter()
-    }
 }
 
 impl Job {

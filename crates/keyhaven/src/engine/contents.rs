@@ -22,7 +22,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -134,17 +134,11 @@ fn sum_beside(state: &Path) -> PathBuf {
 }
 
 fn sum_of(state: &Path) -> io::Result<[u8; 32]> {
-    let mut file = File::open(state)?;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(*hasher.finalize().as_bytes()),
-            Ok(read) => drop(hasher.update(buffer.get(..read).unwrap_or_default())),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    files::read_pieces(&File::open(state)?, |piece| {
+        hasher.update(piece);
+    })?;
+    Ok(*hasher.finalize().as_bytes())
 }
 
 /// Writes the digest of a state when that has been closed, or removes what cannot be relied on.

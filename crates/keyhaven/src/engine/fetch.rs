@@ -1,7 +1,7 @@
 //! Reading sealed bytes back: single extents, by the frames that hold them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::layout::Extent;
@@ -41,12 +41,25 @@ impl FetchError {
 /// Headers that are kept: a few hundred bytes each.
 const READERS_MAX: usize = 512;
 
-/// Reads extents from a store. Each thread has its own.
+type Readers = HashMap<(PackName, PackKind), Arc<PackReader>>;
+
+/// Reads extents from a store. Each thread has its own; clones share the headers that they have read.
 pub(crate) struct Fetcher {
     store: Arc<dyn Store>,
     keyring: Arc<Keyring>,
-    readers: HashMap<PackName, Arc<PackReader>>,
+    readers: Arc<Mutex<Readers>>,
     sealed: Vec<u8>,
+}
+
+impl Clone for Fetcher {
+    fn clone(&self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            keyring: Arc::clone(&self.keyring),
+            readers: Arc::clone(&self.readers),
+            sealed: Vec::new(),
+        }
+    }
 }
 
 impl Fetcher {
@@ -54,7 +67,7 @@ impl Fetcher {
         Self {
             store,
             keyring,
-            readers: HashMap::new(),
+            readers: Arc::default(),
             sealed: Vec::new(),
         }
     }
@@ -109,8 +122,9 @@ impl Fetcher {
         reader.read_footer(&bytes).map_err(damaged)
     }
 
-    fn reader(&mut self, pack: PackName, kind: PackKind) -> Result<Arc<PackReader>, FetchError> {
-        if let Some(reader) = self.readers.get(&pack) {
+    fn reader(&self, pack: PackName, kind: PackKind) -> Result<Arc<PackReader>, FetchError> {
+        let readers = || self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reader) = readers().get(&(pack, kind)) {
             return Ok(Arc::clone(reader));
         }
         let header = self
@@ -118,11 +132,12 @@ impl Fetcher {
             .get(&path_of(&pack.path()), Some(0..PackReader::HEADER_BYTES))?;
         let reader = PackReader::new(pack, kind, &self.keyring, &header)
             .map_err(|cause| FetchError::Damaged { pack, cause })?;
-        if self.readers.len() >= READERS_MAX {
-            self.readers.clear();
-        }
         let reader = Arc::new(reader);
-        self.readers.insert(pack, Arc::clone(&reader));
+        let mut readers = readers();
+        if readers.len() >= READERS_MAX {
+            readers.clear();
+        }
+        readers.insert((pack, kind), Arc::clone(&reader));
         Ok(reader)
     }
 }

@@ -15,8 +15,8 @@ use keyhaven_repo::snapshot::{Completeness, History, OpenSnapshot, Snapshot, Sna
 use keyhaven_secrets::{BackupKey, Remedy};
 
 use super::entropy::OsEntropy;
+use super::lost::{ends_the_run, told};
 use super::outbox::path_of;
-use super::restore::{ends_the_run, told};
 use crate::files::{self, Mode};
 use crate::progress::Notice;
 use crate::store::{Body, CalledOff, ObjectFolder, Store, StoreError};

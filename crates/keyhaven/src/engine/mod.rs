@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod contents;
+pub(crate) mod crew;
 pub(crate) mod database;
 pub(crate) mod entropy;
 pub(crate) mod error;
@@ -10,6 +11,7 @@ pub(crate) mod fetch;
 pub(crate) mod footers;
 pub(crate) mod history;
 pub(crate) mod join;
+pub(crate) mod lost;
 pub(crate) mod media;
 pub(crate) mod naming;
 pub(crate) mod nodes;

@@ -3,13 +3,14 @@
 //! BACKUP-1: a name in the target stands for the bytes that were backed up, also after a loss of power: a file that was
 //! renamed before its bytes were flushed can come up empty or torn, and the next restore would take it for somebody
 //! else's. To flush each file by itself would take longer than all the rest, so files that are whole wait without a
-//! name until one flush of the file system covers them all.
+//! name until one flush of the file system covers them all. A large database is flushed by itself ([`Durable`]): there
+//! are few, and people wait for their messages.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::error::RestoreError;
-use super::target::{Target, Whole};
+use super::target::{Durable, Target, Whole};
 
 /// What waits for one flush, at most.
 const FILES_MAX: usize = 4_096;
@@ -112,8 +113,7 @@ impl Waiting {
         if files.is_empty() {
             return Ok(());
         }
-        target.flush()?;
-        files.into_iter().try_for_each(|file| file.name())
+        target.flush_all(files)?.try_for_each(Durable::name)
     }
 }
 

@@ -18,8 +18,8 @@ use keyhaven_repo::pack::{ExtentKind, PackBuilder, PackKind};
 use keyhaven_secrets::Remedy;
 
 use super::fetch::{FetchError, Fetcher};
+use super::lost::ends_the_run;
 use super::outbox::{self, Outbox, SendError, path_of};
-use super::restore::ends_the_run;
 use crate::store::{Body, FolderStore, Store, StoreError};
 
 /// Raw nodes that are kept: at most some 4 MiB.

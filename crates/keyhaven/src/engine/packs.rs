@@ -11,9 +11,9 @@ use keyhaven_repo::pack::{OpenPack, PackError, PackKind, PackReader};
 use keyhaven_repo::rows::load_patches;
 
 use super::fetch::FetchError;
+use super::lost::{ends_the_run, told};
 use super::nodes::Nodes;
 use super::outbox::{packs_folder, path_of};
-use super::restore::{ends_the_run, told};
 use crate::progress::Cancel;
 use crate::store::{Store, StoreError};
 

@@ -8,8 +8,9 @@ use keyhaven_repo::hash::{ExtentDigest, PageKey};
 use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::node::NodeError;
 use keyhaven_repo::pack::PackKind;
-use keyhaven_repo::page_map::PageMap;
+use keyhaven_repo::page_map::{FrameUse, PageMap};
 
+use super::crew::{self, Crew};
 use super::fetch::{FetchError, Fetcher};
 use super::nodes::Nodes;
 
@@ -26,65 +27,104 @@ pub(crate) enum ReadBackError {
     Rows(#[from] keyhaven_source::rows::RowsError),
 }
 
-/// Takes a run of bytes and its offset in the image.
-pub(crate) type TakeRun<'a> = dyn FnMut(u64, &[u8]) -> Result<(), ReadBackError> + 'a;
+/// Takes a run of pages and its offset in the image.
+pub(crate) type TakeRun<'a> = dyn Fn(u64, &[u8]) -> std::io::Result<()> + Sync + 'a;
 
 /// Opens frames of pages.
 pub(crate) struct FrameReader {
-    fetcher: Fetcher,
-    expander: Expander,
+    /// One for each thread.
+    openers: Vec<Opener>,
     key: PageKey,
     keyring: Arc<Keyring>,
-    stored: Vec<u8>,
-    raw: Vec<u8>,
     recent: VecDeque<(ExtentDigest, Vec<u8>)>,
 }
 
+/// Opens one frame at a time.
+struct Opener {
+    fetcher: Fetcher,
+    expander: Expander,
+    stored: Vec<u8>,
+    raw: Vec<u8>,
+}
+
+/// Frames that wait for a thread.
+const QUEUE: usize = 64;
 /// Frames that are kept while pages are read in order: an image that was changed over many days
 /// takes its pages from several frames in turn.
 const RECENT_MAX: usize = 16;
 
+impl Opener {
+    /// The raw bytes of a frame.
+    fn open(&mut self, used: &FrameUse) -> Result<&mut Vec<u8>, ReadBackError> {
+        let extent = used.frame.extent;
+        self.fetcher
+            .extent_into(&extent, PackKind::Messages, &mut self.stored)?;
+        let len = usize::try_from(used.raw_len()).map_err(|_| NodeError::TooLong)?;
+        self.raw.resize(len, 0);
+        self.expander
+            .expand(&self.stored, &mut self.raw)
+            .map_err(NodeError::from)?;
+        Ok(&mut self.raw)
+    }
+
+    /// Opens a frame and hands on what the image takes from it.
+    fn scatter(
+        &mut self,
+        used: &FrameUse,
+        key: &PageKey,
+        each: &TakeRun<'_>,
+    ) -> Result<(), ReadBackError> {
+        let raw = self.open(used)?;
+        for run in used.runs(raw, key) {
+            let (offset, pages) = run?;
+            each(offset, pages)?;
+        }
+        Ok(())
+    }
+}
+
 impl FrameReader {
-    pub(crate) fn new(fetcher: Fetcher, keyring: Arc<Keyring>) -> Result<Self, NodeError> {
+    pub(crate) fn new(fetcher: &Fetcher, keyring: &Arc<Keyring>) -> Result<Self, NodeError> {
+        let openers = (0..crew::size()).map(|_| {
+            Ok::<_, NodeError>(Opener {
+                fetcher: fetcher.clone(),
+                expander: Expander::new()?,
+                stored: Vec::new(),
+                raw: Vec::new(),
+            })
+        });
         Ok(Self {
-            fetcher,
-            expander: Expander::new()?,
+            openers: openers.collect::<Result<_, _>>()?,
             key: keyring.page_key(),
-            keyring,
-            stored: Vec::new(),
-            raw: Vec::new(),
+            keyring: Arc::clone(keyring),
             recent: VecDeque::new(),
         })
     }
 
-    /// Hands runs of pages to `each`, with the offset of each run in the image; in no order. Every
+    /// Hands runs of pages to `each`, with the offset of each run in the image; in no order, and from several threads. Every
     /// frame is fetched once for each leaf that uses it.
     pub(crate) fn scatter(
         &mut self,
         map: &PageMap,
         nodes: &mut Nodes<'_>,
-        each: &mut TakeRun<'_>,
+        each: &TakeRun<'_>,
     ) -> Result<(), ReadBackError> {
-        let page_bytes = u64::from(map.page_size());
-        for index in 0..map.leaves() {
-            let leaf = map.leaf(index, nodes)?;
-            for used in leaf.frames() {
-                let extent = used.frame.extent;
-                self.fetcher
-                    .extent_into(&extent, PackKind::Messages, &mut self.stored)?;
-                let raw_len = usize::try_from(used.raw_len()).map_err(|_| NodeError::TooLong)?;
-                self.raw.resize(raw_len, 0);
-                self.expander
-                    .expand(&self.stored, &mut self.raw)
-                    .map_err(NodeError::from)?;
-                for placed in &used.pages {
-                    let page = used.page(placed, &self.raw, &self.key)?;
-                    let number = u64::from(placed.page_no).saturating_sub(1);
-                    each(number.saturating_mul(page_bytes), page)?;
-                }
-            }
-        }
-        Ok(())
+        let key = &self.key;
+        std::thread::scope(|scope| {
+            let workers = self
+                .openers
+                .iter_mut()
+                .map(|opener| move |used: FrameUse| opener.scatter(&used, key, each));
+            let crew = Crew::start(scope, QUEUE, workers);
+            let fed = (0..map.leaves()).try_for_each(|index| {
+                let leaf = map.leaf(index, nodes)?;
+                leaf.frames().into_iter().try_for_each(|used| {
+                    crew.send(used);
+                    crew.ready().collect()
+                })
+            });
+            crew.finish().fold(fed, Result::and)
+        })
     }
 
     /// Hands all pages to `each`, in order, and checks the image's digest at the end.
@@ -103,14 +143,8 @@ impl FrameReader {
                     .ok_or(NodeError::Malformed)?;
                 let digest = used.frame.digest;
                 if !self.recent.iter().any(|(kept, _)| *kept == digest) {
-                    let extent = used.frame.extent;
-                    self.fetcher
-                        .extent_into(&extent, PackKind::Messages, &mut self.stored)?;
-                    let len = usize::try_from(used.raw_len()).map_err(|_| NodeError::TooLong)?;
-                    let mut raw = vec![0; len];
-                    self.expander
-                        .expand(&self.stored, &mut raw)
-                        .map_err(NodeError::from)?;
+                    let opener = self.openers.first_mut().ok_or(NodeError::Malformed)?;
+                    let raw = std::mem::take(opener.open(&used)?);
                     if self.recent.len() >= RECENT_MAX {
                         self.recent.pop_front();
                     }

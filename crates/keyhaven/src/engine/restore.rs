@@ -5,12 +5,10 @@
 //! stretch of paths whose part of the index is damaged; all else comes back. A restore that is cut
 //! off is run again: what is there already and has the right bytes is not fetched a second time.
 
-use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use keyhaven_repo::entry::{FileEntry, Stat};
 use keyhaven_repo::hash::{ContentHasher, ContentId};
@@ -21,118 +19,21 @@ use keyhaven_repo::pack::PackKind;
 use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::path::Key;
 use keyhaven_repo::tree::{Cursor, Gap};
-use keyhaven_secrets::Remedy;
 use keyhaven_source::rows::RowsError;
 
+use super::crew::{self, Crew};
 use super::error::RestoreError;
 use super::fetch::{FetchError, Fetcher};
 use super::history::Access;
+use super::lost::{Gaps, Lost, ends_a_restore, ends_the_run, told};
 use super::naming::Naming;
 use super::nodes::{Nodes, store_error};
 use super::pages::{FrameReader, ReadBackError};
 use super::replay::{has_rows, replay, write_out};
-use super::target::{Target, Whole, refused, relative};
+use super::target::{Durable, Target, Whole, refused};
+use crate::files;
 use crate::progress::{Cancel, Meter, Phase};
 use crate::store::StoreError;
-
-/// Something that could not be brought back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lost {
-    /// The file, relative to the source; of a stretch the first path.
-    pub path: PathBuf,
-    /// How much is lost there.
-    pub part: LostPart,
-    /// Why, with the damaged object's name.
-    pub reason: String,
-    /// Whether time mends it: a server may give later what it does not give now.
-    pub remedy: Remedy,
-}
-
-/// How much of a backup could not be brought back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LostPart {
-    /// One file or database.
-    File {
-        /// Its bytes.
-        bytes: u64,
-    },
-    /// All that the backup has from a path on, in the order of paths: its part of the index cannot
-    /// be read, so nobody knows what else stood there.
-    Stretch {
-        /// The first path that is not lost; none where all the rest is.
-        before: Option<PathBuf>,
-    },
-    /// All of the backup: its index cannot be read from its root on. A restore gives it as an error,
-    /// [`RestoreError::NoRoot`].
-    All,
-}
-
-/// The parts of the index that could not be read, by their first keys.
-pub(crate) type Gaps = BTreeMap<Key, (Gap, NodeError)>;
-
-impl Lost {
-    pub(crate) fn file(key: &Key, bytes: u64, reason: String) -> Self {
-        Self {
-            path: relative(key),
-            part: LostPart::File { bytes },
-            reason,
-            remedy: Remedy::Stop,
-        }
-    }
-
-    /// The same, with what helps against what the store said.
-    fn by(self, cause: Option<&StoreError>) -> Self {
-        let remedy = remedy_of(cause);
-        Self { remedy, ..self }
-    }
-
-    /// The stretches of paths that these gaps cost: neighbours with one cause are one.
-    pub(crate) fn stretches(gaps: &Gaps) -> Vec<Self> {
-        let mut stretches: Vec<Self> = Vec::new();
-        for (gap, cause) in gaps.values() {
-            let (path, reason) = (relative(&gap.first), told(cause));
-            let end = gap.before.as_ref().map(relative);
-            if let Some(last) = stretches.last_mut()
-                && last.reason == reason
-                && let LostPart::Stretch { before } = &mut last.part
-                && before.as_ref() == Some(&path)
-            {
-                *before = end;
-                continue;
-            }
-            stretches.push(Self {
-                path,
-                part: LostPart::Stretch { before: end },
-                reason,
-                remedy: remedy_of(store_error(cause)),
-            });
-        }
-        stretches
-    }
-}
-
-fn remedy_of(cause: Option<&StoreError>) -> Remedy {
-    match cause {
-        Some(StoreError::Withheld { .. }) => Remedy::RetryLater,
-        Some(_) | None => Remedy::Stop,
-    }
-}
-
-/// An error with what lies behind it: the object's name often stands only there.
-pub(crate) fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut behind = error.source();
-    while let Some(cause) = behind {
-        let more = cause.to_string();
-        // A transparent error says what its cause says.
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        behind = cause.source();
-    }
-    text
-}
 
 /// What a restore has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,17 +54,8 @@ pub struct RestoreReport {
 const ROUNDS_DAYS: [i64; 2] = [30, 365];
 const DAY_NS: i64 = 86_400_000_000_000;
 
-/// See [`workers`].
-const WORKERS: std::ops::RangeInclusive<usize> = 2..=4;
 /// Files on their way to a worker.
 const QUEUE: usize = 64;
-
-/// Threads that fetch media: as many as there are processors. Each may hold an extent, which may be a whole pack of
-/// 8 MiB, so there are not more than four; and a store far away is worth two on any machine.
-pub(crate) fn workers() -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    processors.clamp(*WORKERS.start(), *WORKERS.end())
-}
 
 /// What is restored, and how.
 pub(crate) struct Plan<'a> {
@@ -302,13 +194,14 @@ pub(crate) fn restore(
     let mut report = RestoreReport::default();
     ensure_room(nodes, plan, target, measure.bytes)?;
     meter.begin(Phase::Messages, measure.files, measure.bytes);
+    let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
     let mut gaps = Naming::around(target, |naming| {
-        let mut gaps = databases(access, keyring, nodes, plan, naming, &mut report, meter)?;
+        let mut gaps = databases(&fetcher, keyring, nodes, plan, naming, &mut report, meter)?;
         // Messages are there to be read while media still come.
         naming.hurry()?;
         meter.continue_as(Phase::Media);
         gaps.extend(media(
-            access,
+            &fetcher,
             keyring,
             nodes,
             plan,
@@ -361,7 +254,7 @@ fn ensure_room(
 }
 
 fn databases(
-    access: &Access,
+    fetcher: &Fetcher,
     keyring: &Arc<Keyring>,
     nodes: &mut Nodes<'_>,
     plan: &Plan<'_>,
@@ -370,9 +263,8 @@ fn databases(
     meter: &mut Meter<'_>,
 ) -> Result<Gaps, RestoreError> {
     let target = naming.target;
-    let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
-    let mut frames = FrameReader::new(fetcher, Arc::clone(keyring))?;
-    let mut patches = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
+    let mut patches = fetcher.clone();
+    let mut frames = FrameReader::new(fetcher, keyring)?;
     visit(plan, nodes, &mut |key, entry, nodes| {
         let FileEntry::Database {
             stat, pages, rows, ..
@@ -413,7 +305,10 @@ fn databases(
             };
             match written {
                 Ok(file) => {
-                    naming.take(file)?;
+                    match file {
+                        Written::Small(file) => naming.take(file)?,
+                        Written::Large(file) => file.name()?,
+                    }
                     report.files = report.files.saturating_add(1);
                     report.bytes = report.bytes.saturating_add(bytes);
                 }
@@ -425,6 +320,16 @@ fn databases(
     })
 }
 
+/// A database that is whole.
+enum Written {
+    /// It waits for the flush of many files.
+    Small(Whole),
+    Large(Durable),
+}
+
+/// From so many bytes on a database is flushed by itself: that costs some hundredths of a second.
+const LARGE_BYTES: u64 = 1 << 20;
+
 fn database(
     target: &Target,
     key: &Key,
@@ -433,18 +338,26 @@ fn database(
     keyring: &Keyring,
     frames: &mut FrameReader,
     nodes: &mut Nodes<'_>,
-) -> Result<Whole, ReadBackError> {
+) -> Result<Written, ReadBackError> {
     target.make_way(key)?;
-    let mut part = target.begin(key)?;
+    let part = target.begin(key)?;
     part.file.set_len(pages.image_len())?;
-    frames.scatter(pages, nodes, &mut |offset, run| {
-        Ok(part.file.write_all_at(run, offset)?)
+    frames.scatter(pages, nodes, &|offset, run| {
+        part.file.write_all_at(run, offset)
     })?;
     // Every page was checked where it stands; this checks that they make the image.
-    if hash_file(&mut part.file, keyring.content_hasher())? != *pages.image() {
+    let image = |file: &File| hash_file(file, keyring.content_hasher());
+    let (file, image) = if pages.image_len() < LARGE_BYTES {
+        let image = image(&part.file)?;
+        (Written::Small(part.finish(stat)?), image)
+    } else {
+        let (file, image) = part.flush(stat, image)?;
+        (Written::Large(file), image)
+    };
+    if image != *pages.image() {
         return Err(NodeError::PageAltered.into());
     }
-    Ok(part.finish(stat)?)
+    Ok(file)
 }
 
 /// What a database by rows is read from.
@@ -462,7 +375,7 @@ fn by_rows(
     rows: &NodeRef,
     keyring: &Keyring,
     nodes: &mut Nodes<'_>,
-) -> Result<Whole, ReadBackError> {
+) -> Result<Written, ReadBackError> {
     target.make_way(key)?;
     let Base {
         pages,
@@ -472,7 +385,11 @@ fn by_rows(
     let copy = replay(pages, rows, target.root(), frames, fetcher, keyring, nodes)?;
     let mut part = target.begin(key)?;
     write_out(&copy, &mut part.file)?;
-    Ok(part.finish(stat)?)
+    if pages.image_len() < LARGE_BYTES {
+        return Ok(Written::Small(part.finish(stat)?));
+    }
+    let (file, ()) = part.flush(stat, |_| Ok(()))?;
+    Ok(Written::Large(file))
 }
 
 /// Whether the target has a database with exactly these rows.
@@ -532,18 +449,8 @@ fn lost(
     }
 }
 
-/// A store that cannot be reached ends a run, which is run again later; an object that is missing
-/// or cut costs only the files that it holds, and so does one in whose place something else stands.
-pub(crate) fn ends_the_run(error: &StoreError) -> bool {
-    error.object().is_none()
-}
-
-fn ends_a_restore(error: &StoreError) -> bool {
-    ends_the_run(error) && !matches!(error, StoreError::Withheld { .. })
-}
-
 fn media(
-    access: &Access,
+    fetcher: &Fetcher,
     keyring: &Arc<Keyring>,
     nodes: &mut Nodes<'_>,
     plan: &Plan<'_>,
@@ -551,32 +458,22 @@ fn media(
     report: &mut RestoreReport,
     meter: &mut Meter<'_>,
 ) -> Result<Gaps, RestoreError> {
-    let (jobs, queue) = sync_channel::<Job>(QUEUE);
-    let queue = std::sync::Mutex::new(queue);
-    // As many answers as there can be jobs: a worker never waits to answer.
-    let (answers, done) = std::sync::mpsc::channel::<Done>();
     std::thread::scope(|scope| {
-        for _ in 0..workers() {
-            let (queue, answers) = (&queue, answers.clone());
-            let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
-            let hasher = keyring.content_hasher();
-            let worker = Worker {
+        let workers = (0..crew::size()).map(|_| {
+            let mut worker = Worker {
                 naming,
-                fetcher,
-                hasher,
+                fetcher: fetcher.clone(),
+                hasher: keyring.content_hasher(),
                 overwrite: plan.overwrite,
             };
-            scope.spawn(move || worker.run(queue, &answers));
-        }
-        drop(answers);
-        let fed = feed(nodes, plan, naming.target, &jobs, &done, report, meter);
-        drop(jobs);
-        let mut result = fed;
-        for answer in &done {
+            move |job: Job| worker.file(&job).unwrap_or_else(Done::Failed)
+        });
+        let crew = Crew::start(scope, QUEUE, workers);
+        let fed = feed(nodes, plan, naming.target, &crew, report, meter);
+        crew.finish().fold(fed, |result, answer| {
             let taken = take(answer, report, meter);
-            result = result.and_then(|gaps| taken.map(|()| gaps));
-        }
-        result
+            result.and_then(|gaps| taken.map(|()| gaps))
+        })
     })
 }
 
@@ -584,8 +481,7 @@ fn feed(
     nodes: &mut Nodes<'_>,
     plan: &Plan<'_>,
     target: &Target,
-    jobs: &SyncSender<Job>,
-    done: &Receiver<Done>,
+    crew: &Crew<Job, Done>,
     report: &mut RestoreReport,
     meter: &mut Meter<'_>,
 ) -> Result<Gaps, RestoreError> {
@@ -619,17 +515,14 @@ fn feed(
             {
                 return extents.map(drop).map_err(RestoreError::from);
             }
-            let job = Job {
+            crew.send(Job {
                 key,
                 stat,
                 content,
                 extents,
-            };
-            jobs.send(job).map_err(|_| RestoreError::Worker)?;
-            while let Ok(answer) = done.try_recv() {
-                take(answer, report, meter)?;
-            }
-            Ok::<_, RestoreError>(())
+            });
+            crew.ready()
+                .try_for_each(|answer| take(answer, report, meter))
         })?;
         gaps.extend(unread);
         newest = oldest;
@@ -670,26 +563,6 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    fn run(
-        mut self,
-        queue: &std::sync::Mutex<Receiver<Job>>,
-        answers: &std::sync::mpsc::Sender<Done>,
-    ) {
-        loop {
-            let job = {
-                let queue = queue
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                queue.recv()
-            };
-            let Ok(job) = job else { return };
-            let answer = self.file(&job).unwrap_or_else(Done::Failed);
-            if answers.send(answer).is_err() {
-                return;
-            }
-        }
-    }
-
     fn file(&mut self, job: &Job) -> Result<Done, RestoreError> {
         let Job {
             key,
@@ -758,8 +631,8 @@ fn is_there(
         return Ok(false);
     };
     if found.is_file() && found.len() == bytes {
-        let mut file = std::fs::File::open(target.path(key)).map_err(broken)?;
-        if hash_file(&mut file, hasher).map_err(broken)? == *content {
+        let file = File::open(target.path(key)).map_err(broken)?;
+        if hash_file(&file, hasher).map_err(broken)? == *content {
             return Ok(true);
         }
     }
@@ -770,18 +643,9 @@ fn is_there(
     }
 }
 
-fn hash_file(file: &mut std::fs::File, mut hasher: ContentHasher) -> std::io::Result<ContentId> {
-    use std::io::Seek as _;
-    file.rewind()?;
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(read) => hasher.update(buffer.get(..read).unwrap_or_default()),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+fn hash_file(file: &File, mut hasher: ContentHasher) -> std::io::Result<ContentId> {
+    files::read_pieces(file, |piece| hasher.update(piece))?;
+    Ok(hasher.finish())
 }
 
 /// Folders and links, when everything else stands: a file written into a folder changes its time,

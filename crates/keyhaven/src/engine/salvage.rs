@@ -20,10 +20,11 @@ use super::backup::Start;
 use super::contents::Contents;
 use super::error::BackupError;
 use super::history::Access;
+use super::lost::told;
 use super::nodes::{Nodes, is_damage};
 use super::outbox::{Outbox, Sent};
 use super::packs::{Packs, visit_extents};
-use super::restore::{Plan, told, visit};
+use super::restore::{Plan, visit};
 use crate::progress::Cancel;
 
 /// Contents that are learnt between two writes of the local state.

@@ -51,6 +51,10 @@ pub(crate) struct Whole {
     bytes: u64,
 }
 
+/// The same, once all of it is on the disk: it may have its name.
+#[derive(Debug)]
+pub(crate) struct Durable(Unnamed);
+
 /// Where a file stands, and where it belongs. It is removed if it never gets there.
 #[derive(Debug)]
 struct Unnamed {
@@ -185,6 +189,15 @@ impl Target {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    /// Makes files durable, and everything else that was written.
+    pub(crate) fn flush_all(
+        &self,
+        files: Vec<Whole>,
+    ) -> Result<impl Iterator<Item = Durable> + use<>, RestoreError> {
+        self.flush()?;
+        Ok(files.into_iter().map(|file| Durable(file.unnamed)))
+    }
+
     /// Makes everything that was written durable.
     pub(crate) fn flush(&self) -> Result<(), RestoreError> {
         rustix::fs::syncfs(&self.folder).map_err(|errno| refused(self.root.clone(), errno.into()))
@@ -202,11 +215,32 @@ fn remove_if_there(part: &Path) -> io::Result<()> {
 impl Part {
     /// Gives the file its mode and its time.
     pub(crate) fn finish(self, stat: &Stat) -> io::Result<Whole> {
-        let Self { file, unnamed } = self;
-        file.set_permissions(permissions(stat, 0o600))?;
-        file.set_modified(time(stat.mtime_ns))?;
-        let bytes = file.metadata()?.len();
+        self.settle(stat)?;
+        let bytes = self.file.metadata()?.len();
+        let unnamed = self.unnamed;
         Ok(Whole { unnamed, bytes })
+    }
+
+    /// Gives the file its mode and its time, and makes it durable by itself; `check` reads it in the meantime.
+    pub(crate) fn flush<T>(
+        self,
+        stat: &Stat,
+        check: impl FnOnce(&File) -> io::Result<T>,
+    ) -> io::Result<(Durable, T)> {
+        self.settle(stat)?;
+        let (flushed, checked) = std::thread::scope(|scope| {
+            let flush = scope.spawn(|| self.file.sync_all());
+            let checked = check(&self.file);
+            let panicked = |_| Err(io::Error::other("the flush panicked"));
+            (flush.join().unwrap_or_else(panicked), checked)
+        });
+        flushed?;
+        Ok((Durable(self.unnamed), checked?))
+    }
+
+    fn settle(&self, stat: &Stat) -> io::Result<()> {
+        self.file.set_permissions(permissions(stat, 0o600))?;
+        self.file.set_modified(time(stat.mtime_ns))
     }
 }
 
@@ -215,12 +249,14 @@ impl Whole {
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
+}
 
-    /// Gives the file its name. Its bytes must be on the disk.
+impl Durable {
+    /// Gives the file its name.
     pub(crate) fn name(mut self) -> Result<(), RestoreError> {
-        let Unnamed { part, path, .. } = &self.unnamed;
+        let Unnamed { part, path, .. } = &self.0;
         std::fs::rename(part, path).map_err(|cause| refused(path.clone(), cause))?;
-        self.unnamed.is_named = true;
+        self.0.is_named = true;
         Ok(())
     }
 }
@@ -296,9 +332,10 @@ mod tests {
             mode: 0o100_644,
             ..Stat::default()
         };
-        let whole = target.begin(&key).unwrap().finish(&stat).unwrap();
+        let part = target.begin(&key).unwrap();
+        let (durable, ()) = part.flush(&stat, |_| Ok(())).unwrap();
         assert!(!folder.path().join("a").exists());
-        whole.name().unwrap();
+        durable.name().unwrap();
         let found = std::fs::metadata(folder.path().join("a")).unwrap();
         assert_eq!(found.permissions().mode() & 0o777, 0o644);
         let modified = found
@@ -314,13 +351,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = target(folder.path());
         let name = [b'x'; 255];
-        target
-            .begin(&key(&[&name]))
-            .unwrap()
-            .finish(&Stat::default())
-            .unwrap()
-            .name()
-            .unwrap();
+        let part = target.begin(&key(&[&name])).unwrap();
+        let (durable, ()) = part.flush(&Stat::default(), |_| Ok(())).unwrap();
+        durable.name().unwrap();
         assert!(folder.path().join(OsStr::from_bytes(&name)).exists());
     }
 

@@ -95,6 +95,34 @@ impl FrameUse {
             Err(NodeError::PageAltered)
         }
     }
+
+    /// Cuts out all that the image takes, each page checked as by [`page`](Self::page): neighbours in the image that are
+    /// neighbours in the frame as one run, with its offset in the image.
+    ///
+    /// # Errors
+    /// In the place of a run that has an altered page: [`NodeError::PageAltered`].
+    pub fn runs<'a>(
+        &'a self,
+        raw: &'a [u8],
+        key: &'a PageKey,
+    ) -> impl Iterator<Item = Result<(u64, &'a [u8]), NodeError>> {
+        let side_by_side = |one: &Placed, other: &Placed| {
+            one.page_no.checked_add(1) == Some(other.page_no)
+                && one.place.checked_add(1) == Some(other.place)
+        };
+        self.pages.chunk_by(side_by_side).map(move |run| {
+            for page in run {
+                self.page(page, raw, key)?;
+            }
+            let page_bytes = size(self.page_size);
+            let first = run.first().ok_or(NodeError::PageAltered)?;
+            let start = usize::from(first.place).saturating_mul(page_bytes);
+            let end = start.saturating_add(run.len().saturating_mul(page_bytes));
+            let bytes = raw.get(start..end).ok_or(NodeError::PageAltered)?;
+            let before = u64::from(first.page_no.saturating_sub(1));
+            Ok((before.saturating_mul(u64::from(self.page_size)), bytes))
+        })
+    }
 }
 
 impl Leaf {

@@ -62,10 +62,19 @@ fn restore(map: &PageMap, store: &mut Memory) -> Vec<Vec<u8>> {
         let leaf = map.leaf(index, store).unwrap();
         for used in leaf.frames() {
             let raw = store.frame(&used.frame.extent, used.raw_len());
-            for page in &used.pages {
-                let bytes = used.page(page, &raw, &key).unwrap();
-                out[page.page_no as usize - 1] = bytes.to_vec();
+            let mut runs = 0;
+            for run in used.runs(&raw, &key) {
+                let (offset, bytes) = run.unwrap();
+                let page_bytes = map.page_size() as usize;
+                let first = offset as usize / page_bytes;
+                assert_eq!(offset as usize % page_bytes, 0);
+                for (page, out) in bytes.chunks(page_bytes).zip(&mut out[first..]) {
+                    assert!(out.is_empty(), "each page is handed out once");
+                    *out = page.to_vec();
+                }
+                runs += 1;
             }
+            assert!(runs <= used.pages.len());
         }
     }
     let mut hasher = store.keyring.content_hasher();
@@ -248,6 +257,12 @@ fn an_altered_page_is_noticed() {
         "page-altered"
     );
     assert!(used.page(&used.pages[2], &raw[..1100], &key).is_err());
+    // All three lie side by side: none of a run is handed out before all of it has been checked.
+    let runs: Vec<_> = used.runs(&raw, &key).collect();
+    assert!(matches!(runs.as_slice(), [Err(NodeError::PageAltered)]));
+    raw[512] ^= 1;
+    let runs: Vec<_> = used.runs(&raw, &key).collect();
+    assert!(matches!(runs.as_slice(), [Ok((0, bytes))] if *bytes == raw));
 }
 
 #[test]
