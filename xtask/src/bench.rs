@@ -47,7 +47,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = Size::BENCH.media_bytes >> 20)]
     media_mib: u64,
     /// How often each step is measured.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Measure only these programs, by the beginning of their names.
     #[arg(long, value_name = "NAME")]

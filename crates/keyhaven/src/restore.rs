@@ -292,8 +292,9 @@ impl Keyhaven {
                     &mut fetcher,
                     &keyring,
                     &mut nodes,
+                    |_| Ok(()),
                 );
-                copy.and_then(|copy| write_out(&copy, out))
+                copy.and_then(|(copy, ())| write_out(&copy, out))
                     .map_err(|cause| damaged(path, cause))?;
             }
             FileEntry::Database {

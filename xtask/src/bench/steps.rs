@@ -70,12 +70,12 @@ pub(super) fn measure(
     entrants: &mut [Entrant],
 ) -> anyhow::Result<()> {
     for round in 1..=options.rounds {
-        for entrant in &mut *entrants {
+        for entrant in in_turn(round, entrants) {
             first(round, source, entrant)?;
         }
     }
     for round in 1..=options.rounds {
-        for entrant in entrants.iter_mut().filter(|one| one.peer.keeps_history) {
+        for entrant in in_turn(round, entrants).filter(|one| one.peer.keeps_history) {
             let cost = entrant.backup()?;
             println!("round {round}: {} unchanged: {cost}", entrant.peer.name);
             entrant.results.unchanged.push(cost);
@@ -84,7 +84,7 @@ pub(super) fn measure(
     let usual = Day::of_use(options.messages.into());
     for round in 1..=options.rounds {
         Corpus::next_day(source, usual)?;
-        for entrant in entrants.iter_mut().filter(|one| one.peer.keeps_history) {
+        for entrant in in_turn(round, entrants).filter(|one| one.peer.keeps_history) {
             let sent = day(round, "next day", source, entrant)?;
             entrant.results.day.push(sent);
         }
@@ -96,7 +96,7 @@ pub(super) fn measure(
                 ..usual
             },
         )?;
-        for entrant in entrants.iter_mut().filter(|one| one.peer.keeps_history) {
+        for entrant in in_turn(round, entrants).filter(|one| one.peer.keeps_history) {
             let sent = day(round, "day of messages", source, entrant)?;
             entrant.results.messages_day.push(sent);
         }
@@ -108,12 +108,12 @@ pub(super) fn measure(
     }
     let expected = Fingerprint::of(source)?;
     for round in 1..=options.rounds {
-        for entrant in &mut *entrants {
+        for entrant in in_turn(round, entrants) {
             restore(round, source, &expected, entrant)?;
         }
     }
     for round in 1..=options.rounds {
-        for entrant in &mut *entrants {
+        for entrant in in_turn(round, entrants) {
             verify(round, entrant)?;
         }
     }
@@ -121,6 +121,13 @@ pub(super) fn measure(
         entrant.places.clear()?;
     }
     Ok(())
+}
+
+/// Each round begins with another one, so that what one leaves behind does not always meet the same.
+fn in_turn(round: usize, entrants: &mut [Entrant]) -> impl Iterator<Item = &mut Entrant> {
+    let first = round.checked_rem(entrants.len()).unwrap_or(0);
+    let (later, sooner) = entrants.split_at_mut(first);
+    sooner.iter_mut().chain(later)
 }
 
 /// The first backup into a new repository.

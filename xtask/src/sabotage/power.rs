@@ -97,8 +97,8 @@ pub(super) const POWER: &[Switch] = &[
     Switch {
         name: "power: a large database has its name before its bytes are on the disk",
         file: TARGET,
-        sound: "scope.spawn(|| self.file.sync_all());",
-        broken: "scope.spawn(|| io::Result::Ok(()));",
+        sound: "|| self.file.sync_all());",
+        broken: "|| io::Result::Ok(()));",
     },
     Switch {
         name: "power: a restore ends before the names are on the disk",

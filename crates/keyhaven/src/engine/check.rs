@@ -275,7 +275,7 @@ impl<'a> Checker<'a> {
             Some(rows) => {
                 let (frames, media) = (&mut self.frames, &mut self.media);
                 let (place, keys) = (&self.folder, &self.keyring);
-                replay(pages, rows, place, frames, media, keys, nodes).map(drop)
+                replay(pages, rows, place, frames, media, keys, nodes, |_| Ok(())).map(drop)
             }
         };
         match read {

@@ -1,6 +1,7 @@
 //! Threads that take jobs from one queue, while the caller's walks the index: where one waits for the store, another
 //! opens what has come.
 
+use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
@@ -70,6 +71,19 @@ impl<J: Send, A: Send> Crew<J, A> {
         drop(self.jobs);
         self.answers.into_iter()
     }
+}
+
+/// Does two things at the same time.
+pub(crate) fn beside<A, B: Send>(
+    one: impl FnOnce() -> A,
+    other: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    std::thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let one = one();
+        let other = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+        (one, other)
+    })
 }
 
 #[cfg(test)]

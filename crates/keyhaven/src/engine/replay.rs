@@ -1,8 +1,7 @@
 //! A database by rows brought back: its base, and the patches on it.
 //!
-//! BACKUP-3: the patches are applied to a sealed copy, which nothing on the disk names; only what has
-//! been checked as a whole is written out. BACKUP-1: the digest of all rows must be that of the
-//! snapshot.
+//! BACKUP-3: the patches are applied to a sealed copy, which nothing on the disk names. BACKUP-1: the digest of all rows
+//! must be that of the snapshot, or nothing comes of it.
 
 use std::fs::File;
 use std::io::Write;
@@ -20,6 +19,7 @@ use keyhaven_source::rows::{Mounted, SealedFile, apply, digest};
 use keyhaven_source::{LiveDatabase, PageSize};
 use zeroize::Zeroizing;
 
+use super::crew::beside;
 use super::fetch::Fetcher;
 use super::nodes::Nodes;
 use super::pages::{FrameReader, ReadBackError};
@@ -32,8 +32,13 @@ fn unkept(folder: &Path) -> std::io::Result<(Zeroizing<[u8; 32]>, File)> {
     Ok((key, tempfile::tempfile_in(folder)?))
 }
 
-/// The database of a base and its patches, checked, as a sealed copy in `folder`.
-pub(crate) fn replay(
+/// The database of a base and its patches, checked, as a sealed copy in `folder`; and what `meanwhile` made of it while it
+/// was being checked.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a base, its patches, where they come from, and what is made of them"
+)]
+pub(crate) fn replay<T>(
     base: &PageMap,
     rows: &NodeRef,
     folder: &Path,
@@ -41,7 +46,8 @@ pub(crate) fn replay(
     fetcher: &mut Fetcher,
     keyring: &Keyring,
     nodes: &mut Nodes<'_>,
-) -> Result<Mounted, ReadBackError> {
+    meanwhile: impl FnOnce(&Mounted) -> Result<T, ReadBackError>,
+) -> Result<(Mounted, T), ReadBackError> {
     let page_size = PageSize::new(base.page_size()).ok_or(NodeError::Malformed)?;
     let (key, place) = unkept(folder)?;
     let mut file = SealedFile::create(place, page_size, &|_| key.clone())?;
@@ -56,8 +62,9 @@ pub(crate) fn replay(
     for patch in &patches {
         copy = apply(copy, &bytes_of(patch, fetcher, keyring)?)?;
     }
-    if patches.last().map(|patch| patch.state) == Some(state_of(&copy, keyring)?) {
-        Ok(copy)
+    let (made, state) = beside(|| meanwhile(&copy), || state_of(&copy, keyring));
+    if patches.last().map(|patch| patch.state) == Some(state?) {
+        Ok((copy, made?))
     } else {
         Err(NodeError::PageAltered.into())
     }
@@ -118,7 +125,7 @@ pub(crate) fn has_rows(
     Ok(state_of(&copy, keyring).is_ok_and(|found| found == state))
 }
 
-/// Writes a checked copy out, page by page.
+/// Writes a copy out, page by page.
 pub(crate) fn write_out(copy: &Mounted, out: &mut dyn Write) -> Result<(), ReadBackError> {
     copy.with_file(|file| {
         let len = usize::try_from(file.page_size().bytes()).map_err(|_| NodeError::TooLong)?;

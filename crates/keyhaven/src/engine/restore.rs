@@ -19,7 +19,7 @@ use keyhaven_repo::pack::PackKind;
 use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::path::Key;
 use keyhaven_repo::tree::{Cursor, Gap};
-use keyhaven_source::rows::RowsError;
+use keyhaven_source::rows::{Mounted, RowsError};
 
 use super::crew::{self, Crew};
 use super::error::RestoreError;
@@ -382,14 +382,20 @@ fn by_rows(
         frames,
         fetcher,
     } = base;
-    let copy = replay(pages, rows, target.root(), frames, fetcher, keyring, nodes)?;
-    let mut part = target.begin(key)?;
-    write_out(&copy, &mut part.file)?;
-    if pages.image_len() < LARGE_BYTES {
-        return Ok(Written::Small(part.finish(stat)?));
-    }
-    let (file, ()) = part.flush(stat, |_| Ok(()))?;
-    Ok(Written::Large(file))
+    let written = |copy: &Mounted| {
+        let mut part = target.begin(key)?;
+        write_out(copy, &mut part.file)?;
+        if pages.image_len() < LARGE_BYTES {
+            return Ok(Written::Small(part.finish(stat)?));
+        }
+        let (file, ()) = part.flush(stat, |_| Ok(()))?;
+        Ok(Written::Large(file))
+    };
+    let folder = target.root();
+    let (_, file) = replay(
+        pages, rows, folder, frames, fetcher, keyring, nodes, written,
+    )?;
+    Ok(file)
 }
 
 /// Whether the target has a database with exactly these rows.

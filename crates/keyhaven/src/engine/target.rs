@@ -16,6 +16,7 @@ use keyhaven_repo::entry::Stat;
 use keyhaven_repo::hash::ContentHasher;
 use keyhaven_repo::path::Key;
 
+use super::crew::beside;
 use super::error::RestoreError;
 
 /// How a file's name ends while it is being written.
@@ -228,12 +229,7 @@ impl Part {
         check: impl FnOnce(&File) -> io::Result<T>,
     ) -> io::Result<(Durable, T)> {
         self.settle(stat)?;
-        let (flushed, checked) = std::thread::scope(|scope| {
-            let flush = scope.spawn(|| self.file.sync_all());
-            let checked = check(&self.file);
-            let panicked = |_| Err(io::Error::other("the flush panicked"));
-            (flush.join().unwrap_or_else(panicked), checked)
-        });
+        let (checked, flushed) = beside(|| check(&self.file), || self.file.sync_all());
         flushed?;
         Ok((Durable(self.unnamed), checked?))
     }

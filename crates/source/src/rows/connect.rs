@@ -26,9 +26,9 @@ impl Mounted {
         Mount::new(file).map(Self)
     }
 
-    /// Works on the file itself, while no connection is open.
-    pub fn with_file<T>(&self, work: impl FnOnce(&mut SealedFile) -> T) -> T {
-        work(&mut self.0.file())
+    /// Reads the file itself. Connections may read it at the same time; one that writes waits.
+    pub fn with_file<T>(&self, work: impl FnOnce(&SealedFile) -> T) -> T {
+        work(&self.0.file())
     }
 
     pub(crate) fn name(&self) -> &str {

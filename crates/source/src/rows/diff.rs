@@ -1,5 +1,8 @@
 //! The rows in which two copies of a database differ.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Statement, params_from_iter};
 
@@ -37,15 +40,16 @@ pub struct TableRows {
     pub rows: u64,
 }
 
+/// Threads that compare tables. Each has two connections, and a page cache in each.
+const THREADS: usize = 2;
+
 /// Finds what leads from `old` to `new`, in at most `bytes_max` bytes.
 ///
 /// # Errors
 /// [`Unfit`] if the database, or this change, does not go by rows.
 pub fn diff(new: &Mounted, old: &Mounted, bytes_max: usize) -> Result<Diffed, RowsError> {
     let bytes_max = bytes_max.min(PATCH_BYTES_MAX);
-    let connection = new.reader()?;
-    // An attached database is reached through the file system of the first one.
-    connection.execute(&format!("ATTACH ?1 AS {OLD}"), [old.name()])?;
+    let connection = both(new, old)?;
     let (now, before) = (frame(&connection, MAIN)?, frame(&connection, OLD)?);
     if now.header != before.header {
         return Err(Unfit::HeaderChanged.into());
@@ -53,26 +57,21 @@ pub fn diff(new: &Mounted, old: &Mounted, bytes_max: usize) -> Result<Diffed, Ro
     if now.schema != before.schema {
         return Err(Unfit::SchemaChanged.into());
     }
+    let tables = tables(&connection)?;
+    let mut changes = compare(new, old, &tables, bytes_max)?;
+    let is_touched = changes.iter().flatten().any(|changes| !changes.is_empty());
+    for (table, changes) in tables.iter().zip(&mut changes) {
+        // Whether a sequence has moved is only known at the end, and inserting moves it.
+        if table.replaced && (is_touched || differs(&connection, table)?) {
+            all(&connection, table, changes.insert(TableChanges::default()))?;
+        }
+    }
     let mut patch = Vec::new();
     let mut touched = Vec::new();
-    for table in tables(&connection)? {
-        // Whether a sequence has moved is only known at the end, and inserting moves it.
-        if table.replaced && touched.is_empty() && !differs(&connection, &table)? {
-            continue;
-        }
-        let mut changes = TableChanges::default();
-        let limit = bytes_max.saturating_sub(patch.len());
-        if table.replaced {
-            all(&connection, &table, &mut changes)?;
-        } else if table.rowid.is_some() {
-            by_rowid(&connection, &table, &mut changes, limit)?;
-        } else {
-            by_key(&connection, &table, &mut changes, limit)?;
-        }
-        if changes.len() > limit {
-            return Err(Unfit::TooLarge.into());
-        }
-        if !changes.is_empty() || table.replaced {
+    for (table, changes) in tables.into_iter().zip(&changes) {
+        if let Some(changes) = changes
+            && (!changes.is_empty() || table.replaced)
+        {
             changes.put(&table.head(), &mut patch);
             touched.push(TableRows {
                 rows: u64::try_from(changes.rows()).unwrap_or(u64::MAX),
@@ -92,6 +91,63 @@ pub fn diff(new: &Mounted, old: &Mounted, bytes_max: usize) -> Result<Diffed, Ro
         patch,
         tables: touched,
     })
+}
+
+/// A connection to both copies.
+fn both(new: &Mounted, old: &Mounted) -> Result<Connection, RowsError> {
+    let connection = new.reader()?;
+    // An attached database is reached through the file system of the first one.
+    connection.execute(&format!("ATTACH ?1 AS {OLD}"), [old.name()])?;
+    Ok(connection)
+}
+
+/// The changes of each table that is not replaced as a whole, all together in at most `bytes_max` bytes.
+fn compare(
+    new: &Mounted,
+    old: &Mounted,
+    tables: &[Table],
+    bytes_max: usize,
+) -> Result<Vec<Option<TableChanges>>, RowsError> {
+    let found: Vec<OnceLock<TableChanges>> = tables.iter().map(|_| OnceLock::new()).collect();
+    let (next, spent) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let some = || {
+        let connection = both(new, old)?;
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let (Some(table), Some(found)) = (tables.get(at), found.get(at)) else {
+                return Ok(());
+            };
+            if table.replaced {
+                continue;
+            }
+            let limit = bytes_max.saturating_sub(spent.load(Ordering::Relaxed));
+            let mut changes = TableChanges::default();
+            if table.rowid.is_some() {
+                by_rowid(&connection, table, &mut changes, limit)?;
+            } else {
+                by_key(&connection, table, &mut changes, limit)?;
+            }
+            let before = spent.fetch_add(changes.len(), Ordering::Relaxed);
+            if before.saturating_add(changes.len()) > bytes_max {
+                return Err(RowsError::from(Unfit::TooLarge));
+            }
+            // It is nobody else's table.
+            let _ = found.set(changes);
+        }
+    };
+    let work = || {
+        // Where one fails, the other need not begin another table.
+        some().inspect_err(|_| next.store(tables.len(), Ordering::Relaxed))
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        let done = threads.into_iter().map(|thread| {
+            let done = thread.join();
+            done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        done.fold(Ok(()), Result::and)
+    })?;
+    Ok(found.into_iter().map(OnceLock::into_inner).collect())
 }
 
 /// All values of a row from column `from` on, `count` of them.

@@ -202,35 +202,39 @@ impl SealedFile {
     ///
     /// # Errors
     /// What the operating system says; [`io::ErrorKind::InvalidData`] if it does not open.
-    pub fn read_page(&mut self, index: u64, page: &mut [u8]) -> io::Result<()> {
+    pub fn read_page(&self, index: u64, page: &mut [u8]) -> io::Result<()> {
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
         if index >= self.pages {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let len = self.page_size.len().saturating_add(OVERHEAD);
-        self.record.resize(len, 0);
-        self.file
-            .read_exact_at(&mut self.record, place(self.page_size, index))?;
-        let (nonce, body) = self
-            .record
-            .split_first_chunk_mut::<NONCE_BYTES>()
-            .ok_or_else(invalid)?;
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opened = self
-            .key
-            .open_in_place(nonce, Aad::from(index.to_le_bytes()), body)
-            .map_err(|_| invalid())?;
-        if opened.len() != page.len() {
+        if page.len() != self.page_size.len() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        page.copy_from_slice(opened);
-        Ok(())
+        // What is sealed: it need not be wiped.
+        let mut record = vec![0; page.len().saturating_add(OVERHEAD)];
+        self.file
+            .read_exact_at(&mut record, place(self.page_size, index))?;
+        let (nonce, rest) = record
+            .split_first_chunk::<NONCE_BYTES>()
+            .ok_or_else(invalid)?;
+        let (body, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or_else(invalid)?;
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let position = Aad::from(index.to_le_bytes());
+        self.key
+            .open_separate_gather(nonce, position, body, tag, page)
+            .map_err(|_| invalid())
     }
 
     /// Reads for SQLite. A database that is used with a log is shown as one that is not: here is
     /// one reader and no log, and SQLite would ask for memory to share.
-    pub(crate) fn read_at(&mut self, out: &mut [u8], offset: u64) -> io::Result<()> {
+    pub(crate) fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
         let size = u64::from(self.page_size.bytes());
+        if let (index @ 1.., 0) = split(offset, size)
+            && out.len() == self.page_size.len()
+            && index < self.pages
+        {
+            return self.read_page(index, out);
+        }
         let mut page = Zeroizing::new(vec![0; self.page_size.len()]);
         let mut at = offset;
         let mut rest = out;
@@ -311,7 +315,7 @@ impl SealedFile {
 
     /// Its pages, as a source of one image, with the signature of what it was copied from.
     #[must_use]
-    pub fn pages(&mut self, signature: Option<Signature>) -> impl PageSource + '_ {
+    pub fn pages(&self, signature: Option<Signature>) -> impl PageSource + '_ {
         Pages {
             file: self,
             signature,
@@ -401,7 +405,7 @@ fn show_without_log(page: &mut [u8]) {
 
 /// A sealed copy's pages.
 struct Pages<'a> {
-    file: &'a mut SealedFile,
+    file: &'a SealedFile,
     signature: Option<Signature>,
 }
 

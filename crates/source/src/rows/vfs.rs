@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 use std::time::Duration;
 
 use sqlite_vfs::{DatabaseHandle, LockKind, OpenAccess, OpenKind, OpenOptions, Vfs, WalDisabled};
@@ -17,13 +19,21 @@ use super::SealedFile;
 /// The name that SQLite knows it by.
 pub(crate) const NAME: &str = "keyhaven-sealed";
 
-type Shared = Arc<Mutex<SealedFile>>;
+type Shared = Arc<RwLock<SealedFile>>;
 
 static MOUNTED: Mutex<BTreeMap<String, Shared>> = Mutex::new(BTreeMap::new());
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read(file: &Shared) -> RwLockReadGuard<'_, SealedFile> {
+    file.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(file: &Shared) -> RwLockWriteGuard<'_, SealedFile> {
+    file.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A sealed copy that SQLite can open by its name.
@@ -39,14 +49,14 @@ impl Mount {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let name = format!("copy-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let file = Arc::new(Mutex::new(file));
+        let file = Arc::new(RwLock::new(file));
         lock(&MOUNTED).insert(name.clone(), Arc::clone(&file));
         Ok(Self { name, file })
     }
 
-    /// The copy, for as long as no connection reads it.
-    pub(crate) fn file(&self) -> MutexGuard<'_, SealedFile> {
-        lock(&self.file)
+    /// The copy, to be read beside connections that read it.
+    pub(crate) fn file(&self) -> RwLockReadGuard<'_, SealedFile> {
+        read(&self.file)
     }
 }
 
@@ -111,18 +121,18 @@ impl DatabaseHandle for Handle {
     type WalIndex = WalDisabled;
 
     fn size(&self) -> io::Result<u64> {
-        Ok(lock(&self.file).bytes())
+        Ok(read(&self.file).bytes())
     }
 
     fn read_exact_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        lock(&self.file).read_at(buf, offset)
+        read(&self.file).read_at(buf, offset)
     }
 
     fn write_all_at(&mut self, buf: &[u8], offset: u64) -> io::Result<()> {
         if !self.writable {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        lock(&self.file).write_at(buf, offset)
+        write(&self.file).write_at(buf, offset)
     }
 
     fn sync(&mut self, _: bool) -> io::Result<()> {
@@ -134,7 +144,7 @@ impl DatabaseHandle for Handle {
         if !self.writable {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        lock(&self.file).set_len(size)
+        write(&self.file).set_len(size)
     }
 
     fn lock(&mut self, lock: LockKind) -> io::Result<bool> {

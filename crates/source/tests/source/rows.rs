@@ -409,7 +409,7 @@ fn a_copy_is_sealed() {
     }
     let other = |salt: &[u8; 32]| Zeroizing::new(*blake3::keyed_hash(&[8; 32], salt).as_bytes());
     let mut page = vec![0; 4096];
-    let mut wrong = SealedFile::open(&path, &other).unwrap();
+    let wrong = SealedFile::open(&path, &other).unwrap();
     assert!(wrong.read_page(0, &mut page).is_err());
     // Two pages change places.
     let mut moved = bytes.clone();
@@ -417,7 +417,7 @@ fn a_copy_is_sealed() {
     moved[first.clone()].copy_from_slice(&bytes[second.clone()]);
     moved[second].copy_from_slice(&bytes[first]);
     std::fs::write(&path, moved).unwrap();
-    let mut exchanged = SealedFile::open(&path, &key).unwrap();
+    let exchanged = SealedFile::open(&path, &key).unwrap();
     assert!(exchanged.read_page(0, &mut page).is_err());
     assert!(exchanged.read_page(1, &mut page).is_err());
     assert_eq!(exchanged.page_size(), PageSize::new(4096).unwrap());

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use rustix::fs::Advice;
 use rustix::io::Errno;
 
 use super::fault::Place;
@@ -244,6 +245,7 @@ impl Shared {
         if outcome.is_err() {
             self.session.discard(&written.name);
         }
+        give_back(&written.file, written.len);
         outcome
     }
 
@@ -283,6 +285,19 @@ impl Shared {
             Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno),
         }
+    }
+}
+
+/// From this size on, an object that is on the disk is no longer kept in memory.
+const GIVEN_BACK_BYTES_MIN: u64 = 1 << 20;
+
+/// Gives memory back that holds what nobody will ask for soon. The next object is written to it; without that, a first backup
+/// takes as much new memory as the store is large, puts out what the device's other programs have in theirs, and waits
+/// where a host has to be asked for it.
+fn give_back(file: &File, len: u64) {
+    if len >= GIVEN_BACK_BYTES_MIN {
+        // It is advice: a refusal is no error.
+        let _ = rustix::fs::fadvise(file, 0, None, Advice::DontNeed);
     }
 }
 
