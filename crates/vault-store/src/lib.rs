@@ -39,6 +39,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod certain;
 pub mod conformance;
 mod error;
 mod limits;

@@ -1,15 +1,18 @@
 //! The embedded engine: one file, copy-on-write, every append flushed.
 
-use std::fs::File;
-use std::io::ErrorKind;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use redb::backends::FileBackend;
 use redb::{
     AccessGuard, Builder, Database, DatabaseError, Durability, ReadOnlyTable,
     ReadableDatabase as _, ReadableTable as _, StorageBackend, StorageError, TableDefinition,
     TableError, WriteTransaction,
 };
 
+use crate::certain;
 use crate::limits::{self, LOG_ENTRIES_KEPT};
 use crate::{AppendError, Changes, Index, LogEntry, Snapshot, Step, Store, StoreError, Visit};
 
@@ -31,6 +34,8 @@ const DROPPED_PER_APPEND: usize = 2;
 pub struct RedbStore {
     database: Database,
     log_kept: u64,
+    /// A commit failed: what the file holds is known only when it is opened anew.
+    failed: AtomicBool,
 }
 
 impl RedbStore {
@@ -39,25 +44,43 @@ impl RedbStore {
     /// The file is checked from end to end as it is opened, so that one altered behind the
     /// engine's back is refused here and cannot surprise it later.
     ///
+    /// What it shows is on the medium: a file that nobody has closed is written again first, for a flush of it
+    /// may have failed (VAULT-5).
+    ///
     /// A process that is killed while it makes one may leave a file that is no store yet: make it in a
     /// folder that is delivered whole.
     ///
     /// # Errors
     /// [`StoreError`] when it is in use, is not a store, is damaged, or cannot be read or written.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = builder()
-            .create(path)
-            .map_err(|error| opening(error, path))?;
-        let store = Self::prepare(database, path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(io_failed)?;
+        // Before any of it is written again: it may be another process's.
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::InUse {
+                    path: path.to_owned(),
+                });
+            }
+            // The engine goes on without locks where there are none.
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(io_failed(error)),
+        }
+        let medium = FileBackend::new(file).map_err(|error| opening(error, path))?;
+        let store = Self::over(medium, path)?;
         // A new file's name must be on the medium before anything in it is acknowledged.
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))
             .and_then(|folder| folder.sync_all())
-            .map_err(|error| StoreError::Failed {
-                reason: error.to_string(),
-            })?;
+            .map_err(io_failed)?;
         Ok(store)
     }
 
@@ -66,11 +89,15 @@ impl RedbStore {
     /// # Errors
     /// As [`RedbStore::open`].
     pub fn open_on(medium: impl StorageBackend) -> Result<Self, StoreError> {
-        let path = PathBuf::from("(a medium)");
+        Self::over(medium, &PathBuf::from("(a medium)"))
+    }
+
+    fn over(medium: impl StorageBackend, path: &Path) -> Result<Self, StoreError> {
+        certain::make_certain(&medium).map_err(io_failed)?;
         let database = builder()
             .create_with_backend(medium)
-            .map_err(|error| opening(error, &path))?;
-        Self::prepare(database, &path)
+            .map_err(|error| opening(error, path))?;
+        Self::prepare(database, path)
     }
 
     /// Makes the tables of an empty file, and refuses a file whose tables are another program's.
@@ -78,6 +105,7 @@ impl RedbStore {
         let store = Self {
             database,
             log_kept: LOG_ENTRIES_KEPT,
+            failed: AtomicBool::new(false),
         };
         let not_a_store = || StoreError::NotAStore {
             path: path.to_owned(),
@@ -171,6 +199,12 @@ impl RedbStore {
 
 impl Store for RedbStore {
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        // VAULT-2: the engine would show the step before, and the next start may find the one that failed.
+        if self.failed.load(Ordering::Acquire) {
+            return Err(StoreError::Failed {
+                reason: "a write or a flush of it failed before".to_owned(),
+            });
+        }
         let txn = self.database.begin_read().map_err(failed)?;
         Ok(Box::new(RedbSnapshot {
             nodes: txn.open_table(NODES).map_err(failed)?,
@@ -187,9 +221,10 @@ impl Store for RedbStore {
         limits::check(step)?;
         let txn = self.begin().map_err(AppendError::Refused)?;
         match self.write(&txn, step) {
-            Ok(()) => txn
-                .commit()
-                .map_err(|error| AppendError::Unknown(failed(error))),
+            Ok(()) => txn.commit().map_err(|error| {
+                self.failed.store(true, Ordering::Release);
+                AppendError::Unknown(failed(error))
+            }),
             Err(error) => {
                 txn.abort()
                     .map_err(|error| AppendError::Refused(failed(error)))?;
@@ -320,6 +355,10 @@ fn table(error: TableError, path: &Path) -> StoreError {
     StoreError::NotAStore {
         path: path.to_owned(),
     }
+}
+
+fn io_failed(error: io::Error) -> StoreError {
+    failed(StorageError::Io(error))
 }
 
 fn failed(error: impl Into<redb::Error>) -> StoreError {

@@ -22,13 +22,14 @@ pub enum Settled {
 /// index would fork the log.
 ///
 /// # Errors
-/// [`AppendError::Unknown`] when the store cannot be read back either: the host stops, and its next
-/// start reads it. Any other error says that nothing was written.
+/// [`AppendError::Unknown`], with what failed first, when the store cannot be read back either: the host stops,
+/// and its next start reads it. Any other error says that nothing was written.
 pub fn append_or_read_back(store: &dyn Store, step: &Step<'_>) -> Result<Settled, AppendError> {
     match store.append(step) {
         Ok(()) => Ok(Settled::Appended),
-        Err(AppendError::Raced { .. } | AppendError::Unknown(_)) => {
-            read_back(store, step).map_err(AppendError::Unknown)
+        Err(AppendError::Raced { .. }) => read_back(store, step).map_err(AppendError::Unknown),
+        Err(AppendError::Unknown(failed)) => {
+            read_back(store, step).map_err(|_| AppendError::Unknown(failed))
         }
         Err(certain) => Err(certain),
     }
