@@ -198,6 +198,11 @@ impl Fleet {
         self.root.exists()
     }
 
+    /// Flushes the fleet's own name: the flush behind the rename that delivered it may have failed.
+    pub(crate) fn make_name_certain(&self) -> Result<(), FolderError> {
+        self.root.parent().map_or(Ok(()), sync_folder)
+    }
+
     pub(crate) fn secrets(&self) -> PathBuf {
         self.root.join("core.secrets")
     }
@@ -283,11 +288,25 @@ pub(crate) fn make_folder(path: &Path, parents: bool) -> Result<(), FolderError>
     if path.is_dir() {
         return Ok(());
     }
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    if parents {
+        make_folder(parent, parents)?;
+    }
     DirBuilder::new()
         .recursive(parents)
         .mode(PRIVATE_FOLDER)
         .create(path)
-        .map_err(FolderError::at("cannot make", path))
+        .map_err(FolderError::at("cannot make", path))?;
+    // What is flushed in a folder is no flush of the folder's own name. A parent that must not be read is another's.
+    match sync_folder(parent) {
+        Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Ok(())
+        }
+        flushed => flushed,
+    }
 }
 
 pub(crate) fn sync_folder(path: &Path) -> Result<(), FolderError> {

@@ -11,6 +11,10 @@
 //!                                                 appended entry and releases nothing of it
 //! ```
 //!
+//! When a write or a flush fails, the machine stops. What a failed flush covered can still be read, and no later
+//! flush brings it to the medium; so a start makes certain what it reads before it builds on it: store, memory, and
+//! the newest segment of the tail.
+//!
 //! At each start the core is elected anew, by itself. The store is never behind the memory unless
 //! somebody put an older one in its place. If that is a backup behind which a tail was kept, it is led
 //! forward to where the core is; otherwise the vault is *gone* and says so (VAULT-4). A vault whose
@@ -80,6 +84,7 @@ impl Machine {
     pub(crate) fn resume(fleet: &Fleet, entropy: &mut dyn Entropy) -> Result<Self, ResumeError> {
         let secrets = FleetSecrets::decode(&folder::read_private(&fleet.secrets())?)
             .map_err(|error| damaged("core.secrets", &error))?;
+        fleet.make_name_certain()?;
         let (core, kept) = recall(fleet, &secrets)?;
         let remembered = kept.memory.head().ok_or_else(no_entry)?.index().number();
         if !fleet.store().exists() {
@@ -284,6 +289,7 @@ struct Outcome {
 /// passed over: answers that waited for it were never released (VAULT-2). A memory that is whole is
 /// never passed over for an older one, whatever the store says (VAULT-4).
 fn recall(fleet: &Fleet, secrets: &FleetSecrets) -> Result<(Core, Kept), ResumeError> {
+    MemoryFile::make_certain(&fleet.memory())?;
     let mut reason = "it holds no memory".to_owned();
     for kept in MemoryFile::read(&fleet.memory())? {
         match Core::resume(secrets.clone(), kept.memory) {

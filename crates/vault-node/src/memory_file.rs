@@ -4,7 +4,8 @@
 //! rename takes two flushes that the file system must journal (8.2 ms measured on a busy machine);
 //! writing one of two places of a file whose blocks are allocated takes one that it need not
 //! (1.6 ms). The place that holds the newest memory is never written to: a write that is torn or
-//! lost leaves the memory before, and the core is led forward from it along the store's log.
+//! lost leaves the memory before, and the core is led forward from it along the store's log. Each start
+//! replaces the file by one with the same bytes, so that what it goes on from is on the medium.
 //!
 //! ```text
 //!   offset 0      the memory after entry i      386 bytes, then zeros
@@ -75,6 +76,13 @@ impl MemoryFile {
         let mut bytes = memory.encode().to_vec();
         bytes.resize(FILE_BYTES, 0);
         folder::replace(path, &bytes)
+    }
+
+    /// Writes what can be read of the file again, and flushes it. VAULT-4: a flush that failed leaves a memory that
+    /// can be read and is not on the medium. A core that went on from it would write the next one over the only
+    /// place that is there.
+    pub(crate) fn make_certain(path: &Path) -> Result<(), FolderError> {
+        folder::replace(path, &folder::read_private(path)?)
     }
 
     /// What stands in the file, newest first; empty when neither place holds a memory.

@@ -44,8 +44,13 @@ impl House {
         }
     }
 
+    /// The folder that the vault's is in.
+    pub(crate) fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("vault")
+        self.root().join("vault")
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -53,9 +58,15 @@ impl House {
     }
 
     pub(crate) fn start(&mut self, flags: &[&str]) {
+        self.try_start(flags)
+            .unwrap_or_else(|said| panic!("{said}"));
+    }
+
+    /// Starts it, or gives back what it says instead.
+    pub(crate) fn try_start(&mut self, flags: &[&str]) -> Result<(), String> {
         let mut command = serving(&self.data());
         command.args(flags);
-        self.spawn(command);
+        self.try_spawn(command)
     }
 
     /// Starts it so that no file of its grows beyond so many KiB: a write beyond fails, as on a
@@ -71,7 +82,12 @@ impl House {
         self.spawn(command);
     }
 
-    fn spawn(&mut self, mut command: Command) {
+    fn spawn(&mut self, command: Command) {
+        self.try_spawn(command)
+            .unwrap_or_else(|said| panic!("{said}"));
+    }
+
+    fn try_spawn(&mut self, mut command: Command) -> Result<(), String> {
         assert!(self.running.is_none(), "it runs already");
         command
             .stdin(Stdio::null())
@@ -90,13 +106,18 @@ impl House {
         });
         let address = match line.parse() {
             Ok(address) => address,
-            Err(error) => panic!("{error}: it printed {line:?} and {}", log.join().unwrap()),
+            Err(error) => {
+                let log = log.join().unwrap();
+                child.wait().unwrap();
+                return Err(format!("{error}: it printed {line:?} and {log}"));
+            }
         };
         self.running = Some(Process {
             child,
             address,
             log: Some(log),
         });
+        Ok(())
     }
 
     /// `SIGKILL`, as a crash or the kernel would.
@@ -189,6 +210,23 @@ pub(crate) fn command(args: &[&str], data: &Path) -> Output {
         .unwrap()
 }
 
+/// Where a vault answers.
+pub(crate) trait Served {
+    fn address(&self) -> &VaultAddress;
+}
+
+impl Served for House {
+    fn address(&self) -> &VaultAddress {
+        Self::address(self)
+    }
+}
+
+impl Served for VaultAddress {
+    fn address(&self) -> &VaultAddress {
+        self
+    }
+}
+
 /// The owner of an account, with the device that survives the vault's crashes.
 pub(crate) struct Person {
     pub(crate) account: AccountName,
@@ -201,7 +239,10 @@ pub(crate) struct Person {
 }
 
 impl Person {
-    pub(crate) fn connect(&mut self, house: &House) -> Result<Vault<HttpTransport>, VaultError> {
+    pub(crate) fn connect(
+        &mut self,
+        house: &impl Served,
+    ) -> Result<Vault<HttpTransport>, VaultError> {
         let transport =
             HttpTransport::new(house.address(), Token::parse(&self.token).unwrap()).unwrap();
         // A cost that protects nothing, so that a test spends its time on the vault.
@@ -222,7 +263,7 @@ impl Person {
 
     pub(crate) fn register(
         &mut self,
-        house: &House,
+        house: &impl Served,
         password: &str,
     ) -> Result<Registered, VaultError> {
         let vault = self.connect(house)?;
@@ -233,7 +274,11 @@ impl Person {
     }
 
     /// One guess, marked as the owner's.
-    pub(crate) fn guess(&mut self, house: &House, password: &str) -> Result<Recovered, VaultError> {
+    pub(crate) fn guess(
+        &mut self,
+        house: &impl Served,
+        password: &str,
+    ) -> Result<Recovered, VaultError> {
         let vault = self.connect(house)?;
         let password = Password::parse(password).unwrap();
         vault.recover(
@@ -244,7 +289,7 @@ impl Person {
         )
     }
 
-    pub(crate) fn standing(&mut self, house: &House) -> Standing {
+    pub(crate) fn standing(&mut self, house: &impl Served) -> Standing {
         let vault = self.connect(house).unwrap();
         vault
             .standing(Some(&self.device), &mut self.entropy)
