@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::engine::entropy::OsEntropy;
 use crate::files::{self, Mode};
-use crate::home::NOTED;
+use crate::home::{NOTED, REMOVING};
 use crate::password::{GuessError, LastGuess};
 
 /// Where a person's vault record is, and the login to its account.
@@ -294,12 +294,41 @@ impl Link {
         Ok(standing)
     }
 
-    /// Destroys the record.
+    /// Destroys the record. That it was to be destroyed is on the disk before the vault hears of it, or the owner would be
+    /// alarmed where the answer is lost.
     pub(crate) fn delete(&mut self, device: &DeviceSecret) -> Result<Standing, VaultError> {
         let by = By::Device(device);
+        files::replace(&self.removing(), &[], Mode::Private).map_err(|error| {
+            VaultError::from(JournalError::Io {
+                did: "written",
+                kind: error.kind(),
+            })
+        })?;
         let standing = self.vault.delete(&mut self.journal, by, &mut OsEntropy)?;
         self.note_standing(&standing);
         Ok(standing)
+    }
+
+    /// Whether the record is there no more, and this device had set about destroying it. Where it is there, nothing came of
+    /// that: if it goes later, the owner hears of it.
+    pub(crate) fn is_removal_cut_off(
+        &self,
+        standing: &Result<(Standing, Option<Alarm>), VaultError>,
+    ) -> Result<bool, JournalError> {
+        let state = match standing {
+            Ok((standing, _)) => standing.state,
+            Err(VaultError::NoRecord { state }) => *state,
+            Err(_) => return Ok(false),
+        };
+        match state {
+            RecordState::Deleted => Ok(self.removing().exists()),
+            RecordState::Live => clear(&self.removing()).map(|()| false),
+            RecordState::Vacant | RecordState::Destroyed => Ok(false),
+        }
+    }
+
+    fn removing(&self) -> PathBuf {
+        self.journal.folder.join(REMOVING)
     }
 
     /// Forgets the vault, whose record is destroyed: what is remembered of this fleet and this record
@@ -312,10 +341,7 @@ impl Link {
         clear(&self.bundle)?;
         clear(&self.journal.folder.join(NOTED))?;
         // For good: nothing else is written here that would flush it.
-        files::sync_folder(&self.journal.folder).map_err(|error| JournalError::Io {
-            did: "cleared",
-            kind: error.kind(),
-        })
+        flush_cleared(&self.journal.folder)
     }
 
     /// How the account stands, and what the owner must be told about it at once.
@@ -393,6 +419,22 @@ impl Journal for FolderJournal {
     fn clear(&mut self, slot: Slot) -> Result<(), JournalError> {
         clear(&self.path(slot))
     }
+}
+
+/// Forgets, for good, that a record was to be destroyed: nothing is left of it.
+pub(crate) fn forget_removal(folder: &Path) -> Result<(), JournalError> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    clear(&folder.join(REMOVING))?;
+    flush_cleared(folder)
+}
+
+fn flush_cleared(folder: &Path) -> Result<(), JournalError> {
+    files::sync_folder(folder).map_err(|error| JournalError::Io {
+        did: "cleared",
+        kind: error.kind(),
+    })
 }
 
 /// Removes a file; one that is not there is no error.

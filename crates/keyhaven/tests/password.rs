@@ -16,7 +16,7 @@ use keyhaven::{
 };
 use keyhaven_secrets::Password;
 use keyhaven_testkit::vault::{Door, Line};
-use keyhaven_vault_client::{RecordState, Standing, VaultError, Wait};
+use keyhaven_vault_client::{Alarm, RecordState, Standing, VaultError, Wait};
 use keyhaven_vault_core::Policy;
 use zeroize::Zeroizing;
 
@@ -500,6 +500,59 @@ fn a_removal_that_was_cut_off_is_finished_and_a_password_that_was_being_set_is_n
         "{refused:?}"
     );
     assert!(login.exists(), "of a password that is being set");
+}
+
+/// A removal whose answer was lost, or that was cut off behind it, raises no alarm: it is said what ends it. One that never
+/// reached the vault is none: if the record goes later, that is an alarm.
+#[test]
+fn a_record_that_this_device_had_destroyed_is_no_alarm() {
+    let world = World::new();
+    let haven = world.set_up();
+    let standing = || haven.standing();
+    let alarm = || standing().unwrap().unwrap().1;
+    // The vault is asked how the record stands, and then nothing reaches it.
+    world.door.set_line(Line::CutAfter(1));
+    haven.remove_password().unwrap_err();
+    world.door.set_line(Line::Whole);
+    assert_eq!(alarm(), None);
+    let home = world.path("home");
+    let kept = world.path("kept");
+    copy(&home, &kept);
+    haven.remove_password().unwrap();
+    assert_eq!(standing().unwrap(), None);
+    // It is found to be live above, so this is another device's word.
+    fs::remove_dir_all(&home).unwrap();
+    copy(&kept, &home);
+    assert!(matches!(alarm(), Some(Alarm::RecordGone { .. })));
+
+    let world = World::new();
+    let haven = world.set_up();
+    world.door.set_line(Line::DeafAfter(1));
+    haven.remove_password().unwrap_err();
+    world.door.set_line(Line::Whole);
+    let told = haven.standing().unwrap_err();
+    assert!(matches!(told, ProtectorError::RemovalCutOff), "{told}");
+    haven.remove_password().unwrap();
+    assert_eq!(haven.standing().unwrap(), None);
+    // The next password has nothing of it.
+    haven
+        .set_password(&world.login(), &password(OTHER))
+        .unwrap();
+    assert_eq!(haven.standing().unwrap().unwrap().1, None);
+}
+
+/// A folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 /// BACKUP-4: a note that the vault did not hear is made up for by the next run, also where nothing has changed; and then
