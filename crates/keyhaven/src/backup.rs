@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use keyhaven_repo::entry::FileEntry;
-use keyhaven_repo::names::PackName;
+use keyhaven_repo::names::{PackName, StoreId};
 use keyhaven_repo::node::NodeError;
 use keyhaven_repo::path::Key;
 use keyhaven_repo::snapshot::{Completeness, PartialReason, Predecessor, Totals};
@@ -15,7 +15,7 @@ use keyhaven_source::guard::{self, Census, Verdict};
 use keyhaven_source::{PageSource, PathKey, Rules};
 
 use crate::engine::backup::{Run, Start, Supplied};
-use crate::engine::contents::Contents;
+use crate::engine::contents::{Contents, Head};
 use crate::engine::error::BackupError;
 use crate::engine::footers;
 use crate::engine::history::{Access, Loaded};
@@ -243,8 +243,12 @@ impl Keyhaven {
         };
         let is_kept = found.is_unchanged() && loaded.is_complete(&start) == (found.unseen == 0);
         let is_kept = is_kept && damaged.is_none();
+        if is_kept && trust == Trust::Whole {
+            self.catch_up(access.id, &start, &mut contents)?;
+        }
         if is_kept && emptied.is_empty() {
-            self.note_if_late(start.sequence, *start.follows.digest.as_bytes(), meter);
+            let digest = *start.follows.digest.as_bytes();
+            self.note_if_late(start.sequence, digest, meter);
             return Ok(unchanged(&found, start.sequence, Sent::default()));
         }
         let needed = emptied.sum(|_, _| true).bytes.saturating_add(found.bytes());
@@ -497,6 +501,30 @@ impl Keyhaven {
             }
         }
         Ok(contents.keep_sent(None)?)
+    }
+
+    /// Where nothing has changed, and the run that made the newest snapshot did not come as far as to remember it: it is in the
+    /// store for good, and this device would not miss it there (BACKUP-4). The first snapshot of a store holds nothing, and
+    /// is nobody's to miss.
+    fn catch_up(
+        &self,
+        store: StoreId,
+        start: &Start,
+        contents: &mut Contents,
+    ) -> Result<(), BackupError> {
+        let head = Head {
+            store,
+            name: start.follows.name,
+            digest: start.follows.digest,
+            sequence: start.sequence,
+            epoch: start.keyring.current(),
+        };
+        let noted = Contents::newest(&self.home.contents(), store);
+        let is_known = contents.head()? == Some(head) && noted == Some(head);
+        match is_known || start.root.is_none() {
+            true => Ok(()),
+            false => Ok(contents.set_head(&head)?),
+        }
     }
 
     /// Checks the room, and puts a spool before a remote store.

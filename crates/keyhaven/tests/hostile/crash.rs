@@ -132,6 +132,18 @@ pub(crate) fn kill_everywhere(
             }
             if is_new {
                 assert_eq!(puts, 0, "{what}: what was committed is sent again");
+                // BACKUP-4: and though the run that was killed may not have remembered it, it is missed from now on.
+                let older = store.copy();
+                for snapshot in paths(&store).difference(&paths(&world.store)) {
+                    if snapshot.as_str().starts_with("snapshots/") {
+                        older.take(snapshot);
+                    }
+                }
+                let refused = run(copy.path(), Arc::new(older));
+                assert!(
+                    matches!(refused, Err(BackupError::RolledBack { .. })),
+                    "{what}: the newest backup is gone, and the next run says {refused:?}"
+                );
             }
             assert!(
                 reach.restored(copy.path(), Arc::new(store)).unwrap() == *after,
