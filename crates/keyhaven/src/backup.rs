@@ -248,7 +248,7 @@ impl Keyhaven {
         }
         if is_kept && emptied.is_empty() {
             let digest = *start.follows.digest.as_bytes();
-            self.note_if_late(start.sequence, digest, meter);
+            self.note_if_late(start.sequence, digest, &access.called_off, meter);
             return Ok(unchanged(&found, start.sequence, Sent::default()));
         }
         let needed = emptied.sum(|_, _| true).bytes.saturating_add(found.bytes());
@@ -318,7 +318,7 @@ impl Keyhaven {
                 return Err(BackupError::Cancelled);
             }
             let digest = *run.start.follows.digest.as_bytes();
-            self.note_if_late(run.start.sequence, digest, meter);
+            self.note_if_late(run.start.sequence, digest, &access.called_off, meter);
             return Ok(unchanged(&found, run.start.sequence, run.sent()));
         }
         meter.begin(Phase::Commit, 0, 0);
@@ -343,7 +343,8 @@ impl Keyhaven {
             remember_ways(&self.home.ways(), &ways);
         }
         meter.end();
-        self.note_newest(sequence, *committed.digest.as_bytes(), meter);
+        let digest = *committed.digest.as_bytes();
+        self.note_newest(sequence, digest, &access.called_off, meter);
         if stop == Some(Stop::Cancelled) {
             return Err(BackupError::Cancelled);
         }
@@ -554,19 +555,32 @@ impl Keyhaven {
 
     /// Where nothing has changed, and the run that made the newest snapshot did not come as far as to note it, or found the
     /// vault away (BACKUP-4).
-    fn note_if_late(&self, sequence: u64, digest: [u8; 32], meter: &mut Meter<'_>) {
+    fn note_if_late(
+        &self,
+        sequence: u64,
+        digest: [u8; 32],
+        called_off: &CalledOff,
+        meter: &mut Meter<'_>,
+    ) {
         let noted = files::read_small(&self.home.noted(), DIGEST_BYTES);
         if noted.is_ok_and(|noted| noted == digest) {
             return;
         }
-        self.note_newest(sequence, digest, meter);
+        self.note_newest(sequence, digest, called_off, meter);
     }
 
     /// Tells the vault of the newest snapshot, so that a new device can tell a store that goes back
-    /// (BACKUP-4). The backup is good without it, so that a vault that is away fails nothing.
-    fn note_newest(&self, sequence: u64, digest: [u8; 32], meter: &mut Meter<'_>) {
+    /// (BACKUP-4). The backup is good without it, so that a vault that is away fails nothing; and who calls the run off does
+    /// not wait for one that says nothing.
+    fn note_newest(
+        &self,
+        sequence: u64,
+        digest: [u8; 32],
+        called_off: &CalledOff,
+        meter: &mut Meter<'_>,
+    ) {
         let noted = || -> Result<(), OpenError> {
-            let Some(mut link) = self.link()? else {
+            let Some(mut link) = self.link_until(called_off.clone())? else {
                 return Ok(());
             };
             link.note(sequence, digest, &self.device()?)?;

@@ -192,8 +192,17 @@ impl Keyhaven {
     }
 
     pub(crate) fn link(&self) -> Result<Option<Link>, OpenError> {
+        self.link_until(CalledOff::never())
+    }
+
+    /// As [`Keyhaven::link`], for work that may be called off.
+    pub(crate) fn link_until(&self, called_off: CalledOff) -> Result<Option<Link>, OpenError> {
         match self.login()? {
-            Some(login) => Ok(Some(Link::open(&login, &self.home.vault())?)),
+            Some(login) => Ok(Some(Link::open_until(
+                &login,
+                &self.home.vault(),
+                called_off,
+            )?)),
             None => Ok(None),
         }
     }

@@ -17,6 +17,7 @@ use crate::engine::entropy::OsEntropy;
 use crate::files::{self, Mode};
 use crate::home::{NOTED, REMOVING};
 use crate::password::{GuessError, LastGuess};
+use crate::store::patience::CalledOff;
 
 /// Where a person's vault record is, and the login to its account.
 #[derive(Clone)]
@@ -106,9 +107,19 @@ pub(crate) struct Link {
 impl Link {
     /// Connects, keeping what must outlive a crash in `folder`.
     pub(crate) fn open(login: &Login, folder: &Path) -> Result<Self, VaultError> {
+        Self::open_until(login, folder, CalledOff::never())
+    }
+
+    /// The same, for as long as nobody calls it off.
+    pub(crate) fn open_until(
+        login: &Login,
+        folder: &Path,
+        called_off: CalledOff,
+    ) -> Result<Self, VaultError> {
         let token = Token::parse(login.token())
             .map_err(|_| VaultError::Transport(TransportError::Denied))?;
-        let transport = HttpTransport::new(&login.address, token)?;
+        let transport = HttpTransport::new(&login.address, token)?
+            .called_off_when(move || called_off.check().is_err());
         let bundle = folder.join("bundle");
         let mut memory = FolderMemory {
             path: bundle.clone(),

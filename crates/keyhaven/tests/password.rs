@@ -8,11 +8,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use keyhaven::{
-    Account, BackupOptions, GuessError, Keyhaven, LastGuess, Login, OpenError, Outcome, Place,
-    ProtectorError, Recovery, RegisterError, Returned, Setup, SetupError,
+    Account, BackupOptions, Cancel, GuessError, Keyhaven, LastGuess, Login, Notice, Observer,
+    OpenError, Outcome, Place, ProtectorError, Recovery, RegisterError, Returned, Setup,
+    SetupError,
 };
 use keyhaven_secrets::Password;
 use keyhaven_testkit::vault::{Door, Line};
@@ -539,6 +541,62 @@ fn a_record_that_this_device_had_destroyed_is_no_alarm() {
         .set_password(&world.login(), &password(OTHER))
         .unwrap();
     assert_eq!(haven.standing().unwrap().unwrap().1, None);
+}
+
+/// A vault that takes a note and never answers holds nobody up who calls the run off. The backup is made, and the next run
+/// notes it.
+#[test]
+fn a_note_that_is_not_answered_is_waited_for_until_the_run_is_called_off() {
+    let world = World::new();
+    let haven = world.set_up();
+    world.door.set_line(Line::SilentAfter(0));
+    let cancel = Cancel::new();
+    let stop = cancel.clone();
+    let stopper = thread::spawn(move || {
+        thread::sleep(Duration::from_secs(3));
+        stop.cancel();
+    });
+    let options = BackupOptions {
+        cancel,
+        ..BackupOptions::default()
+    };
+    let mut notices = Notices::default();
+    let began = Instant::now();
+    let report = haven.backup(options, &mut notices).unwrap();
+    let took = began.elapsed();
+    stopper.join().unwrap();
+    assert_eq!((report.outcome, report.sequence), (Outcome::Complete, 2));
+    let [Notice::NotNoted { reason }] = notices.0.as_slice() else {
+        panic!("{:?}", notices.0)
+    };
+    assert!(reason.contains("called off"), "{reason}");
+    assert!(
+        (Duration::from_secs(3)..Duration::from_secs(10)).contains(&took),
+        "{took:?}"
+    );
+    world.door.set_line(Line::Whole);
+    let report = haven.backup(BackupOptions::default(), &mut ()).unwrap();
+    assert_eq!(report.outcome, Outcome::Unchanged);
+    let owner = world_freshness(&haven);
+    assert_eq!(owner, Some(2));
+}
+
+fn world_freshness(haven: &Keyhaven) -> Option<u64> {
+    let (standing, _) = haven.standing().unwrap().unwrap();
+    standing
+        .owner
+        .unwrap()
+        .freshness
+        .map(|noted| noted.sequence)
+}
+
+#[derive(Default)]
+struct Notices(Vec<Notice>);
+
+impl Observer for Notices {
+    fn notice(&mut self, notice: &Notice) {
+        self.0.push(notice.clone());
+    }
 }
 
 /// A folder with all that is in it.

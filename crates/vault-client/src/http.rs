@@ -3,7 +3,10 @@
 use std::fmt;
 use std::io::Read as _;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use keyhaven_wire::bundle::{NOTE_BYTES_MAX, VaultAddress};
 use reqwest::StatusCode;
@@ -19,6 +22,10 @@ pub const CONNECT_SECONDS_MAX: u64 = 10;
 /// How long one exchange may take in all. A core answers in milliseconds; a host may hold a guess
 /// back for a while.
 pub const EXCHANGE_SECONDS_MAX: u64 = 30;
+
+/// How long an answer is still waited for when the work is called off: a vault that is well answers in that.
+const CALLED_OFF_PATIENCE: Duration = Duration::from_secs(1);
+const LOOK_UP_EVERY: Duration = Duration::from_millis(50);
 
 /// No reply of a vault is longer; real ones are about 2 KiB, all of one length.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024;
@@ -72,6 +79,7 @@ pub struct HttpTransport {
     client: Client,
     origin: String,
     token: Token,
+    called_off: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl HttpTransport {
@@ -111,46 +119,85 @@ impl HttpTransport {
             client,
             origin: address.origin().to_owned(),
             token,
+            called_off: Arc::new(|| false),
         })
     }
 
+    /// Gives an exchange up when `asked` says so and no answer has come within a second of that. It is asked
+    /// often.
+    #[must_use]
+    pub fn called_off_when(mut self, asked: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.called_off = Arc::new(asked);
+        self
+    }
+
+    /// Sends a request from a thread of its own, which is left alone with it if the work is called off.
     fn send(&self, request: RequestBuilder, bytes_max: usize) -> Result<Vec<u8>, TransportError> {
-        let response = request.send().map_err(|error| failure(&error))?;
-        check(&response)?;
-        let limit = u64::try_from(bytes_max).map_or(u64::MAX, |max| max.saturating_add(1));
-        let mut body = Vec::with_capacity(4096);
-        response
-            .take(limit)
-            .read_to_end(&mut body)
-            .map_err(|error| cut_off(&error))?;
-        if body.len() > bytes_max {
-            Err(TransportError::TooLong)
-        } else {
-            Ok(body)
+        let (answer, answered) = mpsc::channel();
+        let thread = thread::Builder::new().name("keyhaven-vault".to_owned());
+        thread
+            .spawn(move || answer.send(send(request, bytes_max)))
+            .map_err(|_| TransportError::Setup)?;
+        let mut since = None;
+        loop {
+            match answered.recv_timeout(LOOK_UP_EVERY) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Disconnected) => return Err(TransportError::Setup),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if (self.called_off)()
+                && since.get_or_insert_with(Instant::now).elapsed() >= CALLED_OFF_PATIENCE
+            {
+                return Err(TransportError::CalledOff);
+            }
         }
+    }
+}
+
+fn send(request: RequestBuilder, bytes_max: usize) -> Result<Vec<u8>, TransportError> {
+    let response = request.send().map_err(|error| failure(&error))?;
+    check(&response)?;
+    let limit = u64::try_from(bytes_max).map_or(u64::MAX, |max| max.saturating_add(1));
+    let mut body = Vec::with_capacity(4096);
+    response
+        .take(limit)
+        .read_to_end(&mut body)
+        .map_err(|error| cut_off(&error))?;
+    if body.len() > bytes_max {
+        Err(TransportError::TooLong)
+    } else {
+        Ok(body)
     }
 }
 
 impl Transport for HttpTransport {
     fn bundle(&self) -> Result<String, TransportError> {
-        apart(|| {
-            let request = self.client.get(format!("{}/v1/fleet", self.origin));
-            let note = self.send(request, NOTE_BYTES_MAX)?;
-            String::from_utf8(note).map_err(|_| TransportError::NotAVault { status: 200 })
-        })
+        let request = self.client.get(format!("{}/v1/fleet", self.origin));
+        let note = self.send(request, NOTE_BYTES_MAX)?;
+        String::from_utf8(note).map_err(|_| TransportError::NotAVault { status: 200 })
     }
 
     fn exchange(&self, sealed: &[u8]) -> Result<Vec<u8>, TransportError> {
-        apart(|| {
-            let request = self
-                .client
-                .post(format!("{}/v1/vault", self.origin))
-                // Marked as sensitive by the HTTP library: BACKUP-3, it is in no log.
-                .bearer_auth(self.token.0.as_str())
-                .header(CONTENT_TYPE, "application/octet-stream")
-                .body(sealed.to_vec());
-            self.send(request, REPLY_BYTES_MAX)
-        })
+        let request = self
+            .client
+            .post(format!("{}/v1/vault", self.origin))
+            // Marked as sensitive by the HTTP library: BACKUP-3, it is in no log.
+            .bearer_auth(self.token.0.as_str())
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .body(sealed.to_vec());
+        self.send(request, REPLY_BYTES_MAX)
+    }
+
+    fn pause(&self, mut left: Duration) -> Result<(), TransportError> {
+        while !left.is_zero() {
+            if (self.called_off)() {
+                return Err(TransportError::CalledOff);
+            }
+            let nap = left.min(LOOK_UP_EVERY);
+            thread::sleep(nap);
+            left = left.saturating_sub(nap);
+        }
+        Ok(())
     }
 }
 
@@ -167,8 +214,8 @@ impl fmt::Debug for HttpTransport {
 fn apart<T: Send>(
     work: impl FnOnce() -> Result<T, TransportError> + Send,
 ) -> Result<T, TransportError> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("keyhaven-vault".to_owned());
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("keyhaven-vault".to_owned());
         let thread = thread
             .spawn_scoped(scope, work)
             .map_err(|_| TransportError::Setup)?;

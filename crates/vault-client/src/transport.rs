@@ -22,6 +22,16 @@ pub trait Transport: Send + Sync {
     ///
     /// When there is no reply. Whether the vault has seen the request is then unknown.
     fn exchange(&self, sealed: &[u8]) -> Result<Vec<u8>, TransportError>;
+
+    /// Waits so long before it is asked again.
+    ///
+    /// # Errors
+    ///
+    /// When the caller has called the work off.
+    fn pause(&self, time: Duration) -> Result<(), TransportError> {
+        std::thread::sleep(time);
+        Ok(())
+    }
 }
 
 impl<T: Transport + ?Sized> Transport for &T {
@@ -31,6 +41,10 @@ impl<T: Transport + ?Sized> Transport for &T {
 
     fn exchange(&self, sealed: &[u8]) -> Result<Vec<u8>, TransportError> {
         (**self).exchange(sealed)
+    }
+
+    fn pause(&self, time: Duration) -> Result<(), TransportError> {
+        (**self).pause(time)
     }
 }
 
@@ -42,6 +56,10 @@ impl<T: Transport + ?Sized> Transport for std::sync::Arc<T> {
     fn exchange(&self, sealed: &[u8]) -> Result<Vec<u8>, TransportError> {
         (**self).exchange(sealed)
     }
+
+    fn pause(&self, time: Duration) -> Result<(), TransportError> {
+        (**self).pause(time)
+    }
 }
 
 impl<T: Transport + ?Sized> Transport for Box<T> {
@@ -51,6 +69,10 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
 
     fn exchange(&self, sealed: &[u8]) -> Result<Vec<u8>, TransportError> {
         (**self).exchange(sealed)
+    }
+
+    fn pause(&self, time: Duration) -> Result<(), TransportError> {
+        (**self).pause(time)
     }
 }
 
@@ -98,6 +120,9 @@ pub enum TransportError {
         "the vault's address is plain http:// to another machine, which would show the account's login to the network; use https://"
     )]
     Unprotected,
+    /// Whoever waits for the answer has called the work off.
+    #[error("it was called off before the vault had answered")]
+    CalledOff,
     /// This device could not set up its side: no TLS roots, no thread.
     #[error("this device could not set up a connection")]
     Setup,
@@ -108,9 +133,11 @@ impl TransportError {
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Unreachable | Self::TimedOut | Self::Busy { .. } | Self::Unavailable => {
-                Remedy::RetryLater
-            }
+            Self::Unreachable
+            | Self::TimedOut
+            | Self::Busy { .. }
+            | Self::Unavailable
+            | Self::CalledOff => Remedy::RetryLater,
             Self::Denied
             | Self::Unreadable
             | Self::NotAVault { .. }

@@ -116,7 +116,7 @@ impl<T: Transport> Vault<T> {
         if let Some(accepted) = &policy.measurements {
             trust = trust.with_measurements(accepted);
         }
-        let note = again(&policy, || transport.bundle())?;
+        let note = again(&policy, &transport, || transport.bundle())?;
         let bundle = Bundle::open(&note, &trust, now)?;
         let channel = bundle.channel_key;
         // Remembered before it is used: a vault that was believed once is never believed older.
@@ -201,7 +201,9 @@ impl<T: Transport> Vault<T> {
         sealed: &[u8],
         open: impl Fn(&[u8]) -> Result<Reply, channel::ChannelError>,
     ) -> Result<Reply, VaultError> {
-        let reply = again(&self.policy, || self.transport.exchange(sealed))?;
+        let reply = again(&self.policy, &self.transport, || {
+            self.transport.exchange(sealed)
+        })?;
         Ok(open(&reply)?)
     }
 }
@@ -218,6 +220,7 @@ impl<T> fmt::Debug for Vault<T> {
 /// a short pause that it asks for.
 fn again<T>(
     policy: &Policy,
+    transport: &impl Transport,
     mut attempt: impl FnMut() -> Result<T, TransportError>,
 ) -> Result<T, TransportError> {
     let mut pause = policy.pause;
@@ -228,13 +231,13 @@ fn again<T>(
                 | TransportError::TimedOut
                 | TransportError::Unavailable,
             ) => {
-                std::thread::sleep(pause);
+                transport.pause(pause)?;
                 pause = pause.saturating_mul(3);
             }
             Err(TransportError::Busy {
                 retry_after: Some(asked),
             }) if asked <= PATIENCE => {
-                std::thread::sleep(asked);
+                transport.pause(asked)?;
             }
             answer => return answer,
         }

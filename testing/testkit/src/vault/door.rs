@@ -31,7 +31,21 @@ pub enum Line {
     DeafAfter(u32),
     /// After so many nothing reaches the vault.
     CutAfter(u32),
+    /// After so many nothing reaches the vault, and the line stays open.
+    SilentAfter(u32),
 }
+
+/// What becomes of a request.
+enum Answered {
+    With(&'static str, Vec<u8>),
+    /// The line is cut.
+    Cut,
+    /// Whoever asked waits.
+    Not,
+}
+
+/// Longer than anybody waits in a test.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// A vault that listens on loopback until the process ends.
 #[derive(Debug, Clone)]
@@ -179,12 +193,20 @@ fn serve(stream: TcpStream, inside: &Mutex<Inside>) -> Option<()> {
     }
     let mut body = vec![0; Some(length).filter(|bytes| *bytes <= REQUEST_BYTES_MAX)?];
     reader.read_exact(&mut body).ok()?;
-    let (status, answer) = if first.starts_with("GET /v1/fleet ") {
-        ("200 OK", lock(inside).note.clone().into_bytes())
+    let answered = if first.starts_with("GET /v1/fleet ") {
+        Answered::With("200 OK", lock(inside).note.clone().into_bytes())
     } else {
         match account {
-            Some(account) => lock(inside).exchange(&account, &body)?,
-            None => ("401 Unauthorized", Vec::new()),
+            Some(account) => lock(inside).exchange(&account, &body),
+            None => Answered::With("401 Unauthorized", Vec::new()),
+        }
+    };
+    let (status, answer) = match answered {
+        Answered::With(status, answer) => (status, answer),
+        Answered::Cut => return None,
+        Answered::Not => {
+            thread::sleep(SILENCE);
+            return None;
         }
     };
     let head = format!(
@@ -196,26 +218,26 @@ fn serve(stream: TcpStream, inside: &Mutex<Inside>) -> Option<()> {
 }
 
 impl Inside {
-    fn exchange(
-        &mut self,
-        account: &AccountName,
-        sealed: &[u8],
-    ) -> Option<(&'static str, Vec<u8>)> {
+    fn exchange(&mut self, account: &AccountName, sealed: &[u8]) -> Answered {
         let heard = match &mut self.line {
             Line::Whole => true,
-            Line::CutAfter(0) => return None,
+            Line::CutAfter(0) => return Answered::Cut,
+            Line::SilentAfter(0) => return Answered::Not,
             Line::DeafAfter(0) => false,
-            Line::CutAfter(more) | Line::DeafAfter(more) => {
+            Line::CutAfter(more) | Line::DeafAfter(more) | Line::SilentAfter(more) => {
                 *more = more.saturating_sub(1);
                 true
             }
         };
         self.exchanges = self.exchanges.saturating_add(1);
-        let answer = match self.world.exchange(account, sealed) {
+        let (status, answer) = match self.world.exchange(account, sealed) {
             Answer::Sealed(reply) => ("200 OK", reply),
             Answer::Unreadable => ("400 Bad Request", Vec::new()),
             Answer::Elsewhere | Answer::Range(_) => ("421 Misdirected Request", Vec::new()),
         };
-        heard.then_some(answer)
+        match heard {
+            true => Answered::With(status, answer),
+            false => Answered::Cut,
+        }
     }
 }
