@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use keyhaven::Usage;
+use keyhaven::{ProtectorError, Usage};
 
 use crate::backup::{describe_way, way_json};
 use crate::browse::json;
@@ -89,7 +89,9 @@ pub(crate) fn run(world: &World) -> Outcome {
             })
         }
         Err(error) => {
-            voice.say(format!("vault       not reached: {error}"));
+            let is_reached = matches!(error, ProtectorError::RemovalCutOff);
+            let what = if is_reached { "" } else { "not reached: " };
+            voice.say(format!("vault       {what}{error}"));
             serde_json::json!({ "error": error.to_string() })
         }
     };

@@ -29,6 +29,8 @@ pub(crate) const CONFIG_FORMAT: u32 = 1;
 
 /// In the folder of what is known of the vault.
 pub(crate) const NOTED: &str = "noted";
+/// There too, from when the record is to be destroyed until nothing is left of the password.
+pub(crate) const REMOVING: &str = "removing";
 
 /// A configuration is a few hundred bytes.
 const CONFIG_BYTES_MAX: u64 = 64 * 1024;

@@ -10,7 +10,7 @@ use crate::haven::{Keyhaven, OpenError};
 use crate::home::{Config, Home, VaultConfig};
 use crate::keystore::{Item, Keystore, KeystoreError};
 use crate::protect::ProtectorError;
-use crate::vault::{Link, Login};
+use crate::vault::{Link, Login, forget_removal};
 
 /// Whether the last guess may be spent. If it is wrong, the vault destroys the backup key for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -211,6 +211,7 @@ impl Keyhaven {
     pub fn set_password(&self, login: &Login, password: &Password) -> Result<(), ProtectorError> {
         let _lock = self.home.lock()?;
         let config = self.without_password()?;
+        forget_removal(&self.home.vault()).map_err(VaultError::from)?;
         self.register(login, password, Why::First, LastGuess::Keep)?;
         self.use_login(login, config)
     }
@@ -228,6 +229,7 @@ impl Keyhaven {
     ) -> Result<Standing, ProtectorError> {
         let _lock = self.home.lock()?;
         let config = self.without_password()?;
+        forget_removal(&self.home.vault()).map_err(VaultError::from)?;
         let mut link = Link::open(login, &self.home.vault())?;
         let back = link.recover(password, None, last)?;
         if back.key != self.backup_key()? {
@@ -315,6 +317,12 @@ impl Keyhaven {
             vault: None,
             ..config
         })?;
+        self.remove_login()
+    }
+
+    /// The last of a removal.
+    fn remove_login(&self) -> Result<(), ProtectorError> {
+        forget_removal(&self.home.vault()).map_err(VaultError::from)?;
         Ok(self.keystore.remove(Item::Login)?)
     }
 
@@ -324,7 +332,7 @@ impl Keyhaven {
         let is_left = self.keystore.load(Item::Login)?.is_some()
             && self.keystore.load(Item::PasswordVerifier)?.is_none();
         match is_left {
-            true => Ok(self.keystore.remove(Item::Login)?),
+            true => self.remove_login(),
             false => Err(OpenError::NoPassword.into()),
         }
     }
@@ -332,12 +340,17 @@ impl Keyhaven {
     /// How the account stands at the vault, and what the owner must be told at once. Free.
     ///
     /// # Errors
-    /// [`ProtectorError`].
+    /// [`ProtectorError::RemovalCutOff`] where the record is gone because this device had it destroyed, and others.
     pub fn standing(&self) -> Result<Option<(Standing, Option<Alarm>)>, ProtectorError> {
         let Some(mut link) = self.link()? else {
             return Ok(None);
         };
-        Ok(Some(link.standing(&self.device()?)?))
+        let standing = link.standing(&self.device()?);
+        let is_cut_off = link.is_removal_cut_off(&standing);
+        if is_cut_off.map_err(VaultError::from)? {
+            return Err(ProtectorError::RemovalCutOff);
+        }
+        Ok(Some(standing?))
     }
 
     /// Cancels a wait that somebody began.

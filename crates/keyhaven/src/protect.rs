@@ -63,6 +63,12 @@ pub enum ProtectorError {
     /// A password is set up already.
     #[error("a password is set up already; `keyhaven password change` changes it")]
     HasPassword,
+    /// The record is destroyed, as it was to be; what this device has of it is still there.
+    #[error(
+        "the password was being removed, and that did not come to its end: the vault's record is destroyed \
+         already. `keyhaven password remove` ends it"
+    )]
+    RemovalCutOff,
     /// The home would be restored into, and backed up with the chats.
     #[error(
         "{} stands inside the folder that is to be restored into; choose another home with --home", .0.display()
@@ -101,6 +107,7 @@ impl ProtectorError {
             | Self::OtherKey
             | Self::Password(_)
             | Self::HasPassword
+            | Self::RemovalCutOff
             | Self::LastGuess
             | Self::HomeNested(_)
             | Self::LastProtector => Remedy::AskUser,

@@ -143,6 +143,45 @@ fn a_disk_that_gives_nothing_any_more_ends_the_run() {
     assert!(state(&world.at("back")) == whole);
 }
 
+/// A folder whose list the disk does not give is no store without objects: nothing is called lost, and it is said what helps.
+#[test]
+fn a_folder_that_cannot_be_listed_ends_the_run_and_says_what_helps() {
+    let world = world();
+    let before = state(&world.at("store"));
+    let mut ended = 0;
+    for (folder, lines) in [
+        (
+            "store/snapshots",
+            &[
+                "restore --home home --to back",
+                "verify --home home",
+                "backup --home home",
+            ][..],
+        ),
+        ("store/packs", &["verify --home home --depth all"]),
+    ] {
+        let bad = world.at(folder);
+        for line in lines {
+            let command = world.command(&format!("{line} --json"));
+            let ran = bad_disk::run_listing(&command, &|path| path == bad);
+            assert_eq!(ran.code, 4, "{line}: {ran:?}");
+            assert_eq!(ran.json()["remedy"], "ask-user", "{line}");
+            assert!(
+                ran.err.contains("cannot list the store at "),
+                "{line}: {ran:?}"
+            );
+            assert!(
+                ran.err.contains("let its file system be checked"),
+                "{line}: {ran:?}"
+            );
+            assert!(!ran.err.contains("lost:"), "{line}: {ran:?}");
+            ended += 1;
+        }
+    }
+    assert_eq!(ended, 4);
+    assert!(state(&world.at("store")) == before);
+}
+
 /// A snapshot lies in few sectors: one that is bad costs that backup, and the next one is whole and follows it.
 #[test]
 fn a_bad_sector_under_the_newest_snapshot_costs_that_backup_alone() {

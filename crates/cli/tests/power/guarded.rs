@@ -375,6 +375,15 @@ impl Guard<'_> {
         if self.is_done && !is_removed {
             return Err("what was removed is there again".to_owned());
         }
+        // A person who looks first is told that much, and is not alarmed.
+        let said = self.ends("status --home home", 0)?["vault"].clone();
+        let is_told = said["error"].as_str().is_some_and(|error| {
+            error.contains("was being removed")
+                && error.contains("`keyhaven password remove` ends it")
+        });
+        if is_removed != said.is_null() || !(is_removed || is_told || said["guesses_left"] == 10) {
+            return Err(format!("of the removal, status says: {said}"));
+        }
         if !self.is_done {
             let ran = self.run(&format!("{} --json", self.guarded.line()));
             let is_nothing_left = ran.code == 4 && ran.out.contains("no password is set up");
@@ -391,6 +400,7 @@ impl Guard<'_> {
             "home/state/vault/guess",
             "home/state/vault/registration",
             "home/state/vault/change",
+            "home/state/vault/removing",
         ] {
             if self.has(left) {
                 return Err(format!("{left} is left of a password that was removed"));

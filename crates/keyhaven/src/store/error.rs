@@ -110,7 +110,7 @@ pub enum StoreError {
         place: String,
     },
     /// Permission or credentials were refused.
-    #[error("not allowed to {action} at {place}")]
+    #[error("not allowed to {action} at {place}: {}", permission_words(.place))]
     Denied {
         /// What was refused.
         action: Action,
@@ -206,6 +206,19 @@ pub enum StoreError {
         /// The store's address.
         place: String,
     },
+    /// The disk does not give a folder of the store, so that nobody can tell what is in it.
+    #[error(
+        "cannot {action} at {place}: its disk reports a fault (error {code}). Check how it is connected, then \
+         let its file system be checked and repaired; what that leaves, `keyhaven verify` looks through"
+    )]
+    FolderUnreadable {
+        /// What was being done.
+        action: Action,
+        /// The store's address.
+        place: String,
+        /// The operating system's number of the fault.
+        code: i32,
+    },
     /// An object is larger than any that Keyhaven writes.
     #[error(
         "the object {path} has {bytes} bytes, more than the {bytes_max} that Keyhaven writes at most"
@@ -279,6 +292,7 @@ impl StoreError {
             | Self::NoMachinery => Remedy::RetryLater,
             Self::Missing { .. }
             | Self::DiskGone { .. }
+            | Self::FolderUnreadable { .. }
             | Self::NotAFolder { .. }
             | Self::NotAStore { .. }
             | Self::AlreadyAStore { .. }
@@ -311,6 +325,7 @@ impl StoreError {
             | Self::TooLarge { path, .. } => Some(path),
             Self::Missing { .. }
             | Self::DiskGone { .. }
+            | Self::FolderUnreadable { .. }
             | Self::NotAFolder { .. }
             | Self::NotAStore { .. }
             | Self::AlreadyAStore { .. }
@@ -336,6 +351,15 @@ impl StoreError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
+    }
+}
+
+/// What helps: a cloud is told by its address.
+fn permission_words(place: &str) -> &'static str {
+    if place.contains("://") {
+        "its credentials do not permit it, or are no longer good"
+    } else {
+        "see to it that you may read and change this folder and all that is in it"
     }
 }
 

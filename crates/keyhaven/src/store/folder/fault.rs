@@ -36,6 +36,13 @@ impl Place {
             Errno::NOENT | Errno::STALE | Errno::NODEV | Errno::NXIO | Errno::NOTCONN => {
                 StoreError::Missing { place }
             }
+            errno if is_of_the_disk(errno) && matches!(action, Action::Open | Action::List) => {
+                StoreError::FolderUnreadable {
+                    action,
+                    place,
+                    code: errno.raw_os_error(),
+                }
+            }
             errno => {
                 let error = io::Error::from(errno);
                 StoreError::Disk {

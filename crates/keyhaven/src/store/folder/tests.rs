@@ -5,9 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use keyhaven_secrets::Remedy;
 use rustix::io::Errno;
 
+use super::fault::Place;
 use super::{FolderStore, syncer};
+use crate::store::error::Action;
 use crate::store::{Body, ObjectFolder, ObjectPath, Store, StoreError};
 
 /// What the flushes of a test see and do. One test at a time uses it.
@@ -49,6 +52,26 @@ fn begin(fail_at: Option<usize>, errno: Errno) -> MutexGuard<'static, ()> {
         errno,
     };
     turn
+}
+
+/// A folder that its disk does not give, and one that its owner does not: each says what helps.
+#[test]
+fn a_store_whose_list_cannot_be_read_says_what_helps() {
+    let place = Place::new(Path::new("/mnt/disk/store"));
+    for (errno, words) in [
+        (Errno::IO, "let its file system be checked"),
+        (Errno::BADMSG, "let its file system be checked"),
+        (Errno::ACCESS, "you may read and change this folder"),
+    ] {
+        let fault = place.fault(Action::List, errno);
+        let said = fault.to_string();
+        assert!(
+            said.contains("list the store at /mnt/disk/store") && said.contains(words),
+            "{said}"
+        );
+        assert_eq!(fault.remedy(), Remedy::AskUser, "{said}");
+        assert_eq!(fault.object(), None);
+    }
 }
 
 fn store(at: &Path) -> FolderStore {
