@@ -160,10 +160,7 @@ pub(super) const POWER: &[Switch] = &[
     Switch {
         name: "power: what is known of a vault comes back when its record is destroyed",
         file: LINK,
-        sound: "        files::sync_folder(&self.journal.folder).map_err(|error| JournalError::Io {
-            did: \"cleared\",
-            kind: error.kind(),
-        })
+        sound: "        flush_cleared(&self.journal.folder)
 ",
         broken: "        Ok(())
 ",
@@ -171,7 +168,7 @@ pub(super) const POWER: &[Switch] = &[
     Switch {
         name: "power: a removal that was cut off leaves the login",
         file: PASSWORD,
-        sound: "            true => Ok(self.keystore.remove(Item::Login)?),",
+        sound: "            true => self.remove_login(),",
         broken: "            true => Err(OpenError::NoPassword.into()),",
     },
     Switch {
