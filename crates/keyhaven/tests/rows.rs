@@ -313,6 +313,41 @@ fn a_base_carries_thirty_patches() {
     world.holds(&world.restore("back"));
 }
 
+/// BACKUP-1: what has no room in one patch comes in several; what weighs half of the pages goes by pages.
+#[test]
+fn a_large_day_comes_in_several_patches() {
+    let world = World::new();
+    let messages = |count: u32| {
+        let sql = format!(
+            "WITH RECURSIVE n(v) AS (VALUES(1) UNION ALL SELECT v + 1 FROM n LIMIT {count})
+               INSERT INTO message(text, body) SELECT 'a picture ' || v, randomblob(4000) FROM n;"
+        );
+        world.app.execute_batch(&sql).unwrap();
+    };
+    messages(10_000);
+    world.backup(Tier::Rows);
+    // More than 8 MiB, in two tables and more; some of it instead of what was there.
+    messages(4_000);
+    world
+        .app
+        .execute_batch(
+            "DELETE FROM message WHERE id % 3 = 0; INSERT INTO found(found) VALUES ('optimize')",
+        )
+        .unwrap();
+    let way = world.way(Tier::Rows);
+    assert!(way.by_rows && way.patches > 1, "{way:?}");
+    assert!(way.rows > 5_000 && way.bytes > 8 << 20, "{way:?}");
+    world.holds(&world.restore("back"));
+    let patches = way.patches;
+    world.day(1);
+    assert_eq!(world.way(Tier::Rows).patches, patches + 1);
+    world.holds(&world.restore("the next day"));
+    messages(8_000);
+    let way = world.way(Tier::Rows);
+    assert!(!way.by_rows && way.why.contains("too much"), "{way:?}");
+    world.holds(&world.restore("by pages"));
+}
+
 fn copy_all(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

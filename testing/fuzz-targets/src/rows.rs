@@ -90,7 +90,7 @@ impl World {
         app.execute_batch(change).expect("a change");
         drop(app);
         let new = self.copy("changed.db", "new");
-        let diffed = diff(&new, &self.shadow("old"), PATCH_BYTES_MAX);
+        let diffed = diff(&new, &self.shadow("old"), PATCH_BYTES_MAX, None);
         diffed.expect("it goes by rows").patch
     }
 }
@@ -128,7 +128,7 @@ pub fn patch(bytes: &[u8]) {
         let there = sum(&patched);
         let base = world.shadow("again");
         // More rows that differ than a patch may hold, or tables that can be told no way apart.
-        let Ok(diffed) = diff(&patched, &base, PATCH_BYTES_MAX) else {
+        let Ok(diffed) = diff(&patched, &base, PATCH_BYTES_MAX, None) else {
             return;
         };
         let again = apply(base, &diffed.patch).expect("a patch of ours is one");

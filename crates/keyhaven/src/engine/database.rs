@@ -26,6 +26,8 @@ use super::tails::Emptied;
 const LEVEL: i32 = 3;
 /// A patch is small and is sent once: a higher level costs a blink.
 const PATCH_LEVEL: i32 = 15;
+/// Up to so many bytes: of a longer one it would save a hundredth, and take 16 MiB.
+const SMALL_PATCH_BYTES: usize = 512 << 10;
 
 /// A database that the store has now.
 pub(crate) struct StoredDatabase {
@@ -157,7 +159,8 @@ impl<'a> FrameWriter<'a> {
             hasher.update(bytes);
             hasher.finish()
         };
-        let mut squeezer = Squeezer::new(PATCH_LEVEL)?;
+        let is_small = patch.len() <= SMALL_PATCH_BYTES;
+        let mut squeezer = Squeezer::new(if is_small { PATCH_LEVEL } else { LEVEL })?;
         let mut frames = Vec::new();
         for raw in super::rows::frames_of(patch) {
             let stored = squeezer.squeeze(raw)?;

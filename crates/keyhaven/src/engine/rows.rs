@@ -5,6 +5,7 @@
 //! stored in the same run. BACKUP-2: the shadow is ahead of the store for a moment. Its mark says
 //! which state it is; one that is not the newest manifest's is not used.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,10 +19,12 @@ use keyhaven_repo::node::{NodeError, NodeRef};
 use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::path::Key;
 use keyhaven_repo::rows::{
-    PATCH_FRAME_RAW_MAX, PATCH_FRAMES_MAX, Patch, load_patches, store_patches,
+    PATCH_FRAME_RAW_MAX, PATCH_FRAMES_MAX, PATCHES_MAX as READ_PATCHES_MAX, Patch, load_patches,
+    store_patches,
 };
 use keyhaven_source::rows::{
-    CopyError, Diffed, Mounted, PATCH_BYTES_MAX, RowsError, SealedFile, Unfit, apply, diff, digest,
+    Beyond, CopyError, Diffed, Mounted, PATCH_BYTES_MAX, RowsError, SealedFile, Unfit, apply, diff,
+    digest,
 };
 use keyhaven_source::{PageSource, Signature};
 use serde::{Deserialize, Serialize};
@@ -56,18 +59,18 @@ pub struct Way {
     pub by_rows: bool,
     /// The patches that stand on its base.
     pub patches: u64,
-    /// The rows that its last patch deletes, changes or inserts.
+    /// The rows that its last run's patches delete, change or insert.
     pub rows: u64,
     /// The same, table by table; the others are as they were.
     #[serde(default)]
     pub tables: Vec<TableWay>,
-    /// What that patch weighs, sealed, before padding.
+    /// What those patches weigh, sealed, before padding.
     pub bytes: u64,
     /// Why it went so.
     pub why: String,
 }
 
-/// What the last patch of a database does to one of its tables.
+/// What the last run's patches of a database do to one of its tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableWay {
@@ -77,11 +80,13 @@ pub struct TableWay {
     pub rows: u64,
 }
 
-/// Patches on one base, before a new one is begun.
+/// Patches on one base, before a new one is begun; with those of one large change there may be more.
 const PATCHES_MAX: usize = 30;
-/// The longest patch that is made; longer ones are read. A change of more than that weighs little more by pages, and a patch
-/// is held in memory.
-const PATCH_BYTES: usize = PATCH_BYTES_MAX / 2;
+/// The longest patch that is made; longer ones are read. A patch is held in memory, and what two threads find for it, so a
+/// larger change is cut into several.
+const PATCH_BYTES: usize = 2 << 20;
+/// The most that a run changes by patches. A full-text index that merges its parts changes that much in a day.
+const CHANGE_BYTES: usize = 2 * PATCH_BYTES_MAX;
 /// Below this, a database's pages weigh no more than the padding.
 const AUTO_BYTES_MIN: u64 = 4 << 20;
 /// Above this, writing a whole copy for each backup wears the device.
@@ -321,57 +326,103 @@ impl Shadows {
         if weight > half {
             return Ok(Err(Why::Weight));
         }
-        let state = patches.last().map_or(*pages.image(), |patch| patch.state);
+        let mut state = patches.last().map_or(*pages.image(), |patch| patch.state);
         let Some(shadow) = self.take(key, &state) else {
             return Ok(Err(Why::NoShadow));
         };
-        let bytes_max = usize::try_from(half).unwrap_or(usize::MAX).min(PATCH_BYTES);
-        let tried = (|| {
-            let shadow = Mounted::new(shadow)?;
-            let diffed = diff(copy, &shadow, bytes_max)?;
-            let shadow = apply(shadow, &diffed.patch)?;
-            let (after, due) = beside(|| self.digest(&shadow), || self.digest(copy));
-            let after = after?;
-            // BACKUP-1: what a restore would give is what the source committed, or it is not kept.
-            if after != due? {
-                return Err(RowsError::Unfit(Unfit::Mismatch));
-            }
-            shadow.with_file(|file| file.sync())?;
-            Ok((diffed, after))
-        })();
-        let (diffed, after) = match tried {
-            Ok(tried) => tried,
-            Err(cause) => return Ok(Err(Why::Rows(cause))),
+        let mut shadow = match Mounted::new(shadow) {
+            Ok(shadow) => shadow,
+            Err(cause) => return Ok(Err(Why::Rows(cause.into()))),
         };
-        let count = |patches: &[Patch]| u64::try_from(patches.len()).unwrap_or(u64::MAX);
-        if diffed.patch.is_empty() {
+        let mut room = usize::try_from(half)
+            .unwrap_or(usize::MAX)
+            .min(CHANGE_BYTES);
+        let mut left = None;
+        let mut told = Told::default();
+        loop {
+            let part = match self.part(copy, shadow, room, left.as_ref()) {
+                Ok(part) => part,
+                Err(cause) => return Ok(Err(Why::Rows(cause))),
+            };
+            if !part.diffed.patch.is_empty() {
+                if patches.len() >= READ_PATCHES_MAX {
+                    return Ok(Err(Why::Chain));
+                }
+                let patch = frames.store_patch(&part.diffed.patch, part.state, &self.keyring)?;
+                told.add(&part.diffed, &patch);
+                state = part.state;
+                patches.push(patch);
+            }
+            if part.diffed.beyond.bytes == 0 {
+                break;
+            }
+            room = room.saturating_sub(part.diffed.patch.len());
+            shadow = part.shadow;
+            left = Some(part.diffed.beyond);
+        }
+        let count = u64::try_from(patches.len()).unwrap_or(u64::MAX);
+        self.mark(key, &state);
+        if told.tables.is_empty() {
             // Rows as they were: only where they lie, or a log, has changed.
-            self.mark(key, &state);
-            let why = "no row has changed";
-            self.told(key, count(&patches), &diffed, 0, why);
+            self.told(key, count, told, "no row has changed");
             return Ok(Ok((pages, rows)));
         }
-        let patch = frames.store_patch(&diffed.patch, after, &self.keyring)?;
-        let bytes = patch.stored_len();
-        patches.push(patch);
         let rows = store_patches(&patches, nodes)?;
-        self.mark(key, &after);
-        let why = "its rows were tried on a copy of its last state";
-        self.told(key, count(&patches), &diffed, bytes, why);
+        self.told(
+            key,
+            count,
+            told,
+            "its rows were tried on a copy of its last state",
+        );
         Ok(Ok((pages, Some(rows))))
     }
 
-    fn told(&mut self, key: &Key, patches: u64, diffed: &Diffed, bytes: u64, why: &str) {
-        let tables = diffed.tables.iter().map(|table| TableWay {
-            name: table.name.clone(),
-            rows: table.rows,
-        });
+    /// A patch that leads from the shadow to the copy, or a part of the way, tried on the shadow. All that is to come has
+    /// `room` bytes.
+    fn part(
+        &self,
+        copy: &Mounted,
+        shadow: Mounted,
+        room: usize,
+        left: Option<&Beyond>,
+    ) -> Result<Part, RowsError> {
+        let diffed = diff(copy, &shadow, room.min(PATCH_BYTES), left)?;
+        let beyond = diffed.beyond.bytes;
+        if diffed.patch.len().saturating_add(beyond) > room {
+            return Err(Unfit::TooLarge.into());
+        }
+        let shadow = apply(shadow, &diffed.patch)?;
+        let state = if beyond > 0 {
+            self.digest(&shadow)?
+        } else {
+            let (state, due) = beside(|| self.digest(&shadow), || self.digest(copy));
+            let state = state?;
+            // BACKUP-1: what a restore would give is what the source committed, or it is not kept.
+            if state != due? {
+                return Err(Unfit::Mismatch.into());
+            }
+            shadow.with_file(|file| file.sync())?;
+            state
+        };
+        Ok(Part {
+            diffed,
+            shadow,
+            state,
+        })
+    }
+
+    fn told(&mut self, key: &Key, patches: u64, told: Told, why: &str) {
+        let Told { tables, bytes } = told;
+        let rows = tables
+            .values()
+            .fold(0, |sum, rows| rows.saturating_add(sum));
+        let tables = tables.into_iter();
         self.ways.push(Way {
             path: super::target::relative(key),
             by_rows: true,
             patches,
-            rows: diffed.rows(),
-            tables: tables.collect(),
+            rows,
+            tables: tables.map(|(name, rows)| TableWay { name, rows }).collect(),
             bytes,
             why: why.to_owned(),
         });
@@ -387,6 +438,32 @@ impl Shadows {
             bytes: 0,
             why: why.to_string(),
         });
+    }
+}
+
+/// A part of the way from a shadow to a copy.
+struct Part {
+    diffed: Diffed,
+    /// The shadow after it.
+    shadow: Mounted,
+    /// The digest of that.
+    state: ContentId,
+}
+
+/// What the patches of a run do.
+#[derive(Default)]
+struct Told {
+    tables: BTreeMap<String, u64>,
+    bytes: u64,
+}
+
+impl Told {
+    fn add(&mut self, diffed: &Diffed, patch: &Patch) {
+        for table in &diffed.tables {
+            let rows = self.tables.entry(table.name.clone()).or_default();
+            *rows = rows.saturating_add(table.rows);
+        }
+        self.bytes = self.bytes.saturating_add(patch.stored_len());
     }
 }
 

@@ -1,5 +1,6 @@
 //! The rows in which two copies of a database differ.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,8 +19,28 @@ const OLD: &str = "old";
 pub struct Diffed {
     /// The patch. Empty if no row differs.
     pub patch: Vec<u8>,
-    /// The tables in which rows differ.
+    /// The tables that it changes.
     pub tables: Vec<TableRows>,
+    /// What had no room in it: once it is applied, that is left to be found.
+    pub beyond: Beyond,
+}
+
+/// Changes that had no room in a patch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// Their bytes.
+    pub bytes: usize,
+    /// The tables that they are in.
+    pub tables: BTreeSet<String>,
+}
+
+impl Beyond {
+    fn add(&mut self, table: &Table, bytes: usize) {
+        if bytes > 0 {
+            self.bytes = self.bytes.saturating_add(bytes);
+            self.tables.insert(table.name.clone());
+        }
+    }
 }
 
 impl Diffed {
@@ -43,11 +64,17 @@ pub struct TableRows {
 /// Threads that compare tables. Each has two connections, and a page cache in each.
 const THREADS: usize = 2;
 
-/// Finds what leads from `old` to `new`, in at most `bytes_max` bytes.
+/// Finds what leads from `old` to `new`, or the part of it with which a patch comes to hold `bytes_max` bytes. With what
+/// the part before it left, it looks for nothing else.
 ///
 /// # Errors
 /// [`Unfit`] if the database, or this change, does not go by rows.
-pub fn diff(new: &Mounted, old: &Mounted, bytes_max: usize) -> Result<Diffed, RowsError> {
+pub fn diff(
+    new: &Mounted,
+    old: &Mounted,
+    bytes_max: usize,
+    left: Option<&Beyond>,
+) -> Result<Diffed, RowsError> {
     let bytes_max = bytes_max.min(PATCH_BYTES_MAX);
     let connection = both(new, old)?;
     let (now, before) = (frame(&connection, MAIN)?, frame(&connection, OLD)?);
@@ -57,39 +84,54 @@ pub fn diff(new: &Mounted, old: &Mounted, bytes_max: usize) -> Result<Diffed, Ro
     if now.schema != before.schema {
         return Err(Unfit::SchemaChanged.into());
     }
-    let tables = tables(&connection)?;
+    let mut tables = tables(&connection)?;
+    if let Some(left) = left {
+        tables.retain(|table| table.replaced || left.tables.contains(&table.name));
+    }
     let mut changes = compare(new, old, &tables, bytes_max)?;
-    let is_touched = changes.iter().flatten().any(|changes| !changes.is_empty());
-    for (table, changes) in tables.iter().zip(&mut changes) {
-        // Whether a sequence has moved is only known at the end, and inserting moves it.
-        if table.replaced && (is_touched || differs(&connection, table)?) {
-            all(&connection, table, changes.insert(TableChanges::default()))?;
+    let mut beyond = Beyond::default();
+    for (table, changes) in tables.iter().zip(&changes) {
+        beyond.add(table, changes.as_ref().map_or(0, TableChanges::beyond));
+    }
+    if beyond.bytes == 0 {
+        let is_touched = changes.iter().flatten().any(|changes| !changes.is_empty());
+        for (table, changes) in tables.iter().zip(&mut changes) {
+            // Whether a sequence has moved is only known at the end, and inserting moves it.
+            if table.replaced && (is_touched || differs(&connection, table)?) {
+                let all_of_it = TableChanges::of_at_most(usize::MAX);
+                all(&connection, table, changes.insert(all_of_it))?;
+            }
         }
     }
     let mut patch = Vec::new();
     let mut touched = Vec::new();
-    for (table, changes) in tables.into_iter().zip(&changes) {
-        if let Some(changes) = changes
-            && (!changes.is_empty() || table.replaced)
-        {
-            changes.put(&table.head(), &mut patch);
-            touched.push(TableRows {
-                rows: u64::try_from(changes.rows()).unwrap_or(u64::MAX),
-                name: table.name,
-            });
+    for (table, changes) in tables.into_iter().zip(changes) {
+        let Some(changes) = changes.filter(|changes| !changes.is_empty() || table.replaced) else {
+            continue;
+        };
+        // Tables are compared side by side, and each may have filled a patch.
+        if !patch.is_empty() && patch.len().saturating_add(changes.len()) > bytes_max {
+            beyond.add(&table, changes.len());
+            continue;
         }
+        changes.put(&table.head(), &mut patch);
+        touched.push(TableRows {
+            rows: u64::try_from(changes.rows()).unwrap_or(u64::MAX),
+            name: table.name,
+        });
     }
     if !touched.is_empty() {
         let mut front = vec![VERSION];
         put_len(&mut front, touched.len());
         patch.splice(0..0, front);
     }
-    if patch.len() > bytes_max {
+    if patch.len() > PATCH_BYTES_MAX {
         return Err(Unfit::TooLarge.into());
     }
     Ok(Diffed {
         patch,
         tables: touched,
+        beyond,
     })
 }
 
@@ -101,7 +143,7 @@ fn both(new: &Mounted, old: &Mounted) -> Result<Connection, RowsError> {
     Ok(connection)
 }
 
-/// The changes of each table that is not replaced as a whole, all together in at most `bytes_max` bytes.
+/// The changes of each table that is not replaced as a whole. Each thread keeps some `bytes_max` of them at most.
 fn compare(
     new: &Mounted,
     old: &Mounted,
@@ -110,7 +152,7 @@ fn compare(
 ) -> Result<Vec<Option<TableChanges>>, RowsError> {
     let found: Vec<OnceLock<TableChanges>> = tables.iter().map(|_| OnceLock::new()).collect();
     let (next, spent) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let some = || {
+    let some = || -> Result<(), RowsError> {
         let connection = both(new, old)?;
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
@@ -120,17 +162,14 @@ fn compare(
             if table.replaced {
                 continue;
             }
-            let limit = bytes_max.saturating_sub(spent.load(Ordering::Relaxed));
-            let mut changes = TableChanges::default();
+            let left = bytes_max.saturating_sub(spent.load(Ordering::Relaxed));
+            let mut changes = TableChanges::of_at_most(left);
             if table.rowid.is_some() {
-                by_rowid(&connection, table, &mut changes, limit)?;
+                by_rowid(&connection, table, &mut changes)?;
             } else {
-                by_key(&connection, table, &mut changes, limit)?;
+                by_key(&connection, table, &mut changes)?;
             }
-            let before = spent.fetch_add(changes.len(), Ordering::Relaxed);
-            if before.saturating_add(changes.len()) > bytes_max {
-                return Err(RowsError::from(Unfit::TooLarge));
-            }
+            spent.fetch_add(changes.len(), Ordering::Relaxed);
             // It is nobody else's table.
             let _ = found.set(changes);
         }
@@ -178,8 +217,8 @@ fn put_key(out: &mut Vec<u8>, row: &Row<'_>, table: &Table) -> Result<(), RowsEr
 }
 
 fn differs(connection: &Connection, table: &Table) -> Result<bool, RowsError> {
-    let mut changes = TableChanges::default();
-    by_rowid(connection, table, &mut changes, usize::MAX)?;
+    let mut changes = TableChanges::of_at_most(0);
+    by_rowid(connection, table, &mut changes)?;
     Ok(!changes.is_empty())
 }
 
@@ -202,16 +241,12 @@ fn by_rowid(
     connection: &Connection,
     table: &Table,
     changes: &mut TableChanges,
-    limit: usize,
 ) -> Result<(), RowsError> {
     let mut new = connection.prepare(&table.select(MAIN))?;
     let mut old = connection.prepare(&table.select(OLD))?;
     let (mut new, mut old) = (new.query([])?, old.query([])?);
     let (mut now, mut before) = (new.next()?, old.next()?);
     loop {
-        if changes.len() > limit {
-            return Err(Unfit::TooLarge.into());
-        }
         let rowid_now: Option<i64> = now.map(|row| row.get(0)).transpose()?;
         let rowid_before: Option<i64> = before.map(|row| row.get(0)).transpose()?;
         match (now, before, rowid_now, rowid_before) {
@@ -294,7 +329,6 @@ fn by_key(
     connection: &Connection,
     table: &Table,
     changes: &mut TableChanges,
-    limit: usize,
 ) -> Result<(), RowsError> {
     let lookup = |database: &str| -> Result<Statement<'_>, RowsError> {
         Ok(connection.prepare(&table.lookup(database))?)
@@ -306,9 +340,6 @@ fn by_key(
         if !in_new.exists(params_from_iter(key_of(before, table)?))? {
             put_key(changes.delete(None), before, table)?;
         }
-        if changes.len() > limit {
-            return Err(Unfit::TooLarge.into());
-        }
     }
     let mut rows = connection.prepare(&table.select(MAIN))?;
     let mut rows = rows.query([])?;
@@ -317,9 +348,6 @@ fn by_key(
         match found.next()? {
             Some(before) => changed(table, now, before, None, changes)?,
             None => put_all(changes.insert(None), now, table)?,
-        }
-        if changes.len() > limit {
-            return Err(Unfit::TooLarge.into());
         }
     }
     Ok(())

@@ -29,7 +29,7 @@ mod vfs;
 
 pub use apply::apply;
 pub use connect::Mounted;
-pub use diff::{Diffed, TableRows, diff};
+pub use diff::{Beyond, Diffed, TableRows, diff};
 pub use digest::digest;
 pub use error::{RowsError, Unfit};
 pub use patch::{PATCH_BYTES_MAX, PatchMalformed};

@@ -33,12 +33,16 @@ pub(super) const WITHOUT_ROWID: u8 = 2;
 #[error("a patch of the database's rows makes no sense")]
 pub struct PatchMalformed;
 
-/// The changes of one table under way.
+/// The changes of one table under way. Those that come when it holds as much as it may are counted and not kept.
 #[derive(Debug, Default)]
 pub(super) struct TableChanges {
     deletes: List,
     updates: List,
     inserts: List,
+    bytes_max: usize,
+    beyond: usize,
+    /// The last change that is not kept.
+    scratch: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -59,22 +63,45 @@ impl List {
 }
 
 impl TableChanges {
+    /// None yet. It keeps the one with which it comes to hold more than `bytes_max`, and none after that.
+    pub(super) fn of_at_most(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            ..Self::default()
+        }
+    }
+
     /// Begins a delete; without rowids, the key's values go into what is returned.
     pub(super) fn delete(&mut self, rowid: Option<i64>) -> &mut Vec<u8> {
-        self.deletes.begin(rowid);
-        &mut self.deletes.bytes
+        self.begin(|changes| &mut changes.deletes, rowid)
     }
 
     /// Begins an update: key values, bitmap and values go into what is returned.
     pub(super) fn update(&mut self, rowid: Option<i64>) -> &mut Vec<u8> {
-        self.updates.begin(rowid);
-        &mut self.updates.bytes
+        self.begin(|changes| &mut changes.updates, rowid)
     }
 
     /// Begins an insert: the values go into what is returned.
     pub(super) fn insert(&mut self, rowid: Option<i64>) -> &mut Vec<u8> {
-        self.inserts.begin(rowid);
-        &mut self.inserts.bytes
+        self.begin(|changes| &mut changes.inserts, rowid)
+    }
+
+    fn begin(&mut self, list: impl Fn(&mut Self) -> &mut List, rowid: Option<i64>) -> &mut Vec<u8> {
+        if self.len() > self.bytes_max {
+            self.beyond = self.beyond();
+            self.scratch.clear();
+            // What tells the row, at least.
+            self.scratch.push(0);
+            return &mut self.scratch;
+        }
+        let list = list(self);
+        list.begin(rowid);
+        &mut list.bytes
+    }
+
+    /// The bytes of changes that are not kept.
+    pub(super) fn beyond(&self) -> usize {
+        self.beyond.saturating_add(self.scratch.len())
     }
 
     pub(super) fn is_empty(&self) -> bool {
