@@ -17,6 +17,7 @@ use keyhaven::{
     SetupError,
 };
 use keyhaven_secrets::Password;
+use keyhaven_testkit::copy_folder;
 use keyhaven_testkit::vault::{Door, Line};
 use keyhaven_vault_client::{Alarm, RecordState, Standing, VaultError, Wait};
 use keyhaven_vault_core::Policy;
@@ -519,12 +520,12 @@ fn a_record_that_this_device_had_destroyed_is_no_alarm() {
     assert_eq!(alarm(), None);
     let home = world.path("home");
     let kept = world.path("kept");
-    copy(&home, &kept);
+    copy_folder(&home, &kept).unwrap();
     haven.remove_password().unwrap();
     assert_eq!(standing().unwrap(), None);
     // It is found to be live above, so this is another device's word.
     fs::remove_dir_all(&home).unwrap();
-    copy(&kept, &home);
+    copy_folder(&kept, &home).unwrap();
     assert!(matches!(alarm(), Some(Alarm::RecordGone { .. })));
 
     let world = World::new();
@@ -596,20 +597,6 @@ struct Notices(Vec<Notice>);
 impl Observer for Notices {
     fn notice(&mut self, notice: &Notice) {
         self.0.push(notice.clone());
-    }
-}
-
-/// A folder with all that is in it.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
     }
 }
 

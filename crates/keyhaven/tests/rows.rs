@@ -14,6 +14,7 @@ use keyhaven::{
     BackupOptions, BackupReport, Cancel, Depth, Keyhaven, Outcome, Place, RestoreError,
     RestoreOptions, Setup, Tier, Way,
 };
+use keyhaven_testkit::copy_folder;
 use rusqlite::Connection;
 
 struct World {
@@ -257,19 +258,19 @@ fn a_shadow_that_is_ahead_of_the_store_is_not_used() {
     let world = World::new();
     world.backup(Tier::Rows);
     let kept = world.path("store-of-then");
-    copy_all(&world.path("home/state"), &world.path("state-of-then"));
-    copy_all(&world.path("store"), &kept);
+    copy_folder(&world.path("home/state"), &world.path("state-of-then")).unwrap();
+    copy_folder(&world.path("store"), &kept).unwrap();
     world.day(1);
     assert!(world.way(Tier::Rows).by_rows);
     // The snapshot never came about: store and head are those of before, the shadow is not.
     let shadow = world.path("shadow-of-now");
-    copy_all(&world.path("home/state/shadow"), &shadow);
+    copy_folder(&world.path("home/state/shadow"), &shadow).unwrap();
     for (from, to) in [("state-of-then", "home/state"), ("store-of-then", "store")] {
         std::fs::remove_dir_all(world.path(to)).unwrap();
-        copy_all(&world.path(from), &world.path(to));
+        copy_folder(&world.path(from), &world.path(to)).unwrap();
     }
     std::fs::remove_dir_all(world.path("home/state/shadow")).unwrap();
-    copy_all(&shadow, &world.path("home/state/shadow"));
+    copy_folder(&shadow, &world.path("home/state/shadow")).unwrap();
     world.day(2);
     let way = world.way(Tier::Rows);
     assert!(!way.by_rows && way.why.contains("no copy"), "{way:?}");
@@ -346,17 +347,4 @@ fn a_large_day_comes_in_several_patches() {
     let way = world.way(Tier::Rows);
     assert!(!way.by_rows && way.why.contains("too much"), "{way:?}");
     world.holds(&world.restore("by pages"));
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_all(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use keyhaven_testkit::copy_folder;
 use keyhaven_vault_client::AccountName;
 use keyhaven_vault_node::{Config, Running};
 
@@ -107,7 +108,7 @@ impl House {
         inside.is_kept = false;
         let now = inside.folder.join("now");
         let _ = fs::remove_dir_all(&now);
-        copy(&inside.folder.join(answered.to_string()), &now);
+        copy_folder(&inside.folder.join(answered.to_string()), &now).unwrap();
         inside.start();
     }
 }
@@ -132,7 +133,7 @@ impl Inside {
     fn keep(&self) {
         let to = self.folder.join(self.answered.to_string());
         let _ = fs::remove_dir_all(&to);
-        copy(&self.folder.join("now"), &to);
+        copy_folder(&self.folder.join("now"), &to).unwrap();
     }
 
     fn ask(&mut self, request: &[u8]) -> io::Result<Option<Vec<u8>>> {
@@ -187,19 +188,4 @@ fn message(from: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<u8>>> {
     message.resize(head + length, 0);
     from.read_exact(&mut message[head..])?;
     Ok(Some(message))
-}
-
-/// Copies a folder. Links are none of a vault's files.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }

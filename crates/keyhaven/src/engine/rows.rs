@@ -361,13 +361,14 @@ impl Shadows {
             left = Some(part.diffed.beyond);
         }
         let count = u64::try_from(patches.len()).unwrap_or(u64::MAX);
-        self.mark(key, &state);
         if told.tables.is_empty() {
             // Rows as they were: only where they lie, or a log, has changed.
+            self.mark(key, &state);
             self.told(key, count, told, "no row has changed");
             return Ok(Ok((pages, rows)));
         }
         let rows = store_patches(&patches, nodes)?;
+        self.mark(key, &state);
         self.told(
             key,
             count,

@@ -43,15 +43,6 @@ impl Beyond {
     }
 }
 
-impl Diffed {
-    /// Rows that are deleted, changed or inserted.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        let rows = self.tables.iter().map(|table| table.rows);
-        rows.fold(0, u64::saturating_add)
-    }
-}
-
 /// What a patch does to a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRows {
