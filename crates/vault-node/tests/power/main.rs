@@ -3,7 +3,8 @@
 //! The host is followed as a process, with the recorder and the disk of the command's own runs
 //! (`crates/cli/tests/power`): what it does to files is written down, and played into a disk that drops what a failed
 //! flush covered. Somebody guesses wrong meanwhile. Of every image that the power may leave, the vault starts, the record
-//! opens, and of the guesses that were answered none comes back.
+//! opens, and of the guesses that were answered none comes back. The core's memory, which is made to bear it, is also torn
+//! within a sector, and is in no image older than one that was on the disk before.
 
 #![expect(
     clippy::unwrap_used,
@@ -46,25 +47,30 @@ mod check {
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use keyhaven_vault_client::{VaultAddress, VaultError};
+use keyhaven_vault_core::{Index, MEMORY_BYTES, Memory, Term};
 use nix::libc;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::disk::{Change, Disk};
-use crate::image::Image;
+use crate::image::{Entry, Image};
 use crate::record::{Meddling, Run, record};
 use crate::rule::Rule;
 use crate::world::{House, Person, command, saved, serving};
 
 const PASSWORD: &str = "the right one";
 const BUDGET: u8 = 10;
+const MEMORY: &str = "vault/fleet/core.memory";
+/// Two memories stand in the file, in places of so many bytes.
+const PLACE_BYTES: usize = 4096;
 
 /// VAULT-2, VAULT-3, VAULT-4, VAULT-5: each flush of a start and of a guess fails, one at a time.
 #[test]
@@ -136,6 +142,31 @@ fn a_vault_that_was_made_outlives_a_loss_of_power() {
             );
         }
     }
+}
+
+/// How far the newest memory in an image is.
+fn remembered(image: &Image) -> Option<(Term, Option<(Term, Index)>)> {
+    let places = image.file(MEMORY)?.chunks(PLACE_BYTES);
+    let memories = places.filter_map(|place| Memory::decode(&place[..MEMORY_BYTES]).ok());
+    memories.map(|memory| memory.reach()).max()
+}
+
+/// What is left of a memory if the power goes while it is written: the second half of it, behind zeros.
+fn torn(image: &Image, change: &Change) -> Option<Image> {
+    let Change::Write { path, at, bytes } = change else {
+        return None;
+    };
+    let mut file = image.file(MEMORY)?.to_vec();
+    if path != Path::new(MEMORY) {
+        return None;
+    }
+    let half = bytes.len() / 2;
+    file[*at..at + half].fill(0);
+    file[at + half..at + bytes.len()].copy_from_slice(&bytes[half..]);
+    let mut torn = image.clone();
+    let (mode, bytes) = (0o600, Rc::new(file));
+    torn.insert(path.clone(), Entry::File { mode, bytes });
+    Some(torn)
 }
 
 struct Story {
@@ -229,25 +260,41 @@ impl Story {
         run
     }
 
-    /// Looks at what is left when the power goes after one change of five, another for each `number`, and after the last;
-    /// how many images there are.
+    /// Looks at what is left when the power goes after one change of five, another for each `number`, and after the last,
+    /// and while a memory is written; how many images there are. VAULT-4: none has a memory older than one that was on
+    /// the disk for certain.
     fn look(&self, what: &str, number: usize) -> usize {
         let mut disk = Disk::holding(&self.start);
         let mut known = BTreeSet::new();
+        let mut certain = remembered(&self.start);
         for (at, change) in self.changes.iter().enumerate() {
             disk.apply(change);
-            if at % 5 != number % 5 && at + 1 != self.changes.len() {
-                continue;
-            }
             // What was told before the next change.
             let left = self.ada.left.load(Ordering::SeqCst);
             let left = self.told.get(at + 1).copied().unwrap_or(left);
-            for rule in [Rule::Nothing, Rule::Drawn((at + number) as u64)] {
-                let image = disk.image(rule);
-                if known.insert((*image.digest().as_bytes(), left)) {
-                    self.check(&image, left, &|| {
-                        format!("{what} failed; power lost after {change}; {rule} survived")
-                    });
+            let drawn = Rule::Drawn((at + number) as u64);
+            let mut images = vec![
+                (
+                    disk.image(Rule::Nothing),
+                    format!("{} survived", Rule::Nothing),
+                ),
+                (disk.image(drawn), format!("{drawn} survived")),
+            ];
+            certain = certain.max(remembered(&images[0].0));
+            let is_looked_at = at % 5 == number % 5 || at + 1 == self.changes.len();
+            if let Some(torn) = torn(&images[0].0, change) {
+                images.push((torn, "its sector was torn".to_owned()));
+            }
+            for (image, how) in images {
+                let what = || format!("{what} failed; power lost after {change}; {how}");
+                let found = remembered(&image);
+                assert!(
+                    found >= certain,
+                    "{}: {certain:?} was on the disk, and {found:?}",
+                    what()
+                );
+                if is_looked_at && known.insert((*image.digest().as_bytes(), left)) {
+                    self.check(&image, left, &what);
                 }
             }
         }
