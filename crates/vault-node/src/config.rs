@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use keyhaven_vault_host::tail::TailLimits;
+
 use crate::rate::Rate;
 
 /// The port on which a vault listens unless told otherwise.
@@ -47,6 +49,8 @@ pub struct Limits {
     pub account: Rate,
     /// Requests of all accounts together; one more is answered 429.
     pub everybody: Rate,
+    /// Bytes of the tail, which grows from one backup of the store to the next; one that would be longer is given up.
+    pub tail_bytes: u64,
     /// How long a connection may be idle or take to send a request's head.
     pub head_time: Duration,
     /// How long a request's body may take.
@@ -71,6 +75,7 @@ impl Limits {
             per_second: 2_000,
             burst: 4_000,
         },
+        tail_bytes: TailLimits::DEFAULT.tail_bytes,
         head_time: Duration::from_secs(20),
         body_time: Duration::from_secs(10),
         patience: Duration::from_secs(10),

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use keyhaven_secrets::Entropy;
 use keyhaven_vault_core::{Core, CoreError, FleetSecrets, Index, Mac, Policy, Touch};
-use keyhaven_vault_host::tail::TailError;
+use keyhaven_vault_host::tail::{TailError, TailLimits};
 use keyhaven_vault_host::{
     Answered, Ask, Effect, Host, Input, Notice, Prove, Record, Said, Standing,
 };
@@ -82,6 +82,15 @@ pub(crate) fn create(folder: &Folder, entropy: &mut dyn Entropy) -> Result<Fleet
 impl Machine {
     /// Brings the core back to where it was, and on to what a crash left appended.
     pub(crate) fn resume(fleet: &Fleet, entropy: &mut dyn Entropy) -> Result<Self, ResumeError> {
+        Self::resume_within(TailLimits::DEFAULT, fleet, entropy)
+    }
+
+    /// The same, with a tail that may get so long.
+    pub(crate) fn resume_within(
+        limits: TailLimits,
+        fleet: &Fleet,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Self, ResumeError> {
         let secrets = FleetSecrets::decode(&folder::read_private(&fleet.secrets())?)
             .map_err(|error| damaged("core.secrets", &error))?;
         fleet.make_name_certain()?;
@@ -91,7 +100,7 @@ impl Machine {
             return Err(ResumeError::gone(None, remembered));
         }
         let store = RedbStore::open(&fleet.store())?;
-        let tail = open_tail(fleet, &core)?;
+        let tail = open_tail(limits, fleet, &core)?;
         let host = Host::new(core, Vec::new(), None, entropy);
         let mut machine = Self {
             host: match tail {
@@ -258,8 +267,12 @@ impl Machine {
 }
 
 /// The tail, if there is one. VAULT-5: what the core captured last is in it, or in the backup before it.
-fn open_tail(fleet: &Fleet, core: &Core) -> Result<Option<TailFolder>, ResumeError> {
-    let Some(tail) = TailFolder::open(&fleet.tail(), core.fleet())? else {
+fn open_tail(
+    limits: TailLimits,
+    fleet: &Fleet,
+    core: &Core,
+) -> Result<Option<TailFolder>, ResumeError> {
+    let Some(tail) = TailFolder::open_within(limits, &fleet.tail(), core.fleet())? else {
         return Ok(None);
     };
     if let Some(head) = core.memory().head() {

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use keyhaven_secrets::Remedy;
+use keyhaven_vault_host::tail::TailLimits;
 use keyhaven_wire::bundle::{AddressError, OperatorSecret, VaultAddress};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -169,7 +170,11 @@ pub fn serve(config: &Config) -> Result<Running, ServeError> {
         });
     }
     let lock = folder.lock()?;
-    let machine = Machine::resume(&fleet, &mut SystemEntropy)?;
+    let tail = TailLimits {
+        tail_bytes: config.limits.tail_bytes,
+        ..TailLimits::DEFAULT
+    };
+    let machine = Machine::resume_within(tail, &fleet, &mut SystemEntropy)?;
     let operator = operator::load(&fleet)?;
     let facts = machine.facts();
     let note = operator::current_bundle(&fleet, &operator, &facts, os::now_seconds())?;

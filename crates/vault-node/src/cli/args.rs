@@ -7,6 +7,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Limits;
 
+pub(crate) const MIB: u64 = 1024 * 1024;
+/// A start reads all of it.
+const TAIL_MIB_MAX: u64 = 64 * 1024;
+
 /// Keyhaven's vault: keeps backup keys behind a password and ten guesses.
 #[derive(Debug, Parser)]
 #[command(
@@ -111,6 +115,16 @@ pub(crate) struct Serve {
         help_heading = "Limits"
     )]
     pub(crate) max_waiting: usize,
+    /// MiB of the tail, which grows from one backup to the next; one that would be longer is given up,
+    /// and the last backup can then no longer be led forward.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = Limits::DEFAULT.tail_bytes / MIB,
+        value_parser = clap::value_parser!(u64).range(1..=TAIL_MIB_MAX),
+        help_heading = "Limits"
+    )]
+    pub(crate) max_tail_mib: u64,
     /// Requests per second of one account, on average; more is answered 429.
     #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT.account.per_second, help_heading = "Limits")]
     pub(crate) account_rate: u32,

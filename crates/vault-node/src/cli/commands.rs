@@ -7,7 +7,7 @@ use std::thread;
 use keyhaven_wire::message::AccountName;
 use serde::Serialize;
 
-use super::args::{Account, Arguments, Backup, Command, Common, Named, Serve};
+use super::args::{Account, Arguments, Backup, Command, Common, MIB, Named, Serve};
 use super::{Exit, output};
 use crate::accounts::{AccountsError, AccountsFile, Standing};
 use crate::backup::{self, BackupError};
@@ -166,6 +166,7 @@ fn serve(args: &Serve) -> Result<Exit, Failure> {
         limits: Limits {
             connections: args.max_connections,
             queue: args.max_waiting,
+            tail_bytes: args.max_tail_mib.saturating_mul(MIB),
             account: Rate {
                 per_second: args.account_rate,
                 burst: args.account_burst,

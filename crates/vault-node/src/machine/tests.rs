@@ -8,7 +8,6 @@ use keyhaven_wire::message::{LeafIndex, Outcome, Request};
 use super::*;
 use crate::folder::FolderError;
 use crate::os::SystemEntropy;
-use keyhaven_vault_host::tail::TailLimits;
 
 struct World {
     _temp: tempfile::TempDir,

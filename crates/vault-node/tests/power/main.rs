@@ -144,6 +144,37 @@ fn a_vault_that_was_made_outlives_a_loss_of_power() {
     }
 }
 
+/// VAULT-5: a tail that is given up does not come back when the power goes: it would lack what was captured since, and
+/// the vault would not start. With the flush of its name failing too.
+#[test]
+fn a_tail_that_was_given_up_does_not_come_back() {
+    let mut story = Story::with_a_full_tail();
+    let run = story.runs(Meddling::Nothing);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let is_given_up =
+        |change: &Change| matches!(change, Change::Rename { to, .. } if to.ends_with("tail.old"));
+    let given_up = story.changes.iter().position(is_given_up);
+    let given_up = given_up.unwrap_or_else(|| panic!("the tail was kept: {run:?}"));
+    let images = story.look_after(given_up, "nothing");
+
+    story.rewind();
+    let run = story.runs(Meddling::Fail {
+        at: given_up + 1,
+        errno: libc::EIO,
+    });
+    let what = run.failed.unwrap_or_default();
+    assert_eq!(run.code, Some(1), "{what}");
+    let [renamed, then] = &story.changes[given_up..given_up + 2] else {
+        panic!("{what}");
+    };
+    let is_it = is_given_up(renamed) && matches!(then, Change::FlushFails { .. });
+    assert!(is_it, "{what}: {renamed}, {then}");
+    story.runs(Meddling::Nothing);
+    let more = story.look_after(given_up, &what);
+    println!("{images} images, and {more} after a flush that failed");
+    assert!(images > 20 && more > 20, "{images} {more}");
+}
+
 /// How far the newest memory in an image is.
 fn remembered(image: &Image) -> Option<(Term, Option<(Term, Index)>)> {
     let places = image.file(MEMORY)?.chunks(PLACE_BYTES);
@@ -172,6 +203,8 @@ fn torn(image: &Image, change: &Change) -> Option<Image> {
 struct Story {
     /// The world before anything is recorded.
     start: Image,
+    /// For the vault, on its command line.
+    flags: &'static [&'static str],
     house: House,
     ada: Ada,
     changes: Vec<Change>,
@@ -201,6 +234,7 @@ impl Story {
         assert!(made.status.success(), "{made:?}");
         Self {
             start: Image::of(house.root(), &[]),
+            flags: &[],
             house,
             ada: Ada {
                 person: Mutex::new(ada),
@@ -211,6 +245,20 @@ impl Story {
             changes: Vec::new(),
             told: Vec::new(),
         }
+    }
+
+    /// The same, and no record fits in the tail any more: behind its last one, a crash left zeros.
+    fn with_a_full_tail() -> Self {
+        let mut story = Self::new();
+        let segment = "vault/fleet/tail/0000000000000001";
+        let mut bytes = story.start.file(segment).unwrap().to_vec();
+        bytes.resize(1024 * 1024, 0);
+        let (mode, bytes) = (0o600, Rc::new(bytes));
+        let entry = Entry::File { mode, bytes };
+        story.start.insert(PathBuf::from(segment), entry);
+        story.flags = &["--max-tail-mib", "1"];
+        story.rewind();
+        story
     }
 
     fn rewind(&mut self) {
@@ -233,6 +281,7 @@ impl Story {
             .args(["-c", r#"echo $$ > "$PID"; exec "$0" "$@""#])
             .arg(serving.get_program())
             .args(serving.get_args())
+            .args(self.flags)
             .arg("--ready-file")
             .arg(ada.file("ready"))
             .env("PID", ada.file("pid"))
@@ -269,9 +318,7 @@ impl Story {
         let mut certain = remembered(&self.start);
         for (at, change) in self.changes.iter().enumerate() {
             disk.apply(change);
-            // What was told before the next change.
-            let left = self.ada.left.load(Ordering::SeqCst);
-            let left = self.told.get(at + 1).copied().unwrap_or(left);
+            let left = self.told_before_the_next(at);
             let drawn = Rule::Drawn((at + number) as u64);
             let mut images = vec![
                 (
@@ -299,6 +346,35 @@ impl Story {
             }
         }
         known.len()
+    }
+
+    /// Looks at what is left when the power goes after this change, or after any that follows; how many images there are.
+    fn look_after(&self, from: usize, what: &str) -> usize {
+        let mut disk = Disk::holding(&self.start);
+        let mut known = BTreeSet::new();
+        for (at, change) in self.changes.iter().enumerate() {
+            disk.apply(change);
+            if at < from {
+                continue;
+            }
+            let left = self.told_before_the_next(at);
+            let drawn = [1, 2].map(|seed| Rule::Drawn((2 * at + seed) as u64));
+            for rule in [Rule::Nothing, Rule::Everything].into_iter().chain(drawn) {
+                let image = disk.image(rule);
+                if known.insert((*image.digest().as_bytes(), left)) {
+                    self.check(&image, left, &|| {
+                        format!("{what} failed; power lost after {change}; {rule} survived")
+                    });
+                }
+            }
+        }
+        known.len()
+    }
+
+    /// How many guesses were said to be left between a change and the next.
+    fn told_before_the_next(&self, at: usize) -> u8 {
+        let left = self.ada.left.load(Ordering::SeqCst);
+        self.told.get(at + 1).copied().unwrap_or(left)
     }
 
     fn check(&self, image: &Image, left: u8, what: &dyn Fn() -> String) {
