@@ -266,13 +266,12 @@ impl Keyhaven {
                 extents,
             } => {
                 let mut hasher = keyring.content_hasher();
-                let mut piece = Vec::new();
                 for extent in extents.load(stat.size, &mut nodes)? {
-                    fetcher
-                        .extent_into(&extent, PackKind::Media, &mut piece)
+                    let bytes = fetcher
+                        .extent(&extent, PackKind::Media)
                         .map_err(|cause| damaged(path, cause.into()))?;
-                    hasher.update(&piece);
-                    out.write_all(&piece).map_err(broken)?;
+                    hasher.update(bytes);
+                    out.write_all(bytes).map_err(broken)?;
                 }
                 if hasher.finish() != content {
                     return Err(damaged(path, NodeError::PageAltered.into()));

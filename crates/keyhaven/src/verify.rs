@@ -125,7 +125,7 @@ impl Keyhaven {
         let mut meter = Meter::new(observer);
         let place = self.home.state();
         let keyring = newest_keys(&loaded).unwrap_or(keyring);
-        let mut checker = Checker::new(&access.store, keyring, place, cancel)?;
+        let mut checker = Checker::new(&access, keyring, place, cancel)?;
 
         let mut sampled = None;
         let reading = match depth {

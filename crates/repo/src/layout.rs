@@ -135,8 +135,25 @@ pub struct Extent {
 
 impl Extent {
     /// The byte after the last one, if that still is a number.
-    pub(crate) fn end(&self) -> Option<u32> {
+    #[must_use]
+    pub fn end(&self) -> Option<u32> {
         self.offset.checked_add(self.len)
+    }
+
+    /// Whether all of another one lies in it.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.pack == other.pack
+            && self.offset <= other.offset
+            && matches!((self.end(), other.end()), (Some(end), Some(last)) if last <= end)
+    }
+
+    /// From where it begins to the end of another one, which ends no earlier in the same pack.
+    #[must_use]
+    pub fn to_end_of(&self, other: &Self) -> Option<Self> {
+        let end = other.end()?;
+        let len = end.checked_sub(self.offset)?;
+        (self.pack == other.pack && len >= self.len).then_some(Self { len, ..*self })
     }
 }
 

@@ -16,9 +16,10 @@ use keyhaven_repo::path::Key;
 use keyhaven_secrets::Remedy;
 use keyhaven_source::rows::RowsError;
 
-use super::crew::{self, Crew};
+use super::crew::{self, Crew, Worker};
 use super::error::RestoreError;
 use super::fetch::{FetchError, Fetcher};
+use super::history::Access;
 use super::lost::{Gaps, Lost, LostPart, ends_the_run, told};
 use super::nodes::{Nodes, is_damage, pack_of, store_error};
 use super::packs::{Packs, visit_extents};
@@ -73,12 +74,14 @@ pub(crate) struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     pub(crate) fn new(
-        store: &'a Arc<dyn Store>,
+        access: &'a Access,
         keyring: Arc<Keyring>,
         folder: PathBuf,
         cancel: &'a Cancel,
     ) -> Result<Self, RestoreError> {
+        let store = &access.store;
         let fetcher = Fetcher::new(Arc::clone(store), Arc::clone(&keyring));
+        let fetcher = fetcher.until(access.called_off.clone());
         Ok(Self {
             packs: Packs::of(store.as_ref())?,
             frames: FrameReader::new(&fetcher, &keyring)?,
@@ -127,16 +130,11 @@ impl<'a> Checker<'a> {
         let mut lost = Vec::new();
         let (fetcher, keyring) = (self.media.clone(), Arc::clone(&self.keyring));
         let visited = std::thread::scope(|scope| {
-            let workers = (0..crew::size()).map(|_| {
-                let mut fetcher = fetcher.clone();
-                let hasher = keyring.content_hasher();
-                move |job: Job| {
-                    let fault = job.read(&mut fetcher, hasher.clone());
-                    let Job { key, bytes, .. } = job;
-                    Checked { key, bytes, fault }
-                }
+            let workers = (0..crew::size()).map(|_| Reader {
+                fetcher: fetcher.clone(),
+                hasher: keyring.content_hasher(),
             });
-            let readers = Crew::start(scope, QUEUE, workers);
+            let mut readers = Crew::start(scope, workers);
             let visited = visit(&plan, nodes, &mut |key, entry, nodes| {
                 if self.cancel.is_cancelled() {
                     return Err(RestoreError::Cancelled);
@@ -321,7 +319,7 @@ impl<'a> Checker<'a> {
             let reason = match self.tried.get(extent) {
                 Some(reason) => reason.clone(),
                 None => {
-                    let read = self.media.extent(extent, kind, |_| {});
+                    let read = self.media.extent(extent, kind);
                     let fault = read.err().map(content_fault).transpose()?;
                     let reason = fault.map(|fault| fault.reason);
                     self.tried.insert(*extent, reason.clone());
@@ -336,9 +334,6 @@ impl<'a> Checker<'a> {
         Ok(None)
     }
 }
-
-/// Files on their way to a reader.
-const QUEUE: usize = 16;
 
 /// A file whose bytes are to be read.
 struct Job {
@@ -355,24 +350,46 @@ struct Checked {
     fault: Result<Option<Fault>, RestoreError>,
 }
 
-impl Job {
-    fn read(
-        &self,
-        fetcher: &mut Fetcher,
-        mut hasher: ContentHasher,
-    ) -> Result<Option<Fault>, RestoreError> {
-        for extent in &self.extents {
-            let read = fetcher.extent(extent, PackKind::Media, |piece| hasher.update(piece));
-            if let Err(error) = read {
-                return content_fault(error).map(Some);
+/// Reads files.
+struct Reader {
+    fetcher: Fetcher,
+    hasher: ContentHasher,
+}
+
+impl Worker for Reader {
+    type Job = Job;
+    type Answer = Checked;
+
+    fn extents(job: &Job) -> &[Extent] {
+        &job.extents
+    }
+
+    fn expect(&mut self, run: Option<Extent>) {
+        self.fetcher.expect(run);
+    }
+
+    fn work(&mut self, job: Job) -> Checked {
+        let fault = self.read(&job);
+        let Job { key, bytes, .. } = job;
+        Checked { key, bytes, fault }
+    }
+}
+
+impl Reader {
+    fn read(&mut self, job: &Job) -> Result<Option<Fault>, RestoreError> {
+        let mut hasher = self.hasher.clone();
+        for extent in &job.extents {
+            match self.fetcher.extent(extent, PackKind::Media) {
+                Ok(bytes) => hasher.update(bytes),
+                Err(error) => return content_fault(error).map(Some),
             }
         }
-        if hasher.finish() == self.content {
+        if hasher.finish() == job.content {
             return Ok(None);
         }
         Ok(Some(Fault {
             reason: "its bytes are not those that were backed up".to_owned(),
-            packs: self.extents.iter().map(|extent| extent.pack).collect(),
+            packs: job.extents.iter().map(|extent| extent.pack).collect(),
         }))
     }
 }

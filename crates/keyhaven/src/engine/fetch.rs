@@ -1,4 +1,5 @@
-//! Reading sealed bytes back: single extents, by the frames that hold them.
+//! Reading sealed bytes back: extents, by the frames that hold them. Those that lie side by side in a pack are fetched at
+//! once: a store far away takes as long to begin an answer as to give some hundred KiB.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,8 +9,9 @@ use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::PackName;
 use keyhaven_repo::pack::{Footer, PackError, PackKind, PackReader};
 
+use super::lost::ends_the_run;
 use super::outbox::path_of;
-use crate::store::{Store, StoreError};
+use crate::store::{CalledOff, Store, StoreError};
 
 /// Sealed bytes could not be read back.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +49,33 @@ type Readers = HashMap<(PackName, PackKind), Arc<PackReader>>;
 pub(crate) struct Fetcher {
     store: Arc<dyn Store>,
     keyring: Arc<Keyring>,
+    called_off: CalledOff,
     readers: Arc<Mutex<Readers>>,
-    sealed: Vec<u8>,
+    /// What is wanted next, by [`Self::expect`].
+    expected: Option<Extent>,
+    opened: Opened,
+}
+
+/// What was fetched last, and opened in place.
+#[derive(Default)]
+struct Opened {
+    bytes: Vec<u8>,
+    /// The extent that it holds, and where in it that begins.
+    extent: Option<(Extent, PackKind, usize)>,
+}
+
+impl Opened {
+    /// The bytes of an extent, if they are here.
+    fn find(&self, extent: &Extent, kind: PackKind) -> Option<&[u8]> {
+        let (held, of_kind, start) = self.extent?;
+        if of_kind != kind || !held.covers(extent) {
+            return None;
+        }
+        let behind = usize::try_from(extent.offset.checked_sub(held.offset)?).ok()?;
+        let start = start.checked_add(behind)?;
+        let len = usize::try_from(extent.len).ok()?;
+        self.bytes.get(start..start.checked_add(len)?)
+    }
 }
 
 impl Clone for Fetcher {
@@ -56,8 +83,10 @@ impl Clone for Fetcher {
         Self {
             store: Arc::clone(&self.store),
             keyring: Arc::clone(&self.keyring),
+            called_off: self.called_off.clone(),
             readers: Arc::clone(&self.readers),
-            sealed: Vec::new(),
+            expected: None,
+            opened: Opened::default(),
         }
     }
 }
@@ -67,18 +96,52 @@ impl Fetcher {
         Self {
             store,
             keyring,
+            called_off: CalledOff::never(),
             readers: Arc::default(),
-            sealed: Vec::new(),
+            expected: None,
+            opened: Opened::default(),
         }
     }
 
-    /// Opens an extent and hands its pieces, in order, to `each`.
-    pub(crate) fn extent(
-        &mut self,
-        extent: &Extent,
-        kind: PackKind,
-        mut each: impl FnMut(&[u8]),
-    ) -> Result<(), FetchError> {
+    /// The same, which fetches nothing any more once it is called off.
+    pub(crate) fn until(self, called_off: CalledOff) -> Self {
+        Self { called_off, ..self }
+    }
+
+    /// Says what will be wanted next, in order. Nothing is fetched before the first extent of it is asked for, which then
+    /// brings what follows with it.
+    pub(crate) fn expect(&mut self, run: Option<Extent>) {
+        self.expected = run;
+    }
+
+    /// The bytes of an extent, opened.
+    pub(crate) fn extent(&mut self, extent: &Extent, kind: PackKind) -> Result<&[u8], FetchError> {
+        if self.opened.find(extent, kind).is_none() {
+            self.fetch(extent, kind)?;
+        }
+        self.opened.find(extent, kind).ok_or(FetchError::Damaged {
+            pack: extent.pack,
+            cause: PackError::NotHere,
+        })
+    }
+
+    /// Fetches an extent, with what is expected behind it.
+    fn fetch(&mut self, extent: &Extent, kind: PackKind) -> Result<(), FetchError> {
+        let expected = self.expected.take();
+        let run = expected
+            .filter(|run| run.covers(extent))
+            .and_then(|run| extent.to_end_of(&run))
+            .filter(|run| run != extent);
+        match run.map(|run| self.fetch_one(&run, kind)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(FetchError::Store(cause))) if ends_the_run(&cause) => Err(cause.into()),
+            // What is damaged or cut off costs only the extents that it touches.
+            Some(Err(_)) | None => self.fetch_one(extent, kind),
+        }
+    }
+
+    fn fetch_one(&mut self, extent: &Extent, kind: PackKind) -> Result<(), FetchError> {
+        self.called_off.check()?;
         let damaged = |cause| FetchError::Damaged {
             pack: extent.pack,
             cause,
@@ -87,24 +150,30 @@ impl Fetcher {
         let range = reader.range(extent).map_err(damaged)?;
         let len = range.end.saturating_sub(range.start);
         let len = usize::try_from(len).map_err(|_| damaged(PackError::NotHere))?;
-        self.sealed.resize(len, 0);
+        let Opened {
+            bytes,
+            extent: held,
+        } = &mut self.opened;
+        *held = None;
+        bytes.resize(len, 0);
         let path = path_of(&extent.pack.path());
-        self.store.get_into(&path, range.start, &mut self.sealed)?;
-        for piece in reader.open(extent, &mut self.sealed).map_err(damaged)? {
-            each(piece);
-        }
+        self.store.get_into(&path, range.start, bytes)?;
+        let within = reader.open(extent, bytes).map_err(damaged)?;
+        *held = Some((*extent, kind, within.start));
         Ok(())
     }
 
-    /// Opens an extent into `out`, replacing what it held.
+    /// Puts the bytes of an extent into `out`, in place of what it held.
     pub(crate) fn extent_into(
         &mut self,
         extent: &Extent,
         kind: PackKind,
         out: &mut Vec<u8>,
     ) -> Result<(), FetchError> {
+        let bytes = self.extent(extent, kind)?;
         out.clear();
-        self.extent(extent, kind, |piece| out.extend_from_slice(piece))
+        out.extend_from_slice(bytes);
+        Ok(())
     }
 
     /// How much of a pack is content, whatever its kind. Its reader is not kept.
@@ -116,10 +185,9 @@ impl Fetcher {
         let extent = reader.footer();
         let range = reader.range(&extent).map_err(damaged)?;
         let mut sealed = self.store.get(&path, Some(range))?;
-        let mut bytes = Vec::new();
-        let slices = reader.open(&extent, &mut sealed).map_err(damaged)?;
-        slices.append_to(&mut bytes);
-        reader.read_footer(&bytes).map_err(damaged)
+        let within = reader.open(&extent, &mut sealed).map_err(damaged)?;
+        let footer = sealed.get(within).unwrap_or_default();
+        reader.read_footer(footer).map_err(damaged)
     }
 
     fn reader(&self, pack: PackName, kind: PackKind) -> Result<Arc<PackReader>, FetchError> {

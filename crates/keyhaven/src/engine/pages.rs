@@ -6,11 +6,12 @@ use std::sync::Arc;
 use keyhaven_repo::compress::Expander;
 use keyhaven_repo::hash::{ExtentDigest, PageKey};
 use keyhaven_repo::keyring::Keyring;
+use keyhaven_repo::layout::Extent;
 use keyhaven_repo::node::NodeError;
 use keyhaven_repo::pack::PackKind;
 use keyhaven_repo::page_map::{FrameUse, PageMap};
 
-use super::crew::{self, Crew};
+use super::crew::{self, Crew, Worker};
 use super::fetch::{FetchError, Fetcher};
 use super::nodes::Nodes;
 
@@ -43,12 +44,9 @@ pub(crate) struct FrameReader {
 struct Opener {
     fetcher: Fetcher,
     expander: Expander,
-    stored: Vec<u8>,
     raw: Vec<u8>,
 }
 
-/// Frames that wait for a thread.
-const QUEUE: usize = 64;
 /// Frames that are kept while pages are read in order: an image that was changed over many days
 /// takes its pages from several frames in turn.
 const RECENT_MAX: usize = 16;
@@ -57,27 +55,40 @@ impl Opener {
     /// The raw bytes of a frame.
     fn open(&mut self, used: &FrameUse) -> Result<&mut Vec<u8>, ReadBackError> {
         let extent = used.frame.extent;
-        self.fetcher
-            .extent_into(&extent, PackKind::Messages, &mut self.stored)?;
+        let stored = self.fetcher.extent(&extent, PackKind::Messages)?;
         let len = usize::try_from(used.raw_len()).map_err(|_| NodeError::TooLong)?;
         self.raw.resize(len, 0);
         self.expander
-            .expand(&self.stored, &mut self.raw)
+            .expand(stored, &mut self.raw)
             .map_err(NodeError::from)?;
         Ok(&mut self.raw)
     }
+}
 
-    /// Opens a frame and hands on what the image takes from it.
-    fn scatter(
-        &mut self,
-        used: &FrameUse,
-        key: &PageKey,
-        each: &TakeRun<'_>,
-    ) -> Result<(), ReadBackError> {
-        let raw = self.open(used)?;
-        for run in used.runs(raw, key) {
+/// Opens frames and hands on what the image takes from them.
+struct Scatter<'a> {
+    opener: &'a mut Opener,
+    key: &'a PageKey,
+    each: &'a TakeRun<'a>,
+}
+
+impl Worker for Scatter<'_> {
+    type Job = FrameUse;
+    type Answer = Result<(), ReadBackError>;
+
+    fn extents(used: &FrameUse) -> &[Extent] {
+        std::slice::from_ref(&used.frame.extent)
+    }
+
+    fn expect(&mut self, run: Option<Extent>) {
+        self.opener.fetcher.expect(run);
+    }
+
+    fn work(&mut self, used: FrameUse) -> Self::Answer {
+        let raw = self.opener.open(&used)?;
+        for run in used.runs(raw, self.key) {
             let (offset, pages) = run?;
-            each(offset, pages)?;
+            (self.each)(offset, pages)?;
         }
         Ok(())
     }
@@ -89,7 +100,6 @@ impl FrameReader {
             Ok::<_, NodeError>(Opener {
                 fetcher: fetcher.clone(),
                 expander: Expander::new()?,
-                stored: Vec::new(),
                 raw: Vec::new(),
             })
         });
@@ -111,14 +121,13 @@ impl FrameReader {
     ) -> Result<(), ReadBackError> {
         let key = &self.key;
         std::thread::scope(|scope| {
-            let workers = self
-                .openers
-                .iter_mut()
-                .map(|opener| move |used: FrameUse| opener.scatter(&used, key, each));
-            let crew = Crew::start(scope, QUEUE, workers);
+            let openers = self.openers.iter_mut();
+            let workers = openers.map(|opener| Scatter { opener, key, each });
+            let mut crew = Crew::start(scope, workers);
             let fed = (0..map.leaves()).try_for_each(|index| {
-                let leaf = map.leaf(index, nodes)?;
-                leaf.frames().into_iter().try_for_each(|used| {
+                let mut frames = map.leaf(index, nodes)?.frames();
+                frames.sort_unstable_by_key(|used| used.frame.extent);
+                frames.into_iter().try_for_each(|used| {
                     crew.send(used);
                     crew.ready().collect()
                 })

@@ -16,7 +16,7 @@ use keyhaven_repo::pack::PackKind;
 use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::rows::{Patch, load_patches};
 use keyhaven_source::rows::{Mounted, SealedFile, apply, digest};
-use keyhaven_source::{LiveDatabase, PageSize};
+use keyhaven_source::{ImageShape, LiveDatabase, PageSize};
 use zeroize::Zeroizing;
 
 use super::crew::beside;
@@ -50,12 +50,17 @@ pub(crate) fn replay<T>(
 ) -> Result<(Mounted, T), ReadBackError> {
     let page_size = PageSize::new(base.page_size()).ok_or(NodeError::Malformed)?;
     let (key, place) = unkept(folder)?;
-    let mut file = SealedFile::create(place, page_size, &|_| key.clone())?;
-    let mut index = 0;
-    frames.in_order(base, nodes, &mut |page| {
-        file.write_page(index, page)?;
-        index = index.saturating_add(1);
-        Ok(())
+    let shape = ImageShape {
+        page_size,
+        page_count: base.page_count(),
+    };
+    let file = SealedFile::create(place, shape, &|_| key.clone())?;
+    let page_bytes = page_size.bytes();
+    let len = usize::try_from(page_bytes).map_err(|_| NodeError::TooLong)?;
+    frames.scatter(base, nodes, &|offset, run| {
+        let index = offset.checked_div(page_bytes.into()).unwrap_or(0);
+        let mut pages = (index..).zip(run.chunks(len));
+        pages.try_for_each(|(index, page)| file.write_page(index, page))
     })?;
     let mut copy = Mounted::new(file)?;
     let patches = load_patches(rows, nodes)?;
@@ -87,13 +92,12 @@ pub(crate) fn bytes_of(
     let len = |bytes: u64| usize::try_from(bytes).map_err(|_| NodeError::TooLong);
     let mut out = vec![0; len(patch.raw_len())?];
     let mut rest = out.as_mut_slice();
-    let mut stored = Vec::new();
     for frame in &patch.frames {
-        fetcher.extent_into(&frame.extent, PackKind::Messages, &mut stored)?;
+        let stored = fetcher.extent(&frame.extent, PackKind::Messages)?;
         let (raw, behind) = rest
             .split_at_mut_checked(len(frame.raw_len.into())?)
             .ok_or(NodeError::TooLong)?;
-        expander.expand(&stored, raw).map_err(NodeError::from)?;
+        expander.expand(stored, raw).map_err(NodeError::from)?;
         rest = behind;
     }
     let mut hasher = keyring.content_hasher();

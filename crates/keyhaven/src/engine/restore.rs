@@ -6,6 +6,7 @@
 //! off is run again: what is there already and has the right bytes is not fetched a second time.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use keyhaven_repo::path::Key;
 use keyhaven_repo::tree::{Cursor, Gap};
 use keyhaven_source::rows::{Mounted, RowsError};
 
-use super::crew::{self, Crew};
+use super::crew::{self, Crew, Worker};
 use super::error::RestoreError;
 use super::fetch::{FetchError, Fetcher};
 use super::history::Access;
@@ -54,9 +55,6 @@ pub struct RestoreReport {
 const ROUNDS_DAYS: [i64; 2] = [30, 365];
 const DAY_NS: i64 = 86_400_000_000_000;
 
-/// Files on their way to a worker.
-const QUEUE: usize = 64;
-
 /// What is restored, and how.
 pub(crate) struct Plan<'a> {
     pub(crate) root: Option<NodeRef>,
@@ -87,7 +85,7 @@ struct Job {
     extents: Result<Vec<Extent>, NodeError>,
 }
 
-/// What a worker says of a job.
+/// What a writer says of a job.
 enum Done {
     Written(u64),
     AlreadyThere(u64),
@@ -195,6 +193,7 @@ pub(crate) fn restore(
     ensure_room(nodes, plan, target, measure.bytes)?;
     meter.begin(Phase::Messages, measure.files, measure.bytes);
     let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
+    let fetcher = fetcher.until(access.called_off.clone());
     let mut gaps = Naming::around(target, |naming| {
         let mut gaps = databases(&fetcher, keyring, nodes, plan, naming, &mut report, meter)?;
         // Messages are there to be read while media still come.
@@ -465,17 +464,14 @@ fn media(
     meter: &mut Meter<'_>,
 ) -> Result<Gaps, RestoreError> {
     std::thread::scope(|scope| {
-        let workers = (0..crew::size()).map(|_| {
-            let mut worker = Worker {
-                naming,
-                fetcher: fetcher.clone(),
-                hasher: keyring.content_hasher(),
-                overwrite: plan.overwrite,
-            };
-            move |job: Job| worker.file(&job).unwrap_or_else(Done::Failed)
+        let workers = (0..crew::size()).map(|_| Writer {
+            naming,
+            fetcher: fetcher.clone(),
+            hasher: keyring.content_hasher(),
+            overwrite: plan.overwrite,
         });
-        let crew = Crew::start(scope, QUEUE, workers);
-        let fed = feed(nodes, plan, naming.target, &crew, report, meter);
+        let mut crew = Crew::start(scope, workers);
+        let fed = feed(nodes, plan, naming.target, &mut crew, report, meter);
         crew.finish().fold(fed, |result, answer| {
             let taken = take(answer, report, meter);
             result.and_then(|gaps| taken.map(|()| gaps))
@@ -487,7 +483,7 @@ fn feed(
     nodes: &mut Nodes<'_>,
     plan: &Plan<'_>,
     target: &Target,
-    crew: &Crew<Job, Done>,
+    crew: &mut Crew<Writer<'_>>,
     report: &mut RestoreReport,
     meter: &mut Meter<'_>,
 ) -> Result<Gaps, RestoreError> {
@@ -561,14 +557,31 @@ fn take(
 }
 
 /// Fetches and writes files.
-struct Worker<'a> {
+struct Writer<'a> {
     naming: &'a Naming<'a>,
     fetcher: Fetcher,
     hasher: ContentHasher,
     overwrite: bool,
 }
 
-impl Worker<'_> {
+impl Worker for Writer<'_> {
+    type Job = Job;
+    type Answer = Done;
+
+    fn extents(job: &Job) -> &[Extent] {
+        job.extents.as_deref().unwrap_or_default()
+    }
+
+    fn expect(&mut self, run: Option<Extent>) {
+        self.fetcher.expect(run);
+    }
+
+    fn work(&mut self, job: Job) -> Done {
+        self.file(&job).unwrap_or_else(Done::Failed)
+    }
+}
+
+impl Writer<'_> {
     fn file(&mut self, job: &Job) -> Result<Done, RestoreError> {
         let Job {
             key,
@@ -591,27 +604,19 @@ impl Worker<'_> {
             Ok(extents) => extents,
             Err(cause) => return Ok(lost(told(cause), store_error(cause))),
         };
-        let part = target.begin(key).map_err(broken)?;
+        let mut part = target.begin(key).map_err(broken)?;
         let mut hasher = self.hasher.clone();
-        let mut offset = 0_u64;
-        let mut written = Ok(());
         for extent in extents {
-            let fetched = self.fetcher.extent(extent, PackKind::Media, |piece| {
-                hasher.update(piece);
-                if written.is_ok() {
-                    written = part.file.write_all_at(piece, offset);
+            match self.fetcher.extent(extent, PackKind::Media) {
+                Ok(bytes) => {
+                    hasher.update(bytes);
+                    part.file.write_all(bytes).map_err(broken)?;
                 }
-                let len = u64::try_from(piece.len()).unwrap_or(u64::MAX);
-                offset = offset.saturating_add(len);
-            });
-            match fetched {
-                Ok(()) => {}
                 Err(FetchError::Store(cause)) if ends_a_restore(&cause) => return Err(cause.into()),
                 Err(FetchError::Store(cause)) => return Ok(lost(told(&cause), Some(&cause))),
                 Err(error @ FetchError::Damaged { .. }) => return Ok(lost(told(&error), None)),
             }
         }
-        written.map_err(broken)?;
         if hasher.finish() != *content {
             let reason = "its bytes are not those that were backed up";
             return Ok(lost(reason.to_owned(), None));

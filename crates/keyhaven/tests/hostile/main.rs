@@ -13,6 +13,7 @@
 )]
 
 mod altering;
+mod asked;
 mod crash;
 mod damaged;
 mod flaky;

@@ -12,7 +12,7 @@ mod toc;
 
 pub use builder::{PackBuffer, PackBuilder, SealedPack};
 pub use error::PackError;
-pub use open::{OpenPack, Slices};
+pub use open::OpenPack;
 pub use reader::PackReader;
 pub use toc::{ExtentKind, Footer, TocEntry};
 

@@ -124,13 +124,13 @@ impl OpenPack {
     ///
     /// # Errors
     /// [`PackError::NotHere`] if the extent lies in another pack or outside this one's content.
-    pub fn extent(&self, extent: &Extent) -> Result<Slices<'_>, PackError> {
+    pub fn extent(&self, extent: &Extent) -> Result<&[u8], PackError> {
         let inside = extent.end().is_some_and(|end| end <= self.content_len);
         if extent.pack != self.name || !inside {
             return Err(PackError::NotHere);
         }
         let end = extent.offset.saturating_add(extent.len);
-        Ok(Slices::new(self.plain(extent.offset, end)))
+        Ok(self.plain(extent.offset, end))
     }
 
     /// Appends the bytes of an extent to `out`.
@@ -138,7 +138,7 @@ impl OpenPack {
     /// # Errors
     /// As [`extent`](Self::extent).
     pub fn copy_extent(&self, extent: &Extent, out: &mut Vec<u8>) -> Result<(), PackError> {
-        self.extent(extent)?.append_to(out);
+        out.extend_from_slice(self.extent(extent)?);
         Ok(())
     }
 
@@ -165,35 +165,4 @@ pub(super) fn pack_layout(header: &Header) -> Result<Layout, PackError> {
     SizeClass::of_object(found)
         .map(SizeClass::layout)
         .ok_or(PackError::NotAClass { found })
-}
-
-/// The bytes of an extent, as the runs that they stand in. Format 1 has one run for each.
-#[derive(Clone)]
-pub struct Slices<'a>(Option<&'a [u8]>);
-
-impl<'a> Slices<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self(Some(bytes))
-    }
-
-    /// Appends all runs to `out`.
-    pub fn append_to(self, out: &mut Vec<u8>) {
-        for run in self {
-            out.extend_from_slice(run);
-        }
-    }
-}
-
-impl<'a> Iterator for Slices<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        self.0.take()
-    }
-}
-
-impl fmt::Debug for Slices<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Slices({} bytes)", self.0.map_or(0, <[u8]>::len))
-    }
 }

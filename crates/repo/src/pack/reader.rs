@@ -3,7 +3,7 @@
 use core::fmt;
 use core::ops::Range;
 
-use super::open::{Slices, pack_layout};
+use super::open::pack_layout;
 use super::toc::{FOOTER_BYTES, Footer};
 use super::{PackError, PackKind};
 use crate::codec::{long, size};
@@ -102,15 +102,11 @@ impl PackReader {
         self.layout.object_range(extent).ok_or(PackError::NotHere)
     }
 
-    /// Opens an extent in the bytes of [`range`](Self::range), in place, and returns its bytes.
+    /// Opens an extent in the bytes of [`range`](Self::range), in place, and returns where in them its own stand.
     ///
     /// # Errors
     /// [`PackError`]; the fetched bytes are worthless then.
-    pub fn open<'a>(
-        &self,
-        extent: &Extent,
-        fetched: &'a mut [u8],
-    ) -> Result<Slices<'a>, PackError> {
+    pub fn open(&self, extent: &Extent, fetched: &mut [u8]) -> Result<Range<usize>, PackError> {
         let range = self.range(extent)?;
         let expected = range.end.saturating_sub(range.start);
         let found = long(fetched.len());
@@ -127,14 +123,12 @@ impl PackReader {
             tags: &self.tags,
             data: &mut *fetched,
         })?;
-        let before = extent.offset.checked_rem(FRAME_BYTES).unwrap_or(0);
-        let (_, from) = fetched
-            .split_at_checked(size(before))
-            .ok_or(PackError::NotHere)?;
-        let (bytes, _) = from
-            .split_at_checked(size(extent.len))
-            .ok_or(PackError::NotHere)?;
-        Ok(Slices::new(bytes))
+        let before = size(extent.offset.checked_rem(FRAME_BYTES).unwrap_or(0));
+        let bytes = before..before.saturating_add(size(extent.len));
+        if bytes.end > fetched.len() {
+            return Err(PackError::NotHere);
+        }
+        Ok(bytes)
     }
 }
 

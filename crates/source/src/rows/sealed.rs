@@ -42,7 +42,6 @@ pub struct SealedFile {
     key: LessSafeKey,
     page_size: PageSize,
     pages: u64,
-    record: Vec<u8>,
     /// The bytes at [`LOG_FORMAT`] as they are kept. SQLite is shown others: see [`Self::read_at`].
     log_format: Option<[u8; 2]>,
 }
@@ -54,11 +53,13 @@ impl std::fmt::Debug for SealedFile {
 }
 
 impl SealedFile {
-    /// Makes an empty one of `file`, which can be read and written, in place of whatever was in it.
+    /// Makes one of `file`, which can be read and written, in place of whatever was in it. Each of its pages is to be
+    /// written before it can be read.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn create(file: File, page_size: PageSize, derive: &Derive<'_>) -> io::Result<Self> {
+    pub fn create(file: File, shape: ImageShape, derive: &Derive<'_>) -> io::Result<Self> {
+        let (page_size, pages) = (shape.page_size, u64::from(shape.page_count));
         let mut salt = [0; 32];
         rand::fill(&mut salt).map_err(io::Error::other)?;
         file.set_len(0)?;
@@ -69,7 +70,7 @@ impl SealedFile {
         header.extend_from_slice(&salt);
         header.extend_from_slice(&[0; 16]);
         file.write_all_at(&header, 0)?;
-        Self::with(file, page_size, 0, &salt, derive)
+        Self::with(file, page_size, pages, &salt, derive)
     }
 
     /// Copies one image of a source into a new one, made of `place` as by [`Self::create`].
@@ -133,7 +134,6 @@ impl SealedFile {
             key: LessSafeKey::new(key),
             page_size,
             pages,
-            record: Vec::with_capacity(page_size.len().saturating_add(OVERHEAD)),
             log_format: None,
         })
     }
@@ -150,37 +150,34 @@ impl SealedFile {
         self.pages.saturating_mul(u64::from(self.page_size.bytes()))
     }
 
-    /// Writes page `index`, counted from 0. Pages between the end and it become zeros.
+    /// Writes page `index`, counted from 0, of those that it has. Several threads may write, each its own pages.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn write_page(&mut self, index: u64, page: &[u8]) -> io::Result<()> {
-        if page.len() != self.page_size.len() {
+    pub fn write_page(&self, index: u64, page: &[u8]) -> io::Result<()> {
+        if page.len() != self.page_size.len() || index >= self.pages {
             return Err(io::ErrorKind::InvalidInput.into());
-        }
-        self.fill(index)?;
-        if index == 0 {
-            self.log_format = log_format_of(page);
         }
         self.seal(index, page)
     }
 
-    /// Pages of zeros up to this one.
-    fn fill(&mut self, index: u64) -> io::Result<()> {
+    /// Makes it so long, with pages of zeros.
+    fn grow(&mut self, pages: u64) -> io::Result<()> {
         let zeros = vec![0; self.page_size.len()];
-        while self.pages < index {
+        while self.pages < pages {
             self.seal(self.pages, &zeros)?;
+            self.pages = self.pages.saturating_add(1);
         }
         Ok(())
     }
 
-    fn seal(&mut self, index: u64, page: &[u8]) -> io::Result<()> {
+    fn seal(&self, index: u64, page: &[u8]) -> io::Result<()> {
         let mut nonce = [0; NONCE_BYTES];
         rand::fill(&mut nonce).map_err(io::Error::other)?;
-        self.record.clear();
-        self.record.extend_from_slice(&nonce);
-        self.record.extend_from_slice(page);
-        let Some((_, body)) = self.record.split_at_mut_checked(NONCE_BYTES) else {
+        let mut record = Vec::with_capacity(page.len().saturating_add(OVERHEAD));
+        record.extend_from_slice(&nonce);
+        record.extend_from_slice(page);
+        let Some((_, body)) = record.split_at_mut_checked(NONCE_BYTES) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let tag = self
@@ -191,11 +188,9 @@ impl SealedFile {
                 body,
             )
             .map_err(io::Error::other)?;
-        self.record.extend_from_slice(tag.as_ref());
+        record.extend_from_slice(tag.as_ref());
         self.file
-            .write_all_at(&self.record, place(self.page_size, index))?;
-        self.pages = self.pages.max(index.saturating_add(1));
-        Ok(())
+            .write_all_at(&record, place(self.page_size, index))
     }
 
     /// Reads page `index` into `page`.
@@ -286,8 +281,9 @@ impl SealedFile {
             {
                 slot.copy_from_slice(&kept);
             }
-            self.fill(index)?;
+            self.grow(index)?;
             self.seal(index, &page)?;
+            self.pages = self.pages.max(index.saturating_add(1));
             at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
             rest = later;
         }
@@ -297,7 +293,7 @@ impl SealedFile {
     /// Cuts or extends for SQLite, to whole pages.
     pub(crate) fn set_len(&mut self, bytes: u64) -> io::Result<()> {
         let pages = bytes.div_ceil(u64::from(self.page_size.bytes()));
-        self.fill(pages)?;
+        self.grow(pages)?;
         if pages < self.pages {
             self.file.set_len(place(self.page_size, pages))?;
             self.pages = pages;
@@ -359,14 +355,14 @@ impl PageSink for Copying<'_> {
     fn begin(&mut self, shape: ImageShape) -> ControlFlow<()> {
         // Whatever an image before this one left is cut away, and its key with it.
         let made = self.place.try_clone();
-        let made = made.and_then(|file| SealedFile::create(file, shape.page_size, self.derive));
+        let made = made.and_then(|file| SealedFile::create(file, shape, self.derive));
         let done = made.map(|file| self.file = Some(file));
         self.note(done)
     }
 
     fn page(&mut self, number: u32, bytes: &[u8]) -> ControlFlow<()> {
         let index = u64::from(number.saturating_sub(1));
-        let done = match &mut self.file {
+        let done = match &self.file {
             Some(file) => file.write_page(index, bytes),
             None => Err(io::ErrorKind::InvalidInput.into()),
         };
