@@ -100,9 +100,11 @@ impl Folder {
         }
     }
 
-    /// Makes the folder if it is not there.
+    /// Makes the folder if it is not there. Its name is on the medium when this returns, also if a try before this one
+    /// made it and ended before that.
     pub(crate) fn create(&self) -> Result<(), FolderError> {
-        make_folder(&self.root, true)
+        make_folder(&self.root, true)?;
+        make_names_certain(&self.root)
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -300,8 +302,32 @@ pub(crate) fn make_folder(path: &Path, parents: bool) -> Result<(), FolderError>
         .mode(PRIVATE_FOLDER)
         .create(path)
         .map_err(FolderError::at("cannot make", path))?;
-    // What is flushed in a folder is no flush of the folder's own name. A parent that must not be read is another's.
-    match sync_folder(parent) {
+    sync_parent(parent)
+}
+
+/// Flushes the names of a folder and of those that it is in, as far as they are on one disk: what is flushed in a folder
+/// is no flush of its own name.
+fn make_names_certain(path: &Path) -> Result<(), FolderError> {
+    let path = path
+        .canonicalize()
+        .map_err(FolderError::at("cannot find", path))?;
+    let device = |path: &Path| {
+        let meta = fs::metadata(path).map_err(FolderError::at("cannot read", path))?;
+        Ok::<_, FolderError>(meta.dev())
+    };
+    let disk = device(&path)?;
+    for parent in path.ancestors().skip(1) {
+        if device(parent)? != disk {
+            break;
+        }
+        sync_parent(parent)?;
+    }
+    Ok(())
+}
+
+/// A parent that must not be read is another's.
+fn sync_parent(path: &Path) -> Result<(), FolderError> {
+    match sync_folder(path) {
         Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
             Ok(())
         }

@@ -109,18 +109,8 @@ fn a_vault_whose_flush_failed_builds_on_nothing_that_is_not_on_the_disk() {
 fn a_vault_that_was_made_outlives_a_loss_of_power() {
     let house = House::closed();
     let start = Image::of(house.root(), &[]);
-    let mut init = Command::new(env!("CARGO_BIN_EXE_keyhaven-vault"));
-    init.args(["init", "--data"])
-        .arg(house.data())
-        .current_dir(house.root());
     let mut changes = Vec::new();
-    let run = record(
-        &init,
-        house.root(),
-        Meddling::Nothing,
-        &mut changes,
-        &mut || {},
-    );
+    let run = is_made(&house, Meddling::Nothing, &mut changes);
     assert_eq!(run.code, Some(0), "{run:?}");
     let secrets = saved(&house.file("core.secrets"));
     let mut disk = Disk::holding(&start);
@@ -142,6 +132,60 @@ fn a_vault_that_was_made_outlives_a_loss_of_power() {
             );
         }
     }
+}
+
+/// VAULT-5: also if a flush of its making failed: once it has answered, it is there.
+#[test]
+fn a_vault_whose_making_failed_in_a_flush_is_there_once_it_has_answered() {
+    let (mut at, mut failed) = (0, 0);
+    loop {
+        let house = House::closed();
+        let start = Image::of(house.root(), &[]);
+        let mut changes = Vec::new();
+        let meddling = Meddling::Fail {
+            at,
+            errno: libc::EIO,
+        };
+        let Some(what) = is_made(&house, meddling, &mut changes).failed else {
+            break;
+        };
+        at += 1;
+        if !matches!(changes.last(), Some(Change::FlushFails { .. })) {
+            continue;
+        }
+        failed += 1;
+        // It stops as soon as it has said that it answers.
+        let mut serves = serving(&house.data());
+        serves.arg("--until-stdin-ends").current_dir(house.root());
+        let run = record(
+            &serves,
+            house.root(),
+            Meddling::Nothing,
+            &mut changes,
+            &mut || {},
+        );
+        assert_eq!(run.code, Some(0), "{what}: {run:?}");
+        let mut disk = Disk::holding(&start);
+        changes.iter().for_each(|change| disk.apply(change));
+        let image = disk.image(Rule::Nothing);
+        let secrets = image.file("vault/fleet/core.secrets");
+        assert!(
+            secrets == Some(saved(&house.file("core.secrets")).as_slice()),
+            "{what} failed: another vault, or none"
+        );
+        let mut house = House::closed();
+        image.write(house.root());
+        assert_eq!(house.try_start(&[]), Ok(()), "{what} failed");
+    }
+    assert!(failed > 5, "{failed}");
+}
+
+fn is_made(house: &House, meddling: Meddling, changes: &mut Vec<Change>) -> Run {
+    let mut init = Command::new(env!("CARGO_BIN_EXE_keyhaven-vault"));
+    init.args(["init", "--data"])
+        .arg(house.data())
+        .current_dir(house.root());
+    record(&init, house.root(), meddling, changes, &mut || {})
 }
 
 /// VAULT-5: a tail that is given up does not come back when the power goes: it would lack what was captured since, and
