@@ -51,7 +51,8 @@ impl TailLimits {
 /// Something to be written. It is on the medium before the next one begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// A new segment: these bytes under another name, flushed, renamed, the folder flushed.
+    /// A whole segment, a new one or the newest again: these bytes under another name, flushed, renamed, the folder
+    /// flushed.
     Begin {
         /// Its number.
         segment: u64,
@@ -224,13 +225,16 @@ impl Tail {
     /// A tail whose segments are read one by one, oldest first.
     #[must_use]
     pub const fn open(fleet: FleetId, limits: TailLimits) -> Opening {
-        Opening(Self {
-            fleet,
-            limits,
-            segments: VecDeque::new(),
-            records: BTreeMap::new(),
-            covered: None,
-        })
+        Opening {
+            tail: Self {
+                fleet,
+                limits,
+                segments: VecDeque::new(),
+                records: BTreeMap::new(),
+                covered: None,
+            },
+            newest: Vec::new(),
+        }
     }
 
     /// What is to be written so that this host has a record; nothing if it has it.
@@ -367,19 +371,23 @@ impl Tail {
 
 /// A tail that is being read.
 #[derive(Debug)]
-pub struct Opening(Tail);
+pub struct Opening {
+    tail: Tail,
+    /// The bytes of the segment that was read last.
+    newest: Vec<u8>,
+}
 
 impl Opening {
     /// Takes the next segment's bytes.
     ///
     /// # Errors
     /// [`TailError`] says which segment is not what this host wrote, and what to do.
-    pub fn segment(&mut self, segment: u64, bytes: &[u8]) -> Result<(), TailError> {
-        let header = Header::decode(segment, bytes)?;
-        if header.fleet != self.0.fleet || header.segment != segment {
+    pub fn segment(&mut self, segment: u64, bytes: Vec<u8>) -> Result<(), TailError> {
+        let header = Header::decode(segment, &bytes)?;
+        if header.fleet != self.tail.fleet || header.segment != segment {
             return Err(TailError::Misplaced { segment });
         }
-        if let Some(before) = self.0.segments.back() {
+        if let Some(before) = self.tail.segments.back() {
             let next = before.number.saturating_add(1);
             if next != segment {
                 return Err(TailError::Missing { segment: next });
@@ -392,8 +400,8 @@ impl Opening {
                 });
             }
         }
-        self.0.covered = header.covered;
-        let mut frames = Frames::of(segment, bytes);
+        self.tail.covered = header.covered;
+        let mut frames = Frames::of(segment, &bytes);
         let mut newest = None;
         for frame in &mut frames {
             let frame = frame?;
@@ -403,7 +411,7 @@ impl Opening {
                 error,
             })?;
             newest = newest.max(Some(record.index));
-            self.0.records.insert(
+            self.tail.records.insert(
                 *record.last.as_bytes(),
                 Kept {
                     place: frame.place,
@@ -411,19 +419,29 @@ impl Opening {
                 },
             );
         }
-        self.0.segments.push_back(Segment {
+        self.tail.segments.push_back(Segment {
             number: segment,
             bytes: frames.whole(),
             length: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             newest,
         });
+        self.newest = bytes;
         Ok(())
     }
 
-    /// The tail, if there was a segment.
+    /// The tail, if there was a segment, and what is to be written before anything else: the newest segment again.
+    ///
+    /// VAULT-5: the last write of all may be one whose flush failed. What was read of it is not on the medium then, and no
+    /// later flush brings it there: what comes would stand behind a hole. Every older segment was whole on the medium
+    /// before the next was begun.
     #[must_use]
-    pub fn done(self) -> Option<Tail> {
-        (!self.0.segments.is_empty()).then_some(self.0)
+    pub fn done(self) -> Option<(Tail, Write)> {
+        let newest = self.tail.segments.back()?;
+        let again = Write::Begin {
+            segment: newest.number,
+            bytes: self.newest,
+        };
+        Some((self.tail, again))
     }
 }
 

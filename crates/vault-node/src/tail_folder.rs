@@ -94,25 +94,20 @@ impl TailFolder {
         fleet: FleetId,
     ) -> Result<Option<Self>, TailFault> {
         let mut opening = Tail::open(fleet, limits);
-        let mut newest = None;
         for segment in segments(path)? {
-            let bytes = read(&name(path, segment))?;
-            opening.segment(segment, &bytes)?;
-            newest = Some((segment, bytes));
+            opening.segment(segment, read(&name(path, segment))?)?;
         }
-        let Some(tail) = opening.done() else {
+        let Some((tail, again)) = opening.done() else {
             return Ok(None);
         };
-        // VAULT-5: the last write of all may be one whose flush failed. What was read of it is not on the medium
-        // then, and what comes would stand behind a hole. It is put in place anew, whole.
-        if let Some((segment, bytes)) = newest {
-            folder::replace(&name(path, segment), &bytes)?;
-        }
-        Ok(Some(Self {
+        let mut folder = Self {
             path: path.to_owned(),
             tail,
             newest: None,
-        }))
+        };
+        // VAULT-5: what was read is on the medium, before anything leans on it.
+        folder.write(again)?;
+        Ok(Some(folder))
     }
 
     /// What can be told without reading it all, also while a server writes to it.

@@ -82,9 +82,14 @@ fn keep(disk: &mut Disk, tail: &mut Tail, record: &Record) {
 fn open(disk: &Disk) -> Result<Tail, TailError> {
     let mut opening = Tail::open(FLEET, LIMITS);
     for (segment, bytes) in disk {
-        opening.segment(*segment, bytes)?;
+        opening.segment(*segment, bytes.clone())?;
     }
-    Ok(opening.done().expect("there is a segment"))
+    let (tail, again) = opening.done().expect("there is a segment");
+    let (segment, bytes) = disk.last_key_value().expect("a segment");
+    let is_newest =
+        matches!(again, Write::Begin { segment: at, bytes: it } if at == *segment && it == *bytes);
+    assert!(is_newest, "VAULT-5: the newest is not written again");
+    Ok(tail)
 }
 
 fn read(disk: &Disk, tail: &Tail, last: &Mac) -> Option<Result<Record, TailError>> {
@@ -135,7 +140,7 @@ pub fn tail(bytes: &[u8]) {
             Err(_) => assert!(edited != genuine, "nothing was done to it"),
         }
     });
-    let _ = Tail::open(FLEET, LIMITS).segment(1, bytes);
+    let _ = Tail::open(FLEET, LIMITS).segment(1, bytes.to_vec());
     framed(bytes);
 }
 

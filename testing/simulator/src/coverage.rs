@@ -74,7 +74,7 @@ const HOSTILE: [&str; 65] = [
 ];
 
 /// Every misfortune of hosts, and every way in which they come out of one.
-const SHIPPING: [&str; 37] = [
+const SHIPPING: [&str; 41] = [
     "a backup let go of what it covers",
     "a backup whose newest entry may not be committed covers nothing",
     "a batch was lost with its leader",
@@ -82,6 +82,8 @@ const SHIPPING: [&str; 37] = [
     "a core was put in another's place",
     "a damaged tail was told at a start, and put aside",
     "a disk was lost",
+    "a flush failed",
+    "a flush failed at a start",
     "a late append arrived",
     "a memory was lost",
     "a memory was put back",
@@ -91,6 +93,7 @@ const SHIPPING: [&str; 37] = [
     "a record that rotted was not believed",
     "a record was bent on its way",
     "a tail rotted",
+    "a start wrote again what a failed flush had dropped",
     "a torn record was dropped at a start",
     "an append lost a race",
     "crashed after all effects",
@@ -109,6 +112,7 @@ const SHIPPING: [&str; 37] = [
     "recovered, with a session",
     "released",
     "the power was cut in a flush",
+    "the power went before what a failed flush dropped was written again",
     "the store lost commits",
     "the store was led forward from a tail",
     "the store's answer was lost, after it had done what it was asked",

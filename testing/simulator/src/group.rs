@@ -12,6 +12,7 @@ mod disk;
 mod effects;
 mod faults;
 mod peace;
+mod tails;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use keyhaven_vault_host::{Ask, AskId, Host, HostId, Standing};
 use keyhaven_vault_store::{LogEntry, MemoryStore, Step as Append, Store as _};
 use keyhaven_wire::message::HostTime;
 
-use self::disk::{Disk, Kept};
+use self::disk::Disk;
+use self::tails::Kept;
 
 pub use self::acts::{Act, Weather};
 pub use self::peace::settle;
@@ -144,10 +146,15 @@ impl Group {
         Ok(group)
     }
 
-    /// Starts a machine's host from its disk.
+    /// Starts a machine's host from its disk, unless that fails.
     fn start(&mut self, at: usize, chance: &mut Chance) -> Step {
-        self.open_tail(at)?;
-        let memory = self.machines[at].disk.memory;
+        if !self.make_certain(at, chance)? {
+            self.ledger
+                .tell(|_| format!("  host {at} does not start: a flush failed"));
+            return Ok(());
+        }
+        let memory = *self.machines[at].disk.memory();
+        self.note_kept(at, &memory)?;
         let core = Core::resume(Arc::clone(&self.secrets), memory)
             .map_err(|error| Broken(format!("a kept memory was refused: {error}")))?;
         let peers = (0..self.machines.len())

@@ -158,6 +158,8 @@ pub struct Weather {
     pub(super) timeout: u8,
     /// In how many of a hundred cases the power is cut while a record is flushed.
     pub(super) tear: u8,
+    /// In how many of a hundred cases a flush fails.
+    pub(super) flush_fails: u8,
     /// In how many of a hundred cases a record that is sent arrives with another bit.
     pub(super) bend: u8,
     /// In how many of a hundred cases it is not the oldest message that arrives.
@@ -184,6 +186,7 @@ impl Weather {
             reorder: [0, 10, 50, 100][chance.below(4)],
             tear: [0, 0, 1, 5][chance.below(4)],
             bend: [0, 0, 1, 5][chance.below(4)],
+            flush_fails: [0, 0, 1, 5][chance.below(4)],
         }
     }
 }
@@ -233,7 +236,7 @@ impl Group {
             }
             Act::Stop => {
                 let at = chance.below(self.machines.len());
-                self.stop(at);
+                self.lose_power(at, chance);
                 Ok(())
             }
             Act::RollBack => self.roll_back(chance),

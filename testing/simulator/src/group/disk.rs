@@ -1,10 +1,10 @@
-//! A machine's disk: its core's memory, and its host's tail, which is files of bytes (F1-F3).
+//! A machine's disk: its core's memory, and its host's tail, which is files of bytes (F1-F4).
 //!
 //! The tail is written and read through the codec that ships. What is flushed stays; a write that the
-//! power is cut in leaves nothing of itself, a part, or some of its sectors.
+//! power is cut in leaves nothing of itself, a part, or some of its sectors. What a flush covered that failed can be
+//! read until the power goes, and is not on the medium, whatever is flushed later, unless it is written again.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use keyhaven_vault_core::{Entry, Head, Index, Mac, Member, Memory};
 use keyhaven_vault_host::Record;
@@ -12,9 +12,7 @@ use keyhaven_vault_host::tail::{Frame, Tail, TailError, TailLimits, Write};
 use keyhaven_vault_store::{MemoryStore, Store as _};
 use keyhaven_wire::message::FleetId;
 
-use super::Group;
 use crate::chance::Chance;
-use crate::{Broken, Step};
 
 /// Segments are short, so that a run sees many; the bound of all is tested where it is made.
 const LIMITS: TailLimits = TailLimits {
@@ -23,65 +21,185 @@ const LIMITS: TailLimits = TailLimits {
 };
 /// What a disk writes at once.
 const SECTOR_BYTES: usize = 512;
+/// In how many of a hundred cases the medium has a memory or a name though a flush of it failed.
+const LUCK: u8 = 25;
 
 /// What a machine's disk holds.
 #[derive(Debug)]
 pub(super) struct Disk {
-    pub(super) memory: Memory,
-    /// Every memory that it ever held, oldest first.
-    pub(super) images: Vec<Memory>,
+    memory: Memory,
+    /// The memory on the medium, if a flush of the newest failed.
+    memory_before: Option<Memory>,
+    /// Every memory that it ever held for certain, oldest first.
+    images: Vec<Memory>,
     /// The name that the core had before it forgot.
     pub(super) former: Option<Member>,
-    /// The tail's segments.
+    /// The tail's segments, as they can be read.
     files: BTreeMap<u64, Vec<u8>>,
+    /// What can be read of them and is not on the medium.
+    dropped: Vec<Dropped>,
     /// What the host that runs knows of them.
-    tail: Option<Tail>,
+    pub(super) tail: Option<Tail>,
     /// Whether a host ever wrote elsewhere than at a file's end.
-    written_over: bool,
+    pub(super) written_over: bool,
+}
+
+/// What a flush of a tail covered that failed.
+#[derive(Debug)]
+enum Dropped {
+    /// A part of a segment.
+    Part {
+        segment: u64,
+        at: usize,
+        bytes: Vec<u8>,
+    },
+    /// A segment's name.
+    Name { segment: u64 },
+    /// That a segment was removed.
+    Removal { segment: u64, bytes: Vec<u8> },
+}
+
+/// What becomes of a flush.
+pub(super) enum Fate<'a> {
+    Done,
+    /// The power is cut in it.
+    Cut(&'a mut Chance),
+    /// It fails: the host is told so, and stops.
+    Fails(&'a mut Chance),
 }
 
 impl Disk {
     pub(super) const fn new(memory: Memory) -> Self {
         Self {
             memory,
+            memory_before: None,
             images: Vec::new(),
             former: None,
             files: BTreeMap::new(),
+            dropped: Vec::new(),
             tail: None,
             written_over: false,
+        }
+    }
+
+    /// The newest memory, as it can be read.
+    pub(super) const fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Every memory of this core that it ever held for certain, oldest first.
+    pub(super) fn images_of(&self, core: Member) -> Vec<Memory> {
+        let images = self.images.iter();
+        images
+            .filter(|image| image.member() == core)
+            .copied()
+            .collect()
+    }
+
+    /// Another memory stands there, for certain.
+    pub(super) fn put_memory(&mut self, memory: Memory) {
+        self.memory = memory;
+        self.memory_before = None;
+    }
+
+    /// The memory of a core that knows of none before.
+    pub(super) fn put_first_memory(&mut self, memory: Memory) {
+        self.put_memory(memory);
+        self.images = vec![memory];
+    }
+
+    /// Keeps a memory, if the flush does not fail.
+    pub(super) fn keep_memory(&mut self, memory: &Memory, fails: bool) {
+        if fails {
+            self.memory_before.get_or_insert(self.memory);
+            self.memory = *memory;
+        } else {
+            self.put_memory(*memory);
+            self.images.push(*memory);
+        }
+    }
+
+    /// Whether there is something that can be read and is not on the medium.
+    pub(super) const fn is_uncertain(&self) -> bool {
+        !self.dropped.is_empty() || self.memory_before.is_some()
+    }
+
+    /// As the start of a vault replaces the file of its core's memory: what can be read is on the medium afterwards.
+    pub(super) fn write_memory_again(&mut self) {
+        self.put_memory(self.memory);
+    }
+
+    /// The power goes: what a failed flush dropped is not there any more, or by luck it is, or a part of it.
+    pub(super) fn lose_power(&mut self, chance: &mut Chance) {
+        if let Some(before) = self.memory_before.take()
+            && !chance.percent(LUCK)
+        {
+            self.memory = before;
+        }
+        // The newest first: what stands behind it in a file ends with it.
+        for dropped in std::mem::take(&mut self.dropped).into_iter().rev() {
+            if !matches!(dropped, Dropped::Part { .. }) && chance.percent(LUCK) {
+                continue;
+            }
+            match dropped {
+                Dropped::Name { segment } => drop(self.files.remove(&segment)),
+                Dropped::Removal { segment, bytes } => drop(self.files.insert(segment, bytes)),
+                Dropped::Part { segment, at, bytes } => self.lose_part(segment, at, bytes, chance),
+            }
+        }
+        self.tail = None;
+    }
+
+    fn lose_part(&mut self, segment: u64, at: usize, bytes: Vec<u8>, chance: &mut Chance) {
+        let Some(file) = self.files.get_mut(&segment) else {
+            return;
+        };
+        let end = at + bytes.len();
+        let mut left = torn(bytes, chance);
+        // What was flushed behind it is there, and with it the file's length.
+        if file.len() > end {
+            left.resize(end - at, 0);
+            file.splice(at..end, left);
+        } else {
+            file.truncate(at);
+            file.extend(left);
         }
     }
 
     /// Everything of the tail is lost, or put aside.
     pub(super) fn lose_tail(&mut self) {
         self.files.clear();
+        self.dropped.clear();
         self.tail = None;
     }
 
-    /// Reads the tail as a host does that starts; begins one where there is none. Says whether its last
-    /// record was torn.
-    fn open_tail(
+    /// Reads the tail as a host does that starts; begins one where there is none. Says what is to be written before
+    /// anything else.
+    pub(super) fn open_tail(
         &mut self,
         fleet: FleetId,
         covered: Option<(Index, Mac)>,
-    ) -> Result<bool, TailError> {
+    ) -> Result<Write, TailError> {
         let mut opening = Tail::open(fleet, LIMITS);
         for (segment, bytes) in &self.files {
-            opening.segment(*segment, bytes)?;
+            opening.segment(*segment, bytes.clone())?;
         }
-        let tail = opening.done().unwrap_or_else(|| {
-            let (tail, begin) = Tail::begin(fleet, LIMITS, covered);
-            self.write(begin);
-            tail
-        });
-        let torn = tail.is_torn();
+        let opened = opening.done();
+        let (tail, write) = opened.unwrap_or_else(|| Tail::begin(fleet, LIMITS, covered));
         self.tail = Some(tail);
-        Ok(torn)
+        Ok(write)
     }
 
     fn write(&mut self, write: Write) {
         match write {
-            Write::Begin { segment, bytes } => drop(self.files.insert(segment, bytes)),
+            Write::Begin { segment, bytes } => {
+                // With its name all names of the folder are flushed.
+                self.dropped.retain(|dropped| match dropped {
+                    Dropped::Part { segment: of, .. } => *of != segment,
+                    Dropped::Name { .. } | Dropped::Removal { .. } => false,
+                });
+                self.files.insert(segment, bytes);
+            }
             Write::Extend { segment, at, bytes } => {
                 let file = self.files.entry(segment).or_default();
                 self.written_over |= u64::try_from(file.len()) != Ok(at);
@@ -91,27 +209,68 @@ impl Disk {
         }
     }
 
-    /// Keeps a record. If the power is to be cut in it, it is cut in one of the writes, and nothing comes
-    /// after it: then this says `false`.
-    fn keep(&mut self, record: &Record, cut: Option<&mut Chance>) -> Result<bool, TailError> {
+    /// A write whose flush fails: it can be read, and is not on the medium.
+    fn drop_write(&mut self, write: Write, chance: &mut Chance) {
+        match write {
+            // The flush under the other name failed, or the one behind the rename. What stands there stays as it was.
+            Write::Begin { segment, bytes } => {
+                if !self.files.contains_key(&segment) && chance.percent(50) {
+                    self.files.insert(segment, bytes);
+                    self.dropped.push(Dropped::Name { segment });
+                }
+            }
+            Write::Extend { segment, at, bytes } => {
+                self.dropped.push(Dropped::Part {
+                    segment,
+                    at: usize::try_from(at).unwrap_or(usize::MAX),
+                    bytes: bytes.clone(),
+                });
+                self.write(Write::Extend { segment, at, bytes });
+            }
+            Write::Remove { segment } => {
+                if let Some(bytes) = self.files.remove(&segment) {
+                    self.dropped.push(Dropped::Removal { segment, bytes });
+                }
+            }
+        }
+    }
+
+    /// Does what a tail wants written. If the power is to be cut in it, or a flush to fail, that is in one of the
+    /// writes, and nothing comes after it: then this says `false`.
+    pub(super) fn write_all(&mut self, mut writes: Vec<Write>, fate: Fate<'_>) -> bool {
+        let (chance, is_cut) = match fate {
+            Fate::Cut(chance) if !writes.is_empty() => (chance, true),
+            Fate::Fails(chance) if !writes.is_empty() => (chance, false),
+            Fate::Cut(_) | Fate::Fails(_) | Fate::Done => {
+                writes.into_iter().for_each(|write| self.write(write));
+                return true;
+            }
+        };
+        writes.truncate(1 + chance.below(writes.len()));
+        let last = writes.pop();
+        writes.into_iter().for_each(|write| self.write(write));
+        match last {
+            Some(Write::Extend { segment, at, bytes }) if is_cut => {
+                let bytes = torn(bytes, chance);
+                self.write(Write::Extend { segment, at, bytes });
+            }
+            Some(write) if !is_cut => self.drop_write(write, chance),
+            Some(_) | None => {}
+        }
+        false
+    }
+
+    /// Keeps a record; says whether the host goes on.
+    pub(super) fn keep(&mut self, record: &Record, fate: Fate<'_>) -> Result<bool, TailError> {
         let Some(tail) = &mut self.tail else {
             return Ok(true);
         };
-        let mut writes = tail.keep(record)?;
-        let torn = cut.filter(|_| !writes.is_empty()).and_then(|chance| {
-            writes.truncate(1 + chance.below(writes.len()));
-            torn(writes.pop()?, chance)
-        });
-        let is_cut = torn.is_some();
-        writes.extend(torn.flatten());
-        for write in writes {
-            self.write(write);
-        }
-        Ok(!is_cut)
+        let writes = tail.keep(record)?;
+        Ok(self.write_all(writes, fate))
     }
 
     /// The bytes of the record that ends with this entry, as they are on the disk now.
-    fn find(&self, last: &Mac) -> Option<Result<Record, TailError>> {
+    pub(super) fn find(&self, last: &Mac) -> Option<Result<Record, TailError>> {
         let place = self.tail.as_ref()?.find(last)?;
         let damaged = TailError::Damaged {
             segment: place.segment,
@@ -126,7 +285,7 @@ impl Disk {
     }
 
     /// Whether the entry that a memory captured last is in the tail, or in the backup before it.
-    fn has(&self, head: &Head) -> bool {
+    pub(super) fn has(&self, head: &Head) -> bool {
         let Some(tail) = &self.tail else { return true };
         let covered = tail
             .covered()
@@ -151,23 +310,10 @@ impl Disk {
     }
 }
 
-/// What is left of a write in which the power was cut: nothing at all, or something at a file's end.
-/// None if the write is done in spite of it.
-#[expect(
-    clippy::option_option,
-    reason = "whether it is cut, and what is left of it then"
-)]
-fn torn(write: Write, chance: &mut Chance) -> Option<Option<Write>> {
-    let Write::Extend {
-        segment,
-        at,
-        mut bytes,
-    } = write
-    else {
-        return Some(None);
-    };
+/// What is left of bytes at a file's end that were not flushed: nothing at all, or something.
+fn torn(mut bytes: Vec<u8>, chance: &mut Chance) -> Vec<u8> {
     match chance.below(4) {
-        0 => return Some(None),
+        0 => bytes.clear(),
         1 => bytes.truncate(chance.below(bytes.len())),
         // The file is as long as it was to be, or shorter, and some of its sectors are not there.
         kind => {
@@ -181,163 +327,7 @@ fn torn(write: Write, chance: &mut Chance) -> Option<Option<Write>> {
             }
         }
     }
-    Some(Some(Write::Extend { segment, at, bytes }))
-}
-
-impl Group {
-    /// A host that starts reads its tail. VAULT-5: it finds all that was flushed, or is told what is not
-    /// there; and nothing but what was kept.
-    pub(super) fn open_tail(&mut self, at: usize) -> Step {
-        if !self.tailed {
-            return Ok(());
-        }
-        let fleet = self.secrets.fleet();
-        let hurt = self.lost.contains(&at);
-        let covered = (!hurt).then_some(self.genesis);
-        let disk = &mut self.machines[at].disk;
-        let opened = match disk.open_tail(fleet, covered) {
-            Err(_) if hurt => {
-                self.ledger
-                    .meet("a damaged tail was told at a start, and put aside");
-                self.ledger
-                    .tell(|_| format!("  host {at} puts its tail aside"));
-                disk.lose_tail();
-                disk.open_tail(fleet, None)
-            }
-            opened => opened,
-        };
-        match opened {
-            Ok(true) => self.ledger.meet("a torn record was dropped at a start"),
-            Ok(false) => {}
-            Err(error) => {
-                return Err(Broken(format!(
-                    "VAULT-5: host {at} cannot read what it wrote: {error}"
-                )));
-            }
-        }
-        let disk = &self.machines[at].disk;
-        if let Some(head) = disk.memory.head()
-            && !hurt
-            && !disk.has(head)
-        {
-            return Err(Broken(format!(
-                "VAULT-5: host {at} starts without the record of entry {}, which it captured",
-                head.index().number()
-            )));
-        }
-        Ok(())
-    }
-
-    /// Keeps a record; says whether the host goes on.
-    pub(super) fn keep_tail(
-        &mut self,
-        at: usize,
-        record: &Record,
-        chance: &mut Chance,
-    ) -> Result<bool, Broken> {
-        if record.entries.len() > 2 {
-            self.ledger
-                .meet("a record carried entries of leaders that died");
-        }
-        let bytes = record
-            .encode()
-            .map_err(|error| Broken(format!("VAULT-10: {error}")))?;
-        self.kept.insert(*blake3::hash(&bytes).as_bytes());
-        let cut = chance.percent(self.weather.tear).then_some(chance);
-        let goes_on = self.machines[at]
-            .disk
-            .keep(record, cut)
-            .map_err(|error| Broken(format!("VAULT-10: host {at}: {error}")))?;
-        let numbers = record.entries.iter().map(|entry| entry.index().number());
-        let numbers: Vec<u64> = numbers.collect();
-        self.ledger
-            .tell(|_| format!("  host {at} keeps a record of {numbers:?}: {goes_on}"));
-        if self.machines[at].disk.written_over {
-            return Err(Broken(format!(
-                "VAULT-5: host {at} writes over what its tail holds"
-            )));
-        }
-        if !goes_on {
-            self.ledger.meet("the power was cut in a flush");
-        }
-        Ok(goes_on)
-    }
-
-    /// What a memory captured last has its record on the same disk.
-    pub(super) fn has_record(&self, at: usize, head: &Head) -> bool {
-        self.machines[at].disk.has(head) || self.lost.contains(&at)
-    }
-
-    /// The record of a machine's own tail that ends with this entry. VAULT-5: it is one that was kept, to
-    /// the byte.
-    pub(super) fn read_tail(
-        &mut self,
-        at: usize,
-        last: &Mac,
-    ) -> Result<Option<Arc<Record>>, Broken> {
-        match self.machines[at].disk.find(last) {
-            None => Ok(None),
-            Some(Err(_)) if self.lost.contains(&at) => {
-                self.ledger.meet("a record that rotted was not believed");
-                Ok(None)
-            }
-            Some(Err(error)) => Err(Broken(format!(
-                "VAULT-5: host {at} cannot read what it wrote: {error}"
-            ))),
-            Some(Ok(record)) => {
-                let bytes = record.encode().unwrap_or_default();
-                if !self.kept.contains(blake3::hash(&bytes).as_bytes()) {
-                    return Err(Broken(format!(
-                        "VAULT-5: the tail of host {at} holds a record that nobody kept"
-                    )));
-                }
-                Ok(Some(Arc::new(record)))
-            }
-        }
-    }
-
-    /// An operator who has a newer backup of the store would let go of the older ones: hosts trim what it
-    /// covers, those that run. Unless one of them knows that its newest entry is committed, the older
-    /// ones are kept. One that was made while the store was back at an older state takes no newer one's
-    /// place.
-    pub(super) fn retire(&mut self, chance: &mut Chance) {
-        let newer = 1 + chance.below(self.backups.len());
-        let Some(head) = self.backups.get(newer).and_then(newest) else {
-            return;
-        };
-        let first = self.backups.first().and_then(newest);
-        if first.is_some_and(|first| head.index() < first.index()) {
-            return;
-        }
-        let place = (head.index(), head.mac());
-        let alone = self.machines.len() == 1;
-        let mut covered = false;
-        for machine in self.machines.iter_mut().filter(|it| it.host.is_some()) {
-            let disk = &mut machine.disk;
-            let captured = disk.memory.head().map(Head::mac) == Some(head.mac());
-            let writes = disk
-                .tail
-                .as_mut()
-                .and_then(|tail| tail.cover(place, alone && captured));
-            covered |= writes.is_some();
-            for write in writes.into_iter().flatten() {
-                disk.write(write);
-            }
-        }
-        if covered {
-            self.ledger
-                .tell(|_| format!("  up to entry {} is covered", head.index().number()));
-            self.ledger.meet("a backup let go of what it covers");
-            // It comes first from now on; an older state, whenever it was saved, leads nowhere now.
-            self.backups.drain(..newer);
-            let index = Some(head.index());
-            self.backups
-                .retain(|backup| newest(backup).map(|head| head.index()) >= index);
-        } else {
-            self.ledger
-                .meet("a backup whose newest entry may not be committed covers nothing");
-        }
-    }
+    bytes
 }
 
 /// The newest entry of a store.
@@ -345,6 +335,3 @@ pub(super) fn newest(backup: &MemoryStore) -> Option<Entry> {
     let head = backup.snapshot().ok()?.head().ok()??;
     Entry::decode(&head.bytes).ok()
 }
-
-/// The digests of all records that hosts ever kept.
-pub(super) type Kept = BTreeSet<[u8; 32]>;

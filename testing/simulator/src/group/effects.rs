@@ -36,7 +36,7 @@ impl Group {
                 break;
             }
             if !self.perform(at, effect, chance)? {
-                // As if the power were cut; nothing of the rest is done.
+                // The power was cut, or a flush failed; nothing of the rest is done.
                 self.stop(at);
                 return Ok(());
             }
@@ -46,7 +46,7 @@ impl Group {
                 true => "crashed after all effects",
                 false => "crashed between effects",
             });
-            self.stop(at);
+            self.lose_power(at, chance);
         }
         Ok(())
     }
@@ -69,16 +69,16 @@ impl Group {
 
     /// Does something that a host wants done, and says whether the host goes on.
     fn perform(&mut self, at: usize, effect: Effect, chance: &mut Chance) -> Result<bool, Broken> {
-        if let Effect::KeepTail(record) = effect {
-            return self.keep_tail(at, &record, chance);
+        match effect {
+            Effect::KeepTail(record) => self.keep_tail(at, &record, chance),
+            Effect::KeepMemory(memory) => self.keep_memory(at, &memory, chance),
+            other => self.do_other(at, other, chance).map(|()| true),
         }
-        self.do_other(at, effect, chance).map(|()| true)
     }
 
     fn do_other(&mut self, at: usize, effect: Effect, chance: &mut Chance) -> Step {
         match effect {
-            Effect::KeepTail(_) => Ok(()),
-            Effect::KeepMemory(memory) => self.keep_memory(at, &memory),
+            Effect::KeepTail(_) | Effect::KeepMemory(_) => Ok(()),
             Effect::Send { to, message } => self.post(at, machine_of(to), &message),
             Effect::SendTail { to, last } => {
                 let record = self.read_tail(at, &last)?;
@@ -106,25 +106,42 @@ impl Group {
         }
     }
 
-    /// VAULT-5: what a memory captured last has its record on the same disk.
-    fn keep_memory(&mut self, at: usize, memory: &Memory) -> Step {
-        let disk = &self.machines[at].disk;
+    /// Keeps a memory; says whether the host goes on. VAULT-5: what it captured last has its record on the same disk.
+    fn keep_memory(
+        &mut self,
+        at: usize,
+        memory: &Memory,
+        chance: &mut Chance,
+    ) -> Result<bool, Broken> {
         if let Some(head) = memory.head()
-            && disk.memory.head() != Some(head)
+            && self.machines[at].disk.memory().head() != Some(head)
+            && self.tailed
+            && !self.has_record(at, head)
         {
-            if self.tailed && !self.has_record(at, head) {
-                return Err(Broken(format!(
-                    "VAULT-5: host {at} captured entry {} without its record",
-                    head.index().number()
-                )));
-            }
-            if let Some(page) = self.ledger.chronicle.find(head.mac()) {
-                self.ledger.chronicle.captured(page, memory.member());
-            }
+            return Err(Broken(format!(
+                "VAULT-5: host {at} captured entry {} without its record",
+                head.index().number()
+            )));
         }
-        let disk = &mut self.machines[at].disk;
-        disk.memory = *memory;
-        disk.images.push(*memory);
+        let fails = self.flush_fails(chance);
+        self.machines[at].disk.keep_memory(memory, fails);
+        if fails {
+            self.ledger.meet("a flush failed");
+            return Ok(false);
+        }
+        self.note_kept(at, memory)?;
+        Ok(true)
+    }
+
+    /// A memory is on its disk for certain: from now on its core's word may be gone by.
+    pub(super) fn note_kept(&mut self, at: usize, memory: &Memory) -> Step {
+        if let Some(head) = memory.head()
+            && let Some(page) = self.ledger.chronicle.find(head.mac())
+        {
+            self.ledger.chronicle.captured(page, memory.member());
+        }
+        self.ledger
+            .tell(|_| format!("  host {at} remembers {:?}", memory.reach()));
         self.ledger.kept(memory)
     }
 

@@ -22,19 +22,14 @@ impl Group {
             return Ok(());
         };
         let disk = &self.machines[at].disk;
-        let name = disk.memory.member();
-        let images: Vec<_> = disk
-            .images
-            .iter()
-            .filter(|image| image.member() == name)
-            .copied()
-            .collect();
+        let name = disk.memory().member();
+        let images = disk.images_of(name);
         let Some(memory) = chance.one(&images).copied() else {
             return Ok(());
         };
         self.stop(at);
         self.ledger.meet("a memory was put back");
-        self.machines[at].disk.memory = memory;
+        self.machines[at].disk.put_memory(memory);
         self.ledger.note(&Event::RolledBack { core: name })?;
         self.start(at, chance)
     }
@@ -57,13 +52,13 @@ impl Group {
         });
         let core = Newcomer::draw(chance).join(Arc::clone(&self.secrets));
         let machine = &mut self.machines[at];
-        let former = match machine.disk.memory.head() {
-            Some(_) => Some(machine.disk.memory.member()),
-            None => machine.disk.former.or(Some(machine.disk.memory.member())),
+        let memory = machine.disk.memory();
+        let former = match memory.head() {
+            Some(_) => Some(memory.member()),
+            None => machine.disk.former.or(Some(memory.member())),
         };
         machine.disk.former = former;
-        machine.disk.memory = *core.memory();
-        machine.disk.images = vec![*core.memory()];
+        machine.disk.put_first_memory(*core.memory());
         if disk {
             machine.disk.lose_tail();
             self.lost.insert(at);
@@ -76,13 +71,13 @@ impl Group {
         let roster = self.roster();
         self.machines
             .iter()
-            .filter(|machine| roster.contains(&machine.disk.memory.member()))
+            .filter(|machine| roster.contains(&machine.disk.memory().member()))
             .count()
     }
 
     /// The newest roster; before anybody has captured anything, all.
     pub(super) fn roster(&self) -> Vec<Member> {
-        let memories = self.machines.iter().map(|machine| &machine.disk.memory);
+        let memories = self.machines.iter().map(|machine| machine.disk.memory());
         let newest = memories
             .clone()
             .filter_map(|memory| memory.head())

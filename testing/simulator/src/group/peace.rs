@@ -25,6 +25,7 @@ const EXCHANGES_MAX: usize = 20_000;
 pub fn settle(group: &mut Group, chance: &mut Chance) -> Step {
     group.weather.crash = 0;
     group.weather.tear = 0;
+    group.weather.flush_fails = 0;
     group.weather.bend = 0;
     group.weather.timeout = 0;
     group.heal();
@@ -159,7 +160,7 @@ fn exchange(group: &mut Group, chance: &mut Chance) -> Step {
 
 impl Group {
     fn quorum_is_here(&self) -> bool {
-        let memories = self.machines.iter().map(|machine| &machine.disk.memory);
+        let memories = self.machines.iter().map(|machine| machine.disk.memory());
         quorum_is_here(memories, &self.swarm.policy.quorum)
     }
 
@@ -167,14 +168,14 @@ impl Group {
     fn somebody_knows(&self) -> bool {
         let whole = (0..self.machines.len()).filter(|at| !self.lost.contains(at));
         whole
-            .map(|at| &self.machines[at].disk.memory)
+            .map(|at| self.machines[at].disk.memory())
             .any(|memory| memory.head().is_some())
     }
 
     /// How many machines have a disk that was lost or damaged, or a core that forgot and was not taken
     /// in again: a change of members that takes it in may be on a lost disk itself, until it is over.
     fn hurt(&self) -> usize {
-        let memories = self.machines.iter().map(|machine| &machine.disk.memory);
+        let memories = self.machines.iter().map(|machine| machine.disk.memory());
         let heads = memories.filter_map(|memory| memory.head());
         let newest = heads.max_by_key(|head| head.reach());
         let members = usize::from(self.swarm.policy.quorum.members);
@@ -183,7 +184,7 @@ impl Group {
             .flat_map(|head| head.membership().voters().copied())
             .collect();
         let hurt = |at: &usize| {
-            let name = self.machines[*at].disk.memory.member();
+            let name = self.machines[*at].disk.memory().member();
             let taken_in = voters.chunks(members).all(|roster| roster.contains(&name));
             self.lost.contains(at) || !taken_in
         };
