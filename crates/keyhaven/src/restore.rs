@@ -18,7 +18,7 @@ use crate::engine::history::{Access, HistoryError, Loaded};
 use crate::engine::lost::{ends_the_run, told};
 use crate::engine::nodes::{Nodes, store_error};
 use crate::engine::pages::{FrameReader, ReadBackError};
-use crate::engine::replay::{replay, write_out};
+use crate::engine::replay::{Replayer, write_out};
 use crate::engine::restore::{Plan, RestoreReport, has_root, measure, restore, visit};
 use crate::engine::target::{Target, relative};
 use crate::haven::{Fresh, Keyhaven, OpenError, SnapshotInfo, fresh, note};
@@ -282,17 +282,8 @@ impl Keyhaven {
                 rows: Some(rows),
                 ..
             } => {
-                let mut frames = FrameReader::new(&fetcher, &keyring)?;
-                let copy = replay(
-                    &pages,
-                    &rows,
-                    &self.home.state(),
-                    &mut frames,
-                    &mut fetcher,
-                    &keyring,
-                    &mut nodes,
-                    |_| Ok(()),
-                );
+                let mut databases = Replayer::new(&fetcher, &keyring, &self.home.state())?;
+                let copy = databases.replay(&pages, &rows, &mut nodes, |_| Ok(()));
                 copy.and_then(|(copy, ())| write_out(&copy, out))
                     .map_err(|cause| damaged(path, cause))?;
             }

@@ -47,10 +47,11 @@ pub(super) trait Source {
 }
 
 /// The steps in their order, each a command of ours.
-const STEPS: [(&str, &[&str]); 5] = [
+const STEPS: [(&str, &[&str]); 6] = [
     ("first backup", &["backup"]),
     ("unchanged", &["backup"]),
     (CHANGED, &["backup"]),
+    ("status", &["status"]),
     ("restore", &["restore", "--to", "{output}"]),
     ("verify all", &["verify", "--depth", "all"]),
 ];

@@ -23,8 +23,8 @@ use super::history::Access;
 use super::lost::{Gaps, Lost, LostPart, ends_the_run, told};
 use super::nodes::{Nodes, is_damage, pack_of, store_error};
 use super::packs::{Packs, visit_extents};
-use super::pages::{FrameReader, ReadBackError};
-use super::replay::replay;
+use super::pages::ReadBackError;
+use super::replay::Replayer;
 use super::restore::{Plan, visit};
 use crate::progress::{Cancel, Meter};
 use crate::store::Store;
@@ -61,7 +61,7 @@ pub(crate) struct Checker<'a> {
     keyring: Arc<Keyring>,
     packs: Packs,
     media: Fetcher,
-    frames: FrameReader,
+    databases: Replayer,
     /// For copies of databases, sealed.
     folder: PathBuf,
     cancel: &'a Cancel,
@@ -84,7 +84,7 @@ impl<'a> Checker<'a> {
         let fetcher = fetcher.until(access.called_off.clone());
         Ok(Self {
             packs: Packs::of(store.as_ref())?,
-            frames: FrameReader::new(&fetcher, &keyring)?,
+            databases: Replayer::new(&fetcher, &keyring, &folder)?,
             media: fetcher,
             store,
             keyring,
@@ -268,12 +268,11 @@ impl<'a> Checker<'a> {
         nodes: &mut Nodes<'_>,
     ) -> Result<Option<Fault>, RestoreError> {
         let read = match rows {
-            None => self.frames.scatter(pages, nodes, &|_, _| Ok(())),
+            None => self.databases.frames.scatter(pages, nodes, &|_, _| Ok(())),
             // Patches prove themselves only one upon the other.
             Some(rows) => {
-                let (frames, media) = (&mut self.frames, &mut self.media);
-                let (place, keys) = (&self.folder, &self.keyring);
-                replay(pages, rows, place, frames, media, keys, nodes, |_| Ok(())).map(drop)
+                let replayed = self.databases.replay(pages, rows, nodes, |_| Ok(()));
+                replayed.map(drop)
             }
         };
         match read {

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyhaven_repo::compress::Expander;
@@ -32,46 +32,64 @@ fn unkept(folder: &Path) -> std::io::Result<(Zeroizing<[u8; 32]>, File)> {
     Ok((key, tempfile::tempfile_in(folder)?))
 }
 
-/// The database of a base and its patches, checked, as a sealed copy in `folder`; and what `meanwhile` made of it while it
-/// was being checked.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a base, its patches, where they come from, and what is made of them"
-)]
-pub(crate) fn replay<T>(
-    base: &PageMap,
-    rows: &NodeRef,
-    folder: &Path,
-    frames: &mut FrameReader,
-    fetcher: &mut Fetcher,
-    keyring: &Keyring,
-    nodes: &mut Nodes<'_>,
-    meanwhile: impl FnOnce(&Mounted) -> Result<T, ReadBackError>,
-) -> Result<(Mounted, T), ReadBackError> {
-    let page_size = PageSize::new(base.page_size()).ok_or(NodeError::Malformed)?;
-    let (key, place) = unkept(folder)?;
-    let shape = ImageShape {
-        page_size,
-        page_count: base.page_count(),
-    };
-    let file = SealedFile::create(place, shape, &|_| key.clone())?;
-    let page_bytes = page_size.bytes();
-    let len = usize::try_from(page_bytes).map_err(|_| NodeError::TooLong)?;
-    frames.scatter(base, nodes, &|offset, run| {
-        let index = offset.checked_div(page_bytes.into()).unwrap_or(0);
-        let mut pages = (index..).zip(run.chunks(len));
-        pages.try_for_each(|(index, page)| file.write_page(index, page))
-    })?;
-    let mut copy = Mounted::new(file)?;
-    let patches = load_patches(rows, nodes)?;
-    for patch in &patches {
-        copy = apply(copy, &bytes_of(patch, fetcher, keyring)?)?;
+/// What databases are brought back with, one after the other.
+pub(crate) struct Replayer {
+    /// Reads the pages of those that go by pages, and of the bases of the others.
+    pub(crate) frames: FrameReader,
+    patches: Fetcher,
+    keyring: Arc<Keyring>,
+    /// Where sealed copies are kept meanwhile.
+    folder: PathBuf,
+}
+
+impl Replayer {
+    pub(crate) fn new(
+        fetcher: &Fetcher,
+        keyring: &Arc<Keyring>,
+        folder: &Path,
+    ) -> Result<Self, NodeError> {
+        Ok(Self {
+            frames: FrameReader::new(fetcher, keyring)?,
+            patches: fetcher.clone(),
+            keyring: Arc::clone(keyring),
+            folder: folder.to_path_buf(),
+        })
     }
-    let (made, state) = beside(|| meanwhile(&copy), || state_of(&copy, keyring));
-    if patches.last().map(|patch| patch.state) == Some(state?) {
-        Ok((copy, made?))
-    } else {
-        Err(NodeError::PageAltered.into())
+
+    /// The database of a base and its patches, checked, as a sealed copy; and what `meanwhile` made of it while it was
+    /// being checked.
+    pub(crate) fn replay<T>(
+        &mut self,
+        base: &PageMap,
+        rows: &NodeRef,
+        nodes: &mut Nodes<'_>,
+        meanwhile: impl FnOnce(&Mounted) -> Result<T, ReadBackError>,
+    ) -> Result<(Mounted, T), ReadBackError> {
+        let page_size = PageSize::new(base.page_size()).ok_or(NodeError::Malformed)?;
+        let (key, place) = unkept(&self.folder)?;
+        let shape = ImageShape {
+            page_size,
+            page_count: base.page_count(),
+        };
+        let file = SealedFile::create(place, shape, &|_| key.clone())?;
+        let page_bytes = page_size.bytes();
+        let len = usize::try_from(page_bytes).map_err(|_| NodeError::TooLong)?;
+        self.frames.scatter(base, nodes, &|offset, run| {
+            let index = offset.checked_div(page_bytes.into()).unwrap_or(0);
+            let mut pages = (index..).zip(run.chunks(len));
+            pages.try_for_each(|(index, page)| file.write_page(index, page))
+        })?;
+        let mut copy = Mounted::new(file)?;
+        let patches = load_patches(rows, nodes)?;
+        for patch in &patches {
+            copy = apply(copy, &bytes_of(patch, &mut self.patches, &self.keyring)?)?;
+        }
+        let (made, state) = beside(|| meanwhile(&copy), || state_of(&copy, &self.keyring));
+        if patches.last().map(|patch| patch.state) == Some(state?) {
+            Ok((copy, made?))
+        } else {
+            Err(NodeError::PageAltered.into())
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use super::lost::{Gaps, Lost, ends_a_restore, ends_the_run, told};
 use super::naming::Naming;
 use super::nodes::{Nodes, store_error};
 use super::pages::{FrameReader, ReadBackError};
-use super::replay::{has_rows, replay, write_out};
+use super::replay::{Replayer, has_rows, write_out};
 use super::target::{Durable, Target, Whole, refused};
 use crate::files;
 use crate::progress::{Cancel, Meter, Phase};
@@ -262,8 +262,7 @@ fn databases(
     meter: &mut Meter<'_>,
 ) -> Result<Gaps, RestoreError> {
     let target = naming.target;
-    let mut patches = fetcher.clone();
-    let mut frames = FrameReader::new(fetcher, keyring)?;
+    let mut databases = Replayer::new(fetcher, keyring, target.root())?;
     visit(plan, nodes, &mut |key, entry, nodes| {
         let FileEntry::Database {
             stat, pages, rows, ..
@@ -292,15 +291,11 @@ fn databases(
             report.already_there = report.already_there.saturating_add(1);
         } else {
             let written = match &rows {
-                None => database(target, &key, &stat, &pages, keyring, &mut frames, nodes),
-                Some(rows) => {
-                    let mut base = Base {
-                        pages: &pages,
-                        frames: &mut frames,
-                        fetcher: &mut patches,
-                    };
-                    by_rows(target, &key, &stat, &mut base, rows, keyring, nodes)
+                None => {
+                    let frames = &mut databases.frames;
+                    by_pages(target, &key, &stat, &pages, keyring, frames, nodes)
                 }
+                Some(rows) => by_rows(target, &key, &stat, &pages, rows, &mut databases, nodes),
             };
             match written {
                 Ok(file) => {
@@ -329,7 +324,7 @@ enum Written {
 /// From so many bytes on a database is flushed by itself: that costs some hundredths of a second.
 const LARGE_BYTES: u64 = 1 << 20;
 
-fn database(
+fn by_pages(
     target: &Target,
     key: &Key,
     stat: &Stat,
@@ -359,28 +354,16 @@ fn database(
     Ok(file)
 }
 
-/// What a database by rows is read from.
-struct Base<'a> {
-    pages: &'a PageMap,
-    frames: &'a mut FrameReader,
-    fetcher: &'a mut Fetcher,
-}
-
 fn by_rows(
     target: &Target,
     key: &Key,
     stat: &Stat,
-    base: &mut Base<'_>,
+    pages: &PageMap,
     rows: &NodeRef,
-    keyring: &Keyring,
+    databases: &mut Replayer,
     nodes: &mut Nodes<'_>,
 ) -> Result<Written, ReadBackError> {
     target.make_way(key)?;
-    let Base {
-        pages,
-        frames,
-        fetcher,
-    } = base;
     let written = |copy: &Mounted| {
         let mut part = target.begin(key)?;
         write_out(copy, &mut part.file)?;
@@ -390,10 +373,7 @@ fn by_rows(
         let (file, ()) = part.flush(stat, |_| Ok(()))?;
         Ok(Written::Large(file))
     };
-    let folder = target.root();
-    let (_, file) = replay(
-        pages, rows, folder, frames, fetcher, keyring, nodes, written,
-    )?;
+    let (_, file) = databases.replay(pages, rows, nodes, written)?;
     Ok(file)
 }
 
