@@ -12,17 +12,20 @@
 //! To the engine a [`SpooledStore`] is a [`Store`] like any other: what was put can be read at
 //! once, and `flush` returns when the remote store has everything.
 //!
+//! A kill costs what is being sent. So on a slow line no more is under way than one full object, or several small ones; on a
+//! fast one several at a time, for then the server's answers are what is waited for.
+//!
 //! After a crash the folder holds whole sealed objects that the store may or may not have. They
 //! can be sent again under the same names, with the same bytes (BACKUP-5), or dropped; which is
 //! right depends on whether local state knows what is in them, so the engine says it:
 //! [`SpooledStore::resend_leftovers`] or [`SpooledStore::drop_leftovers`].
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::store::{
     Body, BufferPool, CalledOff, FolderStore, Listed, OBJECT_BYTES_MAX, ObjectFolder, ObjectPath,
@@ -32,8 +35,10 @@ use crate::store::{
 /// How often a waiting call looks whether it was called off.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
 
-/// Buffers are made for full packs; smaller objects use the same ones.
-const BUFFER_BYTES: usize = 8 << 20;
+/// A full pack. Buffers are made for it; smaller objects use the same ones.
+const FULL_BYTES: u64 = 8 << 20;
+/// An object so long tells how fast the line is.
+const JUDGED_BYTES: u64 = FULL_BYTES / 8;
 
 /// What a spool may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,17 +47,21 @@ pub struct SpoolLimits {
     pub bytes_max: u64,
     /// Free bytes that are left to others on the spool's disk.
     pub spare_bytes: u64,
-    /// Uploads at the same time. Each holds one object in memory.
+    /// Uploads at the same time, at most. Each holds one object in memory.
     pub uploads_max: usize,
+    /// A line that takes so many bytes a second is a fast one. On others, and until that is known, no more is under way than
+    /// one full object has (8 MiB).
+    pub fast_from: u64,
 }
 
 impl Default for SpoolLimits {
-    /// 16 GiB on disk, 256 MiB left free, three uploads (24 MiB of memory).
+    /// 16 GiB on disk, 256 MiB left free, three uploads (24 MiB of memory) where that is sent within three seconds.
     fn default() -> Self {
         Self {
             bytes_max: 16 << 30,
             spare_bytes: 256 << 20,
             uploads_max: 3,
+            fast_from: 8 << 20,
         }
     }
 }
@@ -80,8 +89,10 @@ struct State {
     /// What is in the spool, by name: its size, and how many uploads of it are due. Zero is a
     /// leftover of an earlier run that nobody has decided about.
     spooled: BTreeMap<ObjectPath, Spooled>,
-    /// Names that are being uploaded. One name is never uploaded twice at the same time.
-    under_way: BTreeSet<ObjectPath>,
+    /// Names that are being uploaded, and their bytes. One name is never uploaded twice at the same time.
+    under_way: BTreeMap<ObjectPath, u64>,
+    /// Whether the line took the last large object fast.
+    is_fast: bool,
     bytes: u64,
     /// The first failure of an upload. It stays until the store is opened again.
     fault: Option<StoreError>,
@@ -127,7 +138,7 @@ impl SpooledStore {
             remote,
             limits,
             called_off,
-            buffers: BufferPool::new(uploads, BUFFER_BYTES),
+            buffers: BufferPool::new(uploads, usize::try_from(FULL_BYTES).unwrap_or(0)),
             state: Mutex::new(state),
             changed: Condvar::new(),
         });
@@ -230,13 +241,30 @@ impl State {
 
     /// The next object to upload, if one may be.
     fn next(&mut self) -> Option<ObjectPath> {
-        let at = self
-            .queue
-            .iter()
-            .position(|path| !self.under_way.contains(path))?;
+        let mut queue = self.queue.iter();
+        let at = queue.position(|path| !self.under_way.contains_key(path))?;
+        let len = self.spooled.get(self.queue.get(at)?)?.len;
+        let with_it = self
+            .under_way
+            .values()
+            .fold(len, |sum, len| sum.saturating_add(*len));
+        if !self.under_way.is_empty() && !self.is_fast && with_it > FULL_BYTES {
+            return None;
+        }
         let path = self.queue.remove(at)?;
-        self.under_way.insert(path.clone());
+        self.under_way.insert(path.clone(), len);
         Some(path)
+    }
+
+    /// Learns how fast the line is, from an object that took so long beside others.
+    fn learn(&mut self, len: u64, beside: usize, took: Duration, fast_from: u64) {
+        // Of a small one the time is the server's.
+        if len < JUDGED_BYTES {
+            return;
+        }
+        let all = u128::from(len).saturating_mul(beside.max(1) as u128);
+        let bytes = all.saturating_mul(1_000).checked_div(took.as_millis());
+        self.is_fast = bytes.is_none_or(|bytes| bytes >= u128::from(fast_from));
     }
 }
 
@@ -327,12 +355,15 @@ impl Shared {
                 state = self.wait(state);
                 continue;
             };
+            let beside = state.under_way.len();
             drop(state);
+            let begun = Instant::now();
             let outcome = self.upload(&path);
             state = self.lock();
-            state.under_way.remove(&path);
+            let len = state.under_way.remove(&path).unwrap_or_default();
             match outcome {
                 Ok(()) => {
+                    state.learn(len, beside, begun.elapsed(), self.limits.fast_from);
                     let due = state.spooled.get_mut(&path).map_or(0, |spooled| {
                         spooled.due = spooled.due.saturating_sub(1);
                         spooled.due

@@ -12,8 +12,9 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::path;
@@ -31,6 +32,7 @@ fn limits(bytes_max: u64) -> SpoolLimits {
         bytes_max,
         spare_bytes: 0,
         uploads_max: 2,
+        fast_from: 0,
     }
 }
 
@@ -104,6 +106,68 @@ fn puts_do_not_wait_for_uploads_and_flush_does() {
         64 << 20,
         "the spool is empty again"
     );
+}
+
+/// Notes the most bytes and the most objects that were ever on their way to it.
+#[derive(Default)]
+struct Line {
+    store: MemoryStore,
+    go: AtomicBool,
+    now: Mutex<BTreeMap<ObjectPath, u64>>,
+    most: Mutex<(u64, usize)>,
+}
+
+impl Over for Line {
+    fn behind(&self) -> &dyn Store {
+        &self.store
+    }
+
+    fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
+        let mut now = self.now.lock().unwrap();
+        now.insert(path.clone(), body.len());
+        let mut most = self.most.lock().unwrap();
+        most.0 = most.0.max(now.values().sum());
+        most.1 = most.1.max(now.len());
+        drop((now, most));
+        while !self.go.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // Long enough for others to begin, if they may.
+        std::thread::sleep(Duration::from_millis(30));
+        let done = self.store.put(path, body);
+        self.now.lock().unwrap().remove(path);
+        done
+    }
+}
+
+/// What a kill costs: on a slow line never more than one full pack, whatever else waits; small ones go side by side.
+#[test]
+fn on_a_slow_line_no_more_is_under_way_than_one_full_pack() {
+    let most = |fast_from, len: usize, count: u8| {
+        let home = tempfile::tempdir().unwrap();
+        let line = Arc::new(Through(Line::default()));
+        let limits = SpoolLimits {
+            uploads_max: 3,
+            fast_from,
+            ..limits(1 << 30)
+        };
+        let remote = Arc::<Through<Line>>::clone(&line);
+        let folder = home.path().join("spool");
+        let store = SpooledStore::open(remote, &folder, limits, CalledOff::never()).unwrap();
+        for n in 0..count {
+            let path = path(&format!("packs/00/{n}"));
+            store.put(&path, Body::Bytes(&vec![n; len])).unwrap();
+        }
+        line.go.store(true, Ordering::SeqCst);
+        store.flush().unwrap();
+        assert_eq!(line.store.objects().len(), usize::from(count));
+        *line.most.lock().unwrap()
+    };
+    let (full, slow, fast) = (8 << 20, u64::MAX, 0);
+    assert_eq!(most(slow, full, 6), (8 << 20, 1));
+    assert_eq!(most(slow, 5 << 20, 6), (5 << 20, 1));
+    assert_eq!(most(slow, 256 << 10, 12), (768 << 10, 3));
+    assert_eq!(most(fast, full, 12), (24 << 20, 3));
 }
 
 #[test]
