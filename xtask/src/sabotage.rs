@@ -268,3 +268,19 @@ fn simulate(
         broken: broken.to_owned(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_planted_bug_has_its_place() {
+        let root = crate::root();
+        let homeless = SWITCHES.iter().chain(ENGINE).chain(POWER).filter(|switch| {
+            let whole = std::fs::read_to_string(root.join(switch.file)).unwrap_or_default();
+            whole.matches(switch.sound).count() != 1
+        });
+        let homeless: Vec<_> = homeless.map(|switch| (switch.name, switch.file)).collect();
+        assert!(homeless.is_empty(), "{homeless:?}");
+    }
+}

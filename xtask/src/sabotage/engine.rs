@@ -6,6 +6,7 @@ const BUILDER: &str = "crates/repo/src/pack/builder.rs";
 const SUBKEY: &str = "crates/repo/src/object/subkey.rs";
 const BACKUP: &str = "crates/keyhaven/src/backup.rs";
 const COMMIT: &str = "crates/keyhaven/src/engine/backup.rs";
+const FETCH: &str = "crates/keyhaven/src/engine/fetch.rs";
 const SALVAGE: &str = "crates/keyhaven/src/engine/salvage.rs";
 const PACKS: &str = "crates/keyhaven/src/engine/packs.rs";
 const SAMPLE: &str = "crates/keyhaven/src/engine/sample.rs";
@@ -120,6 +121,20 @@ pub(super) const ENGINE: &[Switch] = &[
         broken: "if described.is_none_or(|head| head.digest != digest) {",
     },
     // What is referred to beside a damaged backup.
+    Switch {
+        name: "engine: damage: a damaged frame costs what is fetched with it",
+        file: FETCH,
+        sound: "Some(Err(_)) | None => self.fetch_one(extent, kind),",
+        broken: "Some(Err(error)) => Err(error),
+            None => self.fetch_one(extent, kind),",
+    },
+    Switch {
+        name: "engine: damage: what was fetched of one pack counts as another's",
+        file: "crates/repo/src/layout.rs",
+        sound: "self.pack == other.pack
+            && self.offset <= other.offset",
+        broken: "self.offset <= other.offset",
+    },
     Switch {
         name: "engine: damage: local state keeps what lay in packs that are gone",
         file: SALVAGE,
