@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Statement, params_from_iter};
 
 use super::patch::{PATCH_BYTES_MAX, TableChanges, VERSION};
-use super::schema::{MAIN, Table, frame, tables};
+use super::schema::{MAIN, Table, frame, quote, tables};
 use super::value::{put, put_len, same};
 use super::{Mounted, RowsError, Unfit};
 
@@ -80,6 +80,16 @@ pub fn diff(
         tables.retain(|table| table.replaced || left.tables.contains(&table.name));
     }
     let mut changes = compare(new, old, &tables, bytes_max)?;
+    if left.is_none() {
+        let changed = tables.iter().zip(&changes);
+        changed
+            .filter(|(table, changes)| {
+                let changes = changes.as_ref();
+                table.computed
+                    && changes.is_some_and(|changes| !changes.is_empty() || changes.beyond() > 0)
+            })
+            .try_for_each(|(table, _)| agrees(&connection, table))?;
+    }
     let mut beyond = Beyond::default();
     for (table, changes) in tables.iter().zip(&changes) {
         beyond.add(table, changes.as_ref().map_or(0, TableChanges::beyond));
@@ -178,6 +188,24 @@ fn compare(
         done.fold(Ok(()), Result::and)
     })?;
     Ok(found.into_iter().map(OnceLock::into_inner).collect())
+}
+
+/// BACKUP-1: a patch carries rows, and what is in an index is made of them where the patch is applied. Where that would be
+/// something else than the source has, its own app would find the restored database corrupt.
+fn agrees(connection: &Connection, table: &Table) -> Result<(), RowsError> {
+    let sql = format!("PRAGMA main.integrity_check({})", quote(&table.name));
+    let told: rusqlite::Result<String> = connection.query_row(&sql, [], |row| row.get(0));
+    match told {
+        Ok(told) if told == "ok" => Ok(()),
+        Ok(_) => Err(Unfit::IndexDiffers(table.name.clone()).into()),
+        // It needs something of its app's. A patch that writes it is refused for that, with its name.
+        Err(rusqlite::Error::SqliteFailure(failure, _))
+            if failure.extended_code & 0xff == rusqlite::ffi::SQLITE_ERROR =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// All values of a row from column `from` on, `count` of them.

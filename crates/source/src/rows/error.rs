@@ -33,6 +33,10 @@ pub enum Unfit {
         /// What SQLite said. It names parts of the schema, and no row.
         cause: String,
     },
+    /// An index of this table holds something else than SQLite makes of its rows here: the app has another version of it, or
+    /// functions and collations of its own under SQLite's names. A restore makes such an index from the rows.
+    #[error("an index of table {0:?} was made in a way that only its own app knows")]
+    IndexDiffers(String),
     /// After the patch, the rows were not those of the source.
     #[error("its rows could not be told from a trial")]
     Mismatch,

@@ -23,6 +23,8 @@ pub(super) struct Table {
     pub(super) key: Vec<usize>,
     /// Which columns must be unique, alone or together with others.
     pub(super) unique: Vec<bool>,
+    /// Whether an index of it holds what a function or a collation made of the rows.
+    pub(super) computed: bool,
     /// Whether it is replaced as a whole.
     pub(super) replaced: bool,
 }
@@ -162,6 +164,7 @@ fn table(connection: &Connection, name: String) -> Result<Table, RowsError> {
         None
     };
     let unique = unique(connection, &name, &columns)?;
+    let computed = computed(connection, &name, &columns)?;
     Ok(Table {
         name,
         rowid,
@@ -169,8 +172,43 @@ fn table(connection: &Connection, name: String) -> Result<Table, RowsError> {
         stored,
         key,
         unique,
+        computed,
         replaced,
     })
+}
+
+/// Whether what is in an index, or its order, is more than columns that are compared and a condition that compares them.
+fn computed(connection: &Connection, table: &str, columns: &[String]) -> Result<bool, RowsError> {
+    let conditions: Vec<Option<String>> = connection
+        .prepare(
+            "SELECT made.sql FROM pragma_index_list(?1, 'main') AS list
+             JOIN main.sqlite_schema AS made ON made.type = 'index' AND made.name = list.name
+             WHERE list.partial",
+        )?
+        .query_map([table], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let parts: Vec<(Option<String>, String)> = connection
+        .prepare(
+            "SELECT part.name, part.coll
+             FROM pragma_index_list(?1, 'main') AS list, pragma_index_xinfo(list.name, 'main') AS part
+             WHERE part.key",
+        )?
+        .query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut conditions = conditions.iter().flatten();
+    Ok(!conditions.all(|sql| is_plain(sql))
+        || parts.iter().any(|(name, collation)| {
+            let is_column = name.as_ref().is_some_and(|name| columns.contains(name));
+            !is_column || !collation.eq_ignore_ascii_case("BINARY")
+        }))
+}
+
+/// Whether a partial index has a condition without functions, and without operators that are functions.
+fn is_plain(index: &str) -> bool {
+    const FUNCTIONS: [&str; 7] = ["LIKE", "GLOB", "MATCH", "REGEXP", "COLLATE", "->", "||"];
+    let condition = index.rsplit(')').next().unwrap_or_default();
+    let condition = condition.to_ascii_uppercase();
+    condition.contains("WHERE") && !FUNCTIONS.iter().any(|name| condition.contains(name))
 }
 
 fn unique(

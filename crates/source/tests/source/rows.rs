@@ -395,6 +395,35 @@ fn what_only_the_app_has_is_named() {
 
 /// A patch that is cut, of another database, or altered anywhere never panics; and whatever it does,
 /// the digest tells.
+/// BACKUP-1: another version of SQLite, or an app with a `lower` of its own, makes other entries of the same rows. An app that
+/// still knows its index as another one is as good.
+#[test]
+fn an_index_that_only_its_app_can_make_is_not_made_from_rows() {
+    let text = |index: &str, known: &str| {
+        format!(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b INTEGER);
+             CREATE INDEX i ON t{index};
+             INSERT INTO t(a, b) VALUES ('Ada', 1), ('Bob', 2), ('Eve', 3);
+             PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t{known}' WHERE name = 'i';
+             PRAGMA writable_schema = OFF;"
+        )
+    };
+    for (index, known) in [
+        ("(lower(a))", "(upper(a))"),
+        ("(b) WHERE length(a) > 3", "(b) WHERE length(a) > 2"),
+        ("(b) WHERE a LIKE ''b%''", "(b) WHERE a LIKE ''e%''"),
+    ] {
+        let change = "INSERT INTO t(a, b) VALUES ('Joe', 4)";
+        let differs = Unfit::IndexDiffers("t".to_owned());
+        assert_eq!(
+            refused(&text(&index.replace("''", "'"), known), change),
+            differs
+        );
+        goes_by_rows(&text(&known.replace("''", "'"), known), change);
+    }
+}
+
 #[test]
 fn a_wrong_patch_is_refused_or_found_out() {
     let world = World::new(
