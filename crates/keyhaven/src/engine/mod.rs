@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod check;
+pub(crate) mod companions;
 pub(crate) mod contents;
 pub(crate) mod crew;
 pub(crate) mod database;

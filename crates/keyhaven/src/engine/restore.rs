@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use keyhaven_repo::path::Key;
 use keyhaven_repo::tree::{Cursor, Gap};
 use keyhaven_source::rows::{Mounted, RowsError};
 
+use super::companions;
 use super::crew::{self, Crew, Worker};
 use super::error::RestoreError;
 use super::fetch::{FetchError, Fetcher};
@@ -274,18 +276,16 @@ fn databases(
             return Err(RestoreError::Cancelled);
         }
         let bytes = pages.image_len();
-        let is_there = match &rows {
-            None => is_there(
-                target,
-                &key,
-                bytes,
-                pages.image(),
-                keyring.content_hasher(),
-                plan.overwrite,
-            )?,
-            Some(rows) => rows_are_there(target, &key, rows, keyring, nodes, plan.overwrite)?,
-        };
-        if is_there {
+        let rows_node = rows.as_ref();
+        if database_is_there(
+            target,
+            &key,
+            &pages,
+            rows_node,
+            keyring,
+            nodes,
+            plan.overwrite,
+        )? {
             let cleared = target.clear(&key);
             cleared.map_err(|cause| refused(target.path(&key), cause))?;
             report.already_there = report.already_there.saturating_add(1);
@@ -334,7 +334,7 @@ fn by_pages(
     nodes: &mut Nodes<'_>,
 ) -> Result<Written, ReadBackError> {
     target.make_way(key)?;
-    let part = target.begin(key)?;
+    let part = target.begin(key)?.of_database();
     part.file.set_len(pages.image_len())?;
     frames.scatter(pages, nodes, &|offset, run| {
         part.file.write_all_at(run, offset)
@@ -365,7 +365,7 @@ fn by_rows(
 ) -> Result<Written, ReadBackError> {
     target.make_way(key)?;
     let written = |copy: &Mounted| {
-        let mut part = target.begin(key)?;
+        let mut part = target.begin(key)?.of_database();
         write_out(copy, &mut part.file)?;
         if pages.image_len() < LARGE_BYTES {
             return Ok(Written::Small(part.finish(stat)?));
@@ -375,6 +375,52 @@ fn by_rows(
     };
     let (_, file) = databases.replay(pages, rows, nodes, written)?;
     Ok(file)
+}
+
+/// Whether the target has this database. Something else in its place, or beside it, is an error, unless it may be overwritten.
+fn database_is_there(
+    target: &Target,
+    key: &Key,
+    pages: &PageMap,
+    rows: Option<&NodeRef>,
+    keyring: &Arc<Keyring>,
+    nodes: &mut Nodes<'_>,
+    overwrite: bool,
+) -> Result<bool, RestoreError> {
+    let path = target.path(key);
+    let beside = companions::in_the_way(&path).map_err(|cause| refused(path.clone(), cause))?;
+    let hasher = keyring.content_hasher();
+    match (beside, rows) {
+        (None, None) => {
+            let (bytes, image) = (pages.image_len(), pages.image());
+            is_there(target, key, bytes, image, hasher, overwrite)
+        }
+        (None, Some(rows)) => rows_are_there(target, key, rows, keyring, nodes, overwrite),
+        (Some(beside), rows) => {
+            let found = target.existing(key);
+            let found = found.map_err(|cause| refused(path.clone(), cause))?;
+            if found.is_none() {
+                // BACKUP-1: it would be played into what is restored.
+                return overwrite
+                    .then_some(false)
+                    .ok_or(RestoreError::Differs(beside));
+            }
+            match rows {
+                Some(rows) => rows_are_there(target, key, rows, keyring, nodes, overwrite),
+                None => {
+                    let (size, image) = (pages.page_size(), pages.image());
+                    let is_file = found.as_ref().is_some_and(std::fs::Metadata::is_file);
+                    if is_file && companions::make_image(&path, size, image, &hasher) {
+                        Ok(true)
+                    } else if overwrite && !found.is_some_and(|found| found.is_dir()) {
+                        Ok(false)
+                    } else {
+                        Err(RestoreError::Differs(path))
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Whether the target has a database with exactly these rows.
@@ -639,6 +685,32 @@ fn hash_file(file: &File, mut hasher: ContentHasher) -> std::io::Result<ContentI
     Ok(hasher.finish())
 }
 
+/// Whether the target has exactly this link. Something else in its place is an error, unless it may be overwritten: then it
+/// is removed.
+fn link_is_there(
+    target: &Target,
+    key: &Key,
+    to: &[u8],
+    overwrite: bool,
+) -> Result<bool, RestoreError> {
+    let path = target.path(key);
+    let broken = |cause| refused(path.clone(), cause);
+    let Some(found) = target.existing(key).map_err(broken)? else {
+        return Ok(false);
+    };
+    if found.is_symlink() {
+        let leads_to = std::fs::read_link(&path).map_err(broken)?;
+        if leads_to.as_os_str().as_bytes() == to {
+            return Ok(true);
+        }
+    }
+    if !overwrite || found.is_dir() {
+        return Err(RestoreError::Differs(path));
+    }
+    std::fs::remove_file(&path).map_err(broken)?;
+    Ok(false)
+}
+
 /// Folders and links, when everything else stands: a file written into a folder changes its time,
 /// and no file may be written through a link.
 fn folders(nodes: &mut Nodes<'_>, plan: &Plan<'_>, target: &Target) -> Result<Gaps, RestoreError> {
@@ -661,7 +733,9 @@ fn folders(nodes: &mut Nodes<'_>, plan: &Plan<'_>, target: &Target) -> Result<Ga
             }
             FileEntry::Symlink { target: to, .. } => {
                 target.make_way(&key).map_err(broken)?;
-                target.link(&key, &to).map_err(broken)?;
+                if !link_is_there(target, &key, &to, plan.overwrite)? {
+                    target.link(&key, &to).map_err(broken)?;
+                }
             }
             FileEntry::File { .. } | FileEntry::Database { .. } => {}
         }

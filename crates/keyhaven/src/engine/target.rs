@@ -16,6 +16,7 @@ use keyhaven_repo::entry::Stat;
 use keyhaven_repo::hash::ContentHasher;
 use keyhaven_repo::path::Key;
 
+use super::companions;
 use super::crew::beside;
 use super::error::RestoreError;
 
@@ -61,6 +62,8 @@ pub(crate) struct Durable(Unnamed);
 struct Unnamed {
     part: PathBuf,
     path: PathBuf,
+    /// What SQLite would read beside it goes when it gets its name.
+    is_database: bool,
     is_named: bool,
 }
 
@@ -142,6 +145,7 @@ impl Target {
         let unnamed = Unnamed {
             part,
             path,
+            is_database: false,
             is_named: false,
         };
         Ok(Part { file, unnamed })
@@ -168,12 +172,9 @@ impl Target {
         self.path(key).with_file_name(name)
     }
 
-    /// Makes the link of a key, unless something stands there.
+    /// Makes the link of a key.
     pub(crate) fn link(&self, key: &Key, target: &[u8]) -> io::Result<()> {
-        match std::os::unix::fs::symlink(OsStr::from_bytes(target), self.path(key)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
-        }
+        std::os::unix::fs::symlink(OsStr::from_bytes(target), self.path(key))
     }
 
     /// Gives a folder the mode and the time that it had.
@@ -214,6 +215,12 @@ fn remove_if_there(part: &Path) -> io::Result<()> {
 }
 
 impl Part {
+    /// The same, as a database.
+    pub(crate) fn of_database(mut self) -> Self {
+        self.unnamed.is_database = true;
+        self
+    }
+
     /// Gives the file its mode and its time.
     pub(crate) fn finish(self, stat: &Stat) -> io::Result<Whole> {
         self.settle(stat)?;
@@ -250,8 +257,19 @@ impl Whole {
 impl Durable {
     /// Gives the file its name.
     pub(crate) fn name(mut self) -> Result<(), RestoreError> {
-        let Unnamed { part, path, .. } = &self.0;
-        std::fs::rename(part, path).map_err(|cause| refused(path.clone(), cause))?;
+        let Unnamed {
+            part,
+            path,
+            is_database,
+            ..
+        } = &self.0;
+        let cleared = match is_database {
+            true => companions::remove(path),
+            false => Ok(()),
+        };
+        cleared
+            .and_then(|()| std::fs::rename(part, path))
+            .map_err(|cause| refused(path.clone(), cause))?;
         self.0.is_named = true;
         Ok(())
     }

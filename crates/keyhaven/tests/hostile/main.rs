@@ -21,6 +21,7 @@ mod killed;
 mod lagging;
 mod malicious;
 mod mended;
+mod overwritten;
 mod refused;
 mod repack;
 mod set_up;
