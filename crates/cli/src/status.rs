@@ -8,6 +8,7 @@ use crate::backup::{describe_way, way_json};
 use crate::browse::json;
 use crate::failure::Outcome;
 use crate::ui;
+use crate::verify::{gone_back_json, tell_gone_back};
 use crate::world::World;
 
 pub(crate) fn run(world: &World) -> Outcome {
@@ -49,6 +50,10 @@ pub(crate) fn run(world: &World) -> Outcome {
                 " (not complete)"
             }
         ));
+    }
+    let gone_back = haven.gone_back()?;
+    if let Some(gone_back) = &gone_back {
+        tell_gone_back(voice, gone_back);
     }
     let usage = haven.usage();
     match &usage {
@@ -102,6 +107,7 @@ pub(crate) fn run(world: &World) -> Outcome {
         "recovery_key_proven": config.recovery_key_proven,
         "newest": newest.map(json),
         "snapshots": snapshots.len(),
+        "gone_back": gone_back.as_ref().map(gone_back_json),
         "databases": ways.iter().map(way_json).collect::<Vec<_>>(),
         "usage": usage.map_or_else(
             |error| serde_json::json!({ "error": error.to_string() }),

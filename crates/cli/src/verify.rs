@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use keyhaven::{Affected, Depth, Lost, Sample, VerifyReport};
+use keyhaven::{Affected, Depth, GoneBack, Lost, Sample, VerifyReport};
 
 use crate::args;
 use crate::browse::{SHORT, json};
@@ -67,12 +67,28 @@ fn tell(voice: Voice, report: &VerifyReport) {
              an older backup alone held is lost.",
         );
     }
+    if let Some(gone_back) = &report.gone_back {
+        tell_gone_back(voice, gone_back);
+    }
     if report.damaged_snapshots > 0 {
         voice.warn(match report.damaged_snapshots {
             1 => "1 snapshot does not open".to_owned(),
             more => format!("{more} snapshots do not open"),
         });
     }
+}
+
+/// BACKUP-4: what a store no longer serves is told wherever somebody looks at it.
+pub(crate) fn tell_gone_back(voice: Voice, gone_back: &GoneBack) {
+    voice.warn(format!(
+        "ALARM: the store serves an older state (number {}) than this device knows of (number {}): it was rolled back or \
+         forked, another copy of it is connected, or parts are hidden or damaged",
+        gone_back.newest, gone_back.noted
+    ));
+}
+
+pub(crate) fn gone_back_json(gone_back: &GoneBack) -> serde_json::Value {
+    serde_json::json!({ "noted": gone_back.noted, "newest": gone_back.newest })
 }
 
 fn sampled(sample: &Sample) -> String {
@@ -117,6 +133,7 @@ fn answer(report: &VerifyReport) -> serde_json::Value {
         "files": report.files,
         "bytes": report.bytes,
         "damaged_snapshots": report.damaged_snapshots,
+        "gone_back": report.gone_back.as_ref().map(gone_back_json),
         "other_objects": report.other_objects,
         "lost": lost_json(&report.lost),
         "affected": report.affected.iter().map(backup).collect::<Vec<_>>(),

@@ -92,4 +92,4 @@ pub use restore::{Entry, EntryKind, RestoreOptions, Restored};
 pub use setup::{ProvenSetup, Setup, SetupError};
 pub use usage::Usage;
 pub use vault::{Login, LoginError};
-pub use verify::{Affected, DamagedObject, Depth, Sample, VerifyReport};
+pub use verify::{Affected, DamagedObject, Depth, GoneBack, Sample, VerifyReport};

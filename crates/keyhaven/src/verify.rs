@@ -7,15 +7,16 @@ use keyhaven_repo::names::{MARKER_PATH, PackName};
 use keyhaven_repo::node::NodeError;
 
 use crate::engine::check::{Checker, Reading};
+use crate::engine::contents::Contents;
 use crate::engine::entropy::OsEntropy;
 use crate::engine::error::RestoreError;
-use crate::engine::history::{Access, Loaded};
+use crate::engine::history::{Access, HistoryError, Loaded};
 use crate::engine::lost::Lost;
 use crate::engine::nodes::Nodes;
 use crate::engine::restore::{Plan, measure};
 use crate::engine::sample::{self, Share};
 use crate::engine::suspects;
-use crate::haven::{Keyhaven, SnapshotInfo};
+use crate::haven::{Keyhaven, SnapshotInfo, fresh, note};
 use crate::progress::{Cancel, Meter, Observer, Phase};
 use crate::restore::reader;
 use crate::store::patience::CalledOff;
@@ -52,6 +53,8 @@ pub struct VerifyReport {
     pub sample: Option<Sample>,
     /// Snapshots that are in the store and do not open.
     pub damaged_snapshots: u64,
+    /// Whether the store no longer serves the newest backup that this device knows of (BACKUP-4).
+    pub gone_back: Option<GoneBack>,
     /// Objects in the store that this snapshot does not need: those of others, and what interrupted
     /// runs left.
     pub other_objects: u64,
@@ -61,8 +64,22 @@ impl VerifyReport {
     /// Whether nothing was found missing or damaged.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.lost.is_empty() && self.damaged.is_empty() && self.damaged_snapshots == 0
+        self.lost.is_empty()
+            && self.damaged.is_empty()
+            && self.damaged_snapshots == 0
+            && self.gone_back.is_none()
     }
+}
+
+/// A store that serves an older state than this device knows of: it was rolled back or forked, another copy of it is
+/// connected, or parts are hidden or damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GoneBack {
+    /// The number of the newest backup that this device knows of.
+    pub noted: u64,
+    /// The number of the newest that the store serves.
+    pub newest: u64,
 }
 
 /// A backup that damage takes something from.
@@ -121,6 +138,7 @@ impl Keyhaven {
         };
         let chosen = self.choose(&access, snapshot, None)?;
         let loaded = access.load()?;
+        let gone_back = self.gone_back_in(&access, &loaded)?;
         let (mut nodes, keyring) = reader(&access, &chosen)?;
         let mut meter = Meter::new(observer);
         let place = self.home.state();
@@ -181,8 +199,41 @@ impl Keyhaven {
                 .collect(),
             sample: sampled,
             damaged_snapshots: count(loaded.damaged.len()),
+            gone_back,
             other_objects: count(other_objects),
         })
+    }
+
+    /// Whether the store serves an older state than this device knows of.
+    ///
+    /// # Errors
+    /// [`RestoreError`] if its snapshots cannot be read.
+    pub fn gone_back(&self) -> Result<Option<GoneBack>, RestoreError> {
+        let access = self.access(CalledOff::never())?;
+        let loaded = access.load()?;
+        Ok(self.gone_back_in(&access, &loaded)?)
+    }
+
+    /// BACKUP-4: where nothing is written and nothing brought back, it is to be told all the same.
+    fn gone_back_in(
+        &self,
+        access: &Access,
+        loaded: &Loaded,
+    ) -> Result<Option<GoneBack>, HistoryError> {
+        let known = Contents::newest(&self.home.contents(), access.id)
+            .map(|head| note(head.sequence, head.digest));
+        let judge = |loaded: &Loaded| {
+            let freshness = loaded.history.judge(known.as_ref()).freshness;
+            let gone_back = fresh(freshness).err();
+            gone_back.map(|(noted, newest)| GoneBack { noted, newest })
+        };
+        match judge(loaded) {
+            None => Ok(None),
+            found => Ok(match self.look_again(access)? {
+                Some(again) => judge(&again),
+                None => found,
+            }),
+        }
     }
 
     /// Reads the packs whose turn it is.

@@ -320,3 +320,33 @@ fn verify_finds_damage_and_the_next_backup_mends_it() {
     world.run("restore --home home --to back").is(0);
     world.same("back");
 }
+
+/// BACKUP-4: also where nothing is written and nothing brought back.
+#[test]
+fn a_store_that_went_back_is_told_by_every_command() {
+    let world = World::with_key();
+    world.run("backup --home home").is(0);
+    keyhaven_testkit::copy_folder(&world.at("store"), &world.at("old")).unwrap();
+    fs::write(world.at("chats/more.txt"), "more").unwrap();
+    world.run("backup --home home").is(0);
+    world.run("verify --home home").is(0).says("all is well");
+    let status = world.run("status --home home --json").is(0).json();
+    assert!(status["gone_back"].is_null());
+
+    fs::rename(world.at("store"), world.at("new")).unwrap();
+    fs::rename(world.at("old"), world.at("store")).unwrap();
+    world.run("backup --home home").is(4);
+    world.run("restore --home home --to back").is(4);
+    for depth in ["--depth all", "--depth structure", "--sample 50%"] {
+        let verify = format!("verify --home home {depth}");
+        let told = world.run(&verify).is(6).says("older state (number 2)");
+        assert!(!told.out.contains("all is well"));
+        let json = world.run(&format!("{verify} --json")).is(6).json();
+        assert_eq!(json["gone_back"]["noted"], 3);
+        assert_eq!(json["gone_back"]["newest"], 2);
+    }
+    world
+        .run("status --home home")
+        .is(0)
+        .says("ALARM: the store serves");
+}
