@@ -84,8 +84,8 @@ pub(crate) fn describe(report: &BackupReport, took: Duration) -> String {
             "Backup number {} is safe but not complete: {}. {} sent, {}.",
             report.sequence,
             match pending_files {
-                1 => "1 file is pending, the next backup takes it".to_owned(),
-                more => format!("{more} files are pending, the next backup takes them"),
+                1 => "1 file is pending, the next backup tries it again".to_owned(),
+                more => format!("{more} files are pending, the next backup tries them again"),
             },
             ui::bytes(report.sent_bytes),
             ui::seconds(took)
@@ -140,7 +140,7 @@ fn answer(report: &BackupReport, took: Duration) -> serde_json::Value {
 
 /// How a database went, for a person.
 pub(crate) fn describe_way(way: &Way) -> String {
-    let path = way.path.display();
+    let path = ui::shown(&way.path);
     if way.by_rows {
         let rows = ui::counted(way.rows, "row");
         let bytes = ui::bytes(way.bytes);
@@ -168,7 +168,7 @@ fn describe_tables(tables: &[TableWay]) -> String {
     most.sort_by_key(|table| std::cmp::Reverse(table.rows));
     let shown = most.iter().take(SHOWN);
     let shown: Vec<String> = shown
-        .map(|table| format!("{} in {}", table.rows, table.name))
+        .map(|table| format!("{} in {}", table.rows, ui::shown(&table.name)))
         .collect();
     let shown = shown.join(", ");
     match most.len().saturating_sub(SHOWN) {
@@ -181,7 +181,7 @@ fn describe_tables(tables: &[TableWay]) -> String {
 /// How a database went, for programs.
 pub(crate) fn way_json(way: &Way) -> serde_json::Value {
     serde_json::json!({
-        "path": way.path,
+        "path": way.path.to_string_lossy(),
         "tier": if way.by_rows { "rows" } else { "pages" },
         "patches": way.patches,
         "rows": way.rows,

@@ -46,7 +46,7 @@ pub(crate) fn run(world: &World, args: &args::Browse) -> Outcome {
                     } else {
                         ui::bytes(entry.bytes)
                     },
-                    entry.path.display()
+                    ui::shown(&entry.path)
                 ));
                 if voice.json {
                     entries.push(serde_json::json!({

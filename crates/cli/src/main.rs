@@ -32,6 +32,13 @@ fn main() -> ExitCode {
         quiet: cli.quiet,
     };
     match run(cli, voice) {
+        Ok(code) if ui::is_untold() => {
+            voice.warn("keyhaven: what there was to tell could not be written to standard output");
+            match code == ExitCode::SUCCESS {
+                true => ExitCode::FAILURE,
+                false => code,
+            }
+        }
         Ok(code) => code,
         Err(failure) => {
             voice.warn(format!("keyhaven: {:#}", failure.cause));

@@ -174,12 +174,12 @@ pub(crate) fn tell_lost(voice: Voice, lost: &[Lost]) {
 /// Names each thing that cannot be brought back.
 pub(crate) fn list_lost(voice: Voice, lost: &[Lost]) {
     for one in lost {
-        let path = one.path.display();
+        let path = ui::shown(&one.path);
         let what = match &one.part {
             LostPart::File { bytes } => format!("{path}, {}", ui::bytes(*bytes)),
             LostPart::Stretch { before: Some(end) } => format!(
                 "everything from {path} on, as far as {} (which is not lost), in the order of paths",
-                end.display()
+                ui::shown(end)
             ),
             LostPart::Stretch { before: None } => {
                 format!("everything from {path} on, in the order of paths")

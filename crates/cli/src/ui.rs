@@ -1,7 +1,9 @@
 //! What a person sees: progress on a terminal, plain lines in a log, one JSON object for programs.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -20,33 +22,30 @@ pub(crate) struct Voice {
 
 impl Voice {
     /// A line for the person, on standard output; silent where a program listens.
-    #[expect(clippy::print_stdout, reason = "this is where the command speaks")]
     pub(crate) fn say(self, line: impl AsRef<str>) {
         if !self.json {
-            println!("{}", line.as_ref());
+            write_line(&mut std::io::stdout(), &harmless(line.as_ref()));
         }
     }
 
     /// The answer for a program, as one line of JSON; silent where a person reads.
-    #[expect(clippy::print_stdout, reason = "this is where the command speaks")]
     pub(crate) fn answer(self, value: &serde_json::Value) {
         if self.json {
-            println!("{value}");
+            write_line(&mut std::io::stdout(), &value.to_string());
         }
     }
 
     /// A remark that belongs to neither: standard error.
-    #[expect(clippy::print_stderr, reason = "this is where the command speaks")]
     pub(crate) fn remark(self, line: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", line.as_ref());
+            self.warn(line);
         }
     }
 
     /// Something that belongs neither to the answer nor to progress and must not be missed.
-    #[expect(clippy::print_stderr, reason = "this is where the command speaks")]
     pub(crate) fn warn(self, line: impl AsRef<str>) {
-        eprintln!("{}", line.as_ref());
+        // Where nobody can be told, the work goes on, and the exit code tells.
+        let _ = writeln!(std::io::stderr(), "{}", harmless(line.as_ref()));
     }
 
     /// What is told while long work runs.
@@ -67,6 +66,38 @@ impl Voice {
             said: Instant::now(),
         }
     }
+}
+
+/// Set when standard output did not take an answer.
+static UNTOLD: AtomicBool = AtomicBool::new(false);
+
+fn write_line(out: &mut impl std::io::Write, line: &str) {
+    match writeln!(out, "{line}") {
+        // Whoever reads has read enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        Err(_) => UNTOLD.store(true, Ordering::Relaxed),
+        Ok(()) => {}
+    }
+}
+
+/// Whether something was to be told on standard output and could not be.
+pub(crate) fn is_untold() -> bool {
+    UNTOLD.load(Ordering::Relaxed)
+}
+
+/// A line that does nothing to a terminal but stand on it. Names come from whoever sends files (A12), and errors quote them.
+fn harmless(line: &str) -> Cow<'_, str> {
+    let does_more = |c: char| c.is_control() && c != '\n' && c != '\t';
+    match line.contains(does_more) {
+        true => line.replace(does_more, "\u{fffd}").into(),
+        false => line.into(),
+    }
+}
+
+/// A path or a name in a line: it ends no line.
+pub(crate) fn shown(path: impl AsRef<Path>) -> String {
+    let text = path.as_ref().to_string_lossy();
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// In a log, a line at most so often.
@@ -159,15 +190,16 @@ impl Observer for Show {
     fn notice(&mut self, notice: &Notice) {
         let line = match notice {
             Notice::Pending { path, reason } => {
-                format!(
+                self.warn(&format!(
                     "pending: {} ({reason}); the next backup tries again",
-                    path.display()
-                )
+                    shown(path)
+                ));
+                return;
             }
-            Notice::LeftOut { path, reason } => format!("left out: {} ({reason})", path.display()),
+            Notice::LeftOut { path, reason } => format!("left out: {} ({reason})", shown(path)),
             Notice::NewBase { path } => format!(
                 "{} has a new layout and is stored afresh; this backup is larger than usual",
-                path.display()
+                shown(path)
             ),
             Notice::StateRebuilt => {
                 "local state was rebuilt from the store; nothing is sent twice".to_owned()
@@ -313,14 +345,14 @@ pub(crate) fn ask_secret(question: &str) -> anyhow::Result<Zeroizing<String>> {
 }
 
 /// Asks a question on the terminal and returns the line that was typed.
-#[expect(clippy::print_stderr, reason = "this is where the command asks")]
 pub(crate) fn ask(question: &str) -> anyhow::Result<String> {
     anyhow::ensure!(
         std::io::stdin().is_terminal(),
         "there is no terminal to ask on: {question}"
     );
-    eprint!("{question}: ");
-    std::io::stderr().flush()?;
+    let mut terminal = std::io::stderr();
+    write!(terminal, "{question}: ")?;
+    terminal.flush()?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     Ok(line.trim().to_owned())
@@ -341,6 +373,16 @@ mod tests {
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(8 << 20), "8.0 MiB");
         assert_eq!(bytes((1 << 30) + (1 << 29)), "1.5 GiB");
+    }
+
+    #[test]
+    fn a_name_does_nothing_to_a_terminal() {
+        assert_eq!(
+            shown("a\nb\x1b[2Jc\u{9b}d"),
+            "a\u{fffd}b\u{fffd}[2Jc\u{fffd}d"
+        );
+        assert_eq!(harmless("one\n\ttwo"), "one\n\ttwo");
+        assert_eq!(harmless("one\x1b]0;two\x07"), "one\u{fffd}]0;two\u{fffd}");
     }
 
     #[test]

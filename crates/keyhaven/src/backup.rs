@@ -225,7 +225,7 @@ impl Keyhaven {
         )
         .map_err(NodeError::from)?;
         meter.begin(Phase::Survey, 0, 0);
-        let mut found = survey(&source, &rules, start.root, &mut nodes, meter)?;
+        let mut found = survey(&source, &rules, start.root, tier, &mut nodes, meter)?;
         let before = loaded.census(&start);
         let verdict = guard::judge(before.as_ref(), Some(&found.census));
         if verdict != Verdict::Fine && !options.accept_shrunk {
@@ -246,6 +246,10 @@ impl Keyhaven {
         if is_kept && trust == Trust::Whole {
             self.catch_up(access.id, &start, &mut contents)?;
         }
+        if tier == Tier::Pages {
+            // Who asks for pages keeps no copies.
+            Shadows::remove(&self.home.shadow());
+        }
         if is_kept && emptied.is_empty() {
             let digest = *start.follows.digest.as_bytes();
             self.note_if_late(start.sequence, digest, &access.called_off, meter);
@@ -265,11 +269,10 @@ impl Keyhaven {
             .saturating_add(count(found.databases.len()));
         let census = found.census;
         let totals = loaded.totals(&start);
+        let stands = loaded
+            .snapshot(&start)
+            .map(|snapshot| snapshot.completeness);
         let shadows = Shadows::new(self.home.shadow(), Arc::clone(&keyring), tier);
-        if tier == Tier::Pages {
-            // Who asks for pages keeps no copies.
-            shadows.remove();
-        }
         let mut run = Run::new(
             access,
             start,
@@ -287,7 +290,7 @@ impl Keyhaven {
         }
         run.emptied = emptied;
         if verdict != Verdict::Fine {
-            run.pin(totals, damaged.is_none())?;
+            run.pin(totals, stands.filter(|_| damaged.is_none()))?;
         }
         let databases = std::mem::take(&mut found.databases);
         let Survey {

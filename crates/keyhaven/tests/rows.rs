@@ -213,6 +213,32 @@ fn the_shadow_is_sealed() {
     world.holds(&world.restore("back"));
 }
 
+/// BACKUP-1: who asks for pages gets the exact bytes, and keeps no copy, also where nothing has changed since rows were sent.
+#[test]
+fn pages_that_are_asked_for_after_rows_are_the_exact_bytes() {
+    let world = World::new();
+    world.backup(Tier::Rows);
+    world.day(1);
+    world
+        .app
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
+    assert!(world.way(Tier::Rows).by_rows);
+    let bytes = std::fs::read(world.path("chats/chat.db")).unwrap();
+    assert_ne!(std::fs::read(world.restore("rows")).unwrap(), bytes);
+    assert!(!world.way(Tier::Pages).by_rows);
+    assert!(std::fs::read(world.restore("pages")).unwrap() == bytes);
+    assert!(!world.path("home/state/shadow").exists());
+
+    world.day(2);
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    // Where there is no shadow, its pages go.
+    assert!(!world.way(Tier::Rows).by_rows);
+    assert!(world.path("home/state/shadow").exists());
+    assert_eq!(world.backup(Tier::Pages).outcome, Outcome::Unchanged);
+    assert!(!world.path("home/state/shadow").exists());
+}
+
 /// What cannot go by rows goes by pages in the same run, to the byte, and the chain begins anew.
 #[test]
 fn a_schema_change_a_lost_shadow_and_a_damaged_one_go_by_pages() {

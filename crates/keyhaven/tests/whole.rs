@@ -188,6 +188,31 @@ fn an_emptied_source_is_asked_about() {
     assert_eq!(pinned, 1, "the state before it is kept");
 }
 
+/// What is kept of a source before it shrank is as complete as it was.
+#[test]
+fn a_state_that_was_not_complete_is_not_complete_when_it_is_pinned() {
+    let world = tempfile::tempdir().unwrap();
+    let world = world.path();
+    chats(&world.join("chats"));
+    let haven = set_up(world);
+    // A database that ends too early cannot be read.
+    let cut = world.join("chats/cut.db");
+    std::fs::copy(world.join("chats/chats.db"), &cut).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&cut).unwrap();
+    file.set_len(4096).unwrap();
+    let partial = haven.backup(BackupOptions::default(), &mut ()).unwrap();
+    assert_eq!(partial.outcome, Outcome::Partial { pending_files: 1 });
+    std::fs::remove_dir_all(world.join("chats/Media")).unwrap();
+    let accepted = BackupOptions {
+        accept_shrunk: true,
+        ..BackupOptions::default()
+    };
+    haven.backup(accepted, &mut ()).unwrap();
+    let snapshots = haven.snapshots().unwrap();
+    let pinned = snapshots.iter().find(|one| one.pinned).unwrap();
+    assert!(!pinned.complete);
+}
+
 /// BACKUP-3: a home inside the restored folder would put the device's key into the next backup.
 #[test]
 fn a_home_inside_the_restored_folder_is_refused() {

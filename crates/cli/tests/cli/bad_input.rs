@@ -231,3 +231,54 @@ fn a_database_that_is_locked_is_pending_and_the_rest_is_safe() {
     assert!(world.at("back/media").join(NAME).exists());
     world.same("back");
 }
+
+/// Whoever sends files chooses their names.
+#[test]
+fn names_that_are_no_text_or_more_than_text_are_backed_up_and_shown_harmless() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = World::with_key();
+    let name = std::ffi::OsStr::from_bytes(b"no text \xff.db");
+    let app = rusqlite::Connection::open(world.at("chats").join(name)).unwrap();
+    app.execute_batch("CREATE TABLE t(a)").unwrap();
+    fs::write(world.at("chats/clears\x1b[2J\nBackup number 9"), "x").unwrap();
+    for json in ["--json", ""] {
+        app.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        let backup = format!("backup --home home --tier rows {json}");
+        world.run(&backup).is(0);
+    }
+    world
+        .run("status --home home")
+        .is(0)
+        .says("no text \u{fffd}.db: by");
+    let status = world.run("status --home home --json").is(0).json();
+    assert_eq!(status["databases"].as_array().unwrap().len(), 2);
+    let files = world.run("browse files --home home").is(0);
+    assert!(
+        files
+            .out
+            .contains("clears\u{fffd}[2J\u{fffd}Backup number 9")
+    );
+    world.run("restore --home home --to back -q").is(0);
+    assert!(world.at("back").join(name).exists());
+}
+
+/// A reader that has read enough is no fault; a full disk under the answer is told by the exit code.
+#[test]
+fn an_answer_that_nobody_takes_stops_nothing() {
+    let world = World::with_key();
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    let mut backup = world.command("backup --home home");
+    let status = backup.stdout(closed()).stderr(closed()).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut browse = world.command("browse --home home --json");
+    let status = browse.stdout(full).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}

@@ -351,17 +351,19 @@ impl<'a> Run<'a> {
 
     /// Commits the last state once more, pinned: the source has shrunk since, and a person may want
     /// back what it held, however the keep rules are set.
-    pub(crate) fn pin(&mut self, totals: Totals, is_whole: bool) -> Result<(), BackupError> {
+    ///
+    /// It is as complete as that state is; without `completeness` it is what is sound of a damaged one, and how many files are
+    /// not, its index may not tell.
+    pub(crate) fn pin(
+        &mut self,
+        totals: Totals,
+        completeness: Option<Completeness>,
+    ) -> Result<(), BackupError> {
         let now = std::mem::replace(&mut self.totals, totals);
-        let completeness = if is_whole {
-            Completeness::Complete
-        } else {
-            // What is sound of a damaged one. How many files are not, its index may not tell.
-            Completeness::Partial {
-                reason: PartialReason::Unreadable,
-                pending_files: 1,
-            }
-        };
+        let completeness = completeness.unwrap_or(Completeness::Partial {
+            reason: PartialReason::Unreadable,
+            pending_files: 1,
+        });
         self.commit(completeness, true)?;
         self.totals = now;
         Ok(())

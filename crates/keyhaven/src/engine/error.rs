@@ -41,9 +41,10 @@ pub enum BackupError {
     Source(#[from] WalkError),
     /// The source has vanished, emptied or shrunk by half: something may have gone wrong with it.
     #[error(
-        "the source holds {} files and {} databases where the last backup held {} and {}; nothing \
-         was backed up. If that is as it should be, run the backup with --accept-shrunk: the older \
-         backups are then pinned", now.files, now.databases, before.files, before.databases
+        "the source holds {} files and {} databases, {} bytes in all, where the last backup held {} and {}, \
+         {} bytes in all; nothing was backed up. If that is as it should be, run the backup with \
+         --accept-shrunk: the older backups are then pinned",
+        now.files, now.databases, now.bytes, before.files, before.databases, before.bytes
     )]
     Shrunk {
         /// What the guard thinks of it.

@@ -62,6 +62,8 @@ pub(crate) struct Join {
     cursor: Cursor,
     old: Option<(Key, FileEntry)>,
     begun: bool,
+    /// Whether a database that stands by rows is to stand by pages.
+    by_pages: bool,
     /// Below this, nothing was seen: what the tree knows there is not gone, it is unknown.
     unseen: Option<PathKey>,
 }
@@ -73,8 +75,14 @@ impl Join {
             cursor: Cursor::new(root),
             old: None,
             begun: false,
+            by_pages: false,
             unseen: None,
         }
+    }
+
+    /// Takes a database that stands by rows for changed: its exact bytes were asked for.
+    pub(crate) fn by_pages(self, by_pages: bool) -> Self {
+        Self { by_pages, ..self }
     }
 
     /// The next path, in order.
@@ -187,8 +195,8 @@ impl Join {
                 let path = regular.path().to_path_buf();
                 match regular.content() {
                     Ok(Content::File) => Met::File { key, path, stat },
-                    Ok(Content::Opaque) => database(key, path, stat, before, Reading::Opaque),
-                    Ok(Content::Database) => database(key, path, stat, before, Reading::Live),
+                    Ok(Content::Opaque) => self.database(key, path, stat, before, Reading::Opaque),
+                    Ok(Content::Database) => self.database(key, path, stat, before, Reading::Live),
                     Ok(Content::Supplied) => Met::Database {
                         key,
                         path,
@@ -202,29 +210,39 @@ impl Join {
         }
     }
 
+    fn database(
+        &self,
+        key: Key,
+        path: PathBuf,
+        stat: Stat,
+        before: Option<FileEntry>,
+        how: Reading,
+    ) -> Met {
+        if let Some(FileEntry::Database {
+            signature, rows, ..
+        }) = &before
+            && !(self.by_pages && rows.is_some())
+            && let Ok(old) = Signature::decode(signature)
+            && let Ok(now) = Signature::take(&path, Patience::default())
+            && now.is_unchanged_since(&old)
+        {
+            return Met::Unchanged {
+                kind: Kind::Database,
+                bytes: stat.size,
+            };
+        }
+        Met::Database {
+            key,
+            path,
+            stat,
+            old: stored_of(before),
+            how,
+        }
+    }
+
     fn skipped(&mut self, place: PathKey, key: Key, reason: SkipReason) -> Met {
         self.unseen = Some(place);
         Met::Skipped { key, reason }
-    }
-}
-
-fn database(key: Key, path: PathBuf, stat: Stat, before: Option<FileEntry>, how: Reading) -> Met {
-    if let Some(FileEntry::Database { signature, .. }) = &before
-        && let Ok(old) = Signature::decode(signature)
-        && let Ok(now) = Signature::take(&path, Patience::default())
-        && now.is_unchanged_since(&old)
-    {
-        return Met::Unchanged {
-            kind: Kind::Database,
-            bytes: stat.size,
-        };
-    }
-    Met::Database {
-        key,
-        path,
-        stat,
-        old: stored_of(before),
-        how,
     }
 }
 

@@ -5,7 +5,7 @@
 //! stored in the same run. BACKUP-2: the shadow is ahead of the store for a moment. Its mark says
 //! which state it is; one that is not the newest manifest's is not used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -53,7 +53,8 @@ pub enum Tier {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Way {
-    /// The database, relative to the source.
+    /// The database, relative to the source. What is not UTF-8 in its name is not remembered.
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// Whether it went by rows.
     pub by_rows: bool,
@@ -68,6 +69,10 @@ pub struct Way {
     pub bytes: u64,
     /// Why it went so.
     pub why: String,
+}
+
+fn as_text<S: serde::Serializer>(path: &Path, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(&path.to_string_lossy())
 }
 
 /// What the last run's patches of a database do to one of its tables.
@@ -144,8 +149,8 @@ impl Shadows {
     }
 
     /// Deletes all copies. One that stays is sealed, and is not used once a newer state is backed up.
-    pub(crate) fn remove(&self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
+    pub(crate) fn remove(folder: &Path) {
+        let _ = std::fs::remove_dir_all(folder);
     }
 
     fn place(&self, key: &Key, kind: &str) -> PathBuf {
@@ -260,8 +265,9 @@ impl Shadows {
         let keyring = Arc::clone(&self.keyring);
         if let Some(why) = self.refuses(database) {
             self.forget(key);
+            let stored = frames.store(source, old.map(|old| old.pages), &keyring, nodes)?;
             self.told_pages(key, &why);
-            return frames.store(source, old.map(|old| old.pages), &keyring, nodes);
+            return Ok(stored);
         }
         let copied = self.new_place(key).map_err(CopyError::Device);
         let copied = copied.and_then(|place| SealedFile::copy(source, &place, &self.derive()));
@@ -270,8 +276,9 @@ impl Shadows {
             Err(CopyError::Source(cause)) => return Err(cause.into()),
             Err(_) => {
                 self.forget(key);
+                let stored = frames.store(source, old.map(|old| old.pages), &keyring, nodes)?;
                 self.told_pages(key, &Why::NoRoom);
-                return frames.store(source, old.map(|old| old.pages), &keyring, nodes);
+                return Ok(stored);
             }
         };
         let signature = image.signature;
@@ -491,7 +498,9 @@ pub(crate) fn frames_of(patch: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// How databases went, as the last runs told it; older ones stay as they were told.
 pub(crate) fn remember_ways(file: &Path, ways: &[Way]) {
     let mut all = recall_ways(file);
-    all.retain(|old| !ways.iter().any(|new| new.path == old.path));
+    let name = |way: &Way| way.path.to_string_lossy().into_owned();
+    let told: BTreeSet<String> = ways.iter().map(name).collect();
+    all.retain(|old| !told.contains(&name(old)));
     all.extend_from_slice(ways);
     all.sort_by(|a, b| a.path.cmp(&b.path));
     if let Ok(bytes) = serde_json::to_vec(&all) {

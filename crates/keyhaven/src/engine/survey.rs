@@ -10,6 +10,7 @@ use keyhaven_source::{Rules, SkipReason, Stat, WalkError, walk};
 
 use super::join::{Join, Kind, Met, Reading};
 use super::nodes::Nodes;
+use super::rows::Tier;
 use super::target::relative;
 use crate::progress::{Meter, Notice};
 
@@ -76,10 +77,13 @@ pub(crate) fn survey(
     source: &Path,
     rules: &Rules,
     root: Option<NodeRef>,
+    tier: Tier,
     nodes: &mut Nodes<'_>,
     meter: &mut Meter<'_>,
 ) -> Result<Survey, SurveyError> {
-    let mut join = Join::new(walk(source, rules)?, root);
+    let join = Join::new(walk(source, rules)?, root);
+    // BACKUP-1: by pages means the exact bytes, also where nothing has changed since rows were sent.
+    let mut join = join.by_pages(tier == Tier::Pages);
     let mut found = Survey::default();
     while let Some(met) = join.next(nodes)? {
         meter.add(1, 0);
@@ -118,13 +122,13 @@ pub(crate) fn survey(
             }
             Met::Small { .. } | Met::Gone { .. } => found.small = found.small.saturating_add(1),
             Met::Skipped { key, reason } => {
-                if matters(reason) {
+                let (path, matters) = (relative(&key), matters(reason));
+                let reason = reason.to_string();
+                meter.notice(&if matters {
                     found.unseen = found.unseen.saturating_add(1);
-                }
-                let path = relative(&key);
-                meter.notice(&Notice::LeftOut {
-                    path,
-                    reason: reason.to_string(),
+                    Notice::Pending { path, reason }
+                } else {
+                    Notice::LeftOut { path, reason }
                 });
             }
         }
