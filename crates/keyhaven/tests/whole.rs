@@ -188,6 +188,25 @@ fn an_emptied_source_is_asked_about() {
     assert_eq!(pinned, 1, "the state before it is kept");
 }
 
+/// Only a database has a log, an index or a journal.
+#[test]
+fn a_file_beside_a_name_like_a_logs_is_unchanged_when_it_is() {
+    let world = tempfile::tempdir().unwrap();
+    let world = world.path();
+    chats(&world.join("chats"));
+    for ending in ["", "-wal", "-journal", "-shm"] {
+        std::fs::write(world.join(format!("chats/film.mp4{ending}")), "a film").unwrap();
+    }
+    settle();
+    let haven = set_up(world);
+    haven.backup(BackupOptions::default(), &mut ()).unwrap();
+    let again = haven.backup(BackupOptions::default(), &mut ()).unwrap();
+    assert_eq!(again.outcome, Outcome::Unchanged);
+    std::fs::write(world.join("chats/film.mp4"), "b film").unwrap();
+    let again = haven.backup(BackupOptions::default(), &mut ()).unwrap();
+    assert_eq!(again.changed, 1);
+}
+
 /// What is kept of a source before it shrank is as complete as it was.
 #[test]
 fn a_state_that_was_not_complete_is_not_complete_when_it_is_pinned() {

@@ -194,6 +194,11 @@ impl Join {
                 }
                 let path = regular.path().to_path_buf();
                 match regular.content() {
+                    // Beside a name like a log's it had to be opened to be told.
+                    Ok(Content::File) if is_as_it_was(&stat, before.as_ref()) => Met::Unchanged {
+                        kind: Kind::File,
+                        bytes: stat.size,
+                    },
                     Ok(Content::File) => Met::File { key, path, stat },
                     Ok(Content::Opaque) => self.database(key, path, stat, before, Reading::Opaque),
                     Ok(Content::Database) => self.database(key, path, stat, before, Reading::Live),
@@ -244,6 +249,10 @@ impl Join {
         self.unseen = Some(place);
         Met::Skipped { key, reason }
     }
+}
+
+fn is_as_it_was(stat: &Stat, before: Option<&FileEntry>) -> bool {
+    matches!(before, Some(FileEntry::File { stat: old, .. }) if stat.is_unchanged_since(&to_source(old)))
 }
 
 fn stored_of(before: Option<FileEntry>) -> Option<Stored> {
