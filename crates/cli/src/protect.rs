@@ -46,7 +46,7 @@ pub(crate) fn key(world: &World, action: &KeyAction) -> Outcome {
                 "Print {} and delete it: it holds your key.",
                 file.display()
             ));
-            voice.answer(&serde_json::json!({ "ok": true, "file": file }));
+            voice.answer(&serde_json::json!({ "ok": true, "file": file.to_string_lossy() }));
         }
         KeyAction::Card { file } => {
             let mut card = RecoveryCard::new(&haven.config()?.store, haven.fingerprint()?)?;
@@ -63,7 +63,7 @@ pub(crate) fn key(world: &World, action: &KeyAction) -> Outcome {
                 "{} says where to ask, and holds no secret.",
                 file.display()
             ));
-            voice.answer(&serde_json::json!({ "ok": true, "file": file }));
+            voice.answer(&serde_json::json!({ "ok": true, "file": file.to_string_lossy() }));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -35,6 +35,13 @@ fn what_is_not_set_up_or_set_up_already_is_told() {
             "setup --home home --source none --store s {setup} k"
         ))
         .is(4);
+    // A key that is lost with what it opens is none.
+    world
+        .run(&format!(
+            "setup --home home --source chats --store s {setup} chats/media/k"
+        ))
+        .is(4)
+        .says("must not stand in the folder");
     assert!(!world.at("k").exists() && !world.at("home").exists());
     world
         .run(&format!(
@@ -258,6 +265,9 @@ fn names_that_are_no_text_or_more_than_text_are_backed_up_and_shown_harmless() {
             .out
             .contains("clears\u{fffd}[2J\u{fffd}Backup number 9")
     );
+    let mut sheet = world.command("key sheet --home home --json");
+    let sheet = sheet.arg(std::ffi::OsStr::from_bytes(b"\xff.svg"));
+    assert!(sheet.status().unwrap().success());
     world.run("restore --home home --to back -q").is(0);
     assert!(world.at("back").join(name).exists());
 }
