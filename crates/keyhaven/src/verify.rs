@@ -5,6 +5,7 @@ use std::sync::Arc;
 use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::names::{MARKER_PATH, PackName};
 use keyhaven_repo::node::NodeError;
+use keyhaven_repo::snapshot::Note;
 
 use crate::engine::check::{Checker, Reading};
 use crate::engine::contents::Contents;
@@ -136,9 +137,10 @@ impl Keyhaven {
             cache: None,
             ..self.access(called_off)?
         };
+        let known = self.known(&access);
         let chosen = self.choose(&access, snapshot, None)?;
         let loaded = access.load()?;
-        let gone_back = self.gone_back_in(&access, &loaded)?;
+        let gone_back = self.gone_back_in(&access, &loaded, known)?;
         let (mut nodes, keyring) = reader(&access, &chosen)?;
         let mut meter = Meter::new(observer);
         let place = self.home.state();
@@ -210,8 +212,16 @@ impl Keyhaven {
     /// [`RestoreError`] if its snapshots cannot be read.
     pub fn gone_back(&self) -> Result<Option<GoneBack>, RestoreError> {
         let access = self.access(CalledOff::never())?;
+        let known = self.known(&access);
         let loaded = access.load()?;
-        Ok(self.gone_back_in(&access, &loaded)?)
+        Ok(self.gone_back_in(&access, &loaded, known)?)
+    }
+
+    /// The newest backup that this device knows of. It is asked for before the store is: a backup that is made meanwhile is in
+    /// the store first.
+    fn known(&self, access: &Access) -> Option<Note> {
+        let head = Contents::newest(&self.home.contents(), access.id)?;
+        Some(note(head.sequence, head.digest))
     }
 
     /// BACKUP-4: where nothing is written and nothing brought back, it is to be told all the same.
@@ -219,9 +229,8 @@ impl Keyhaven {
         &self,
         access: &Access,
         loaded: &Loaded,
+        known: Option<Note>,
     ) -> Result<Option<GoneBack>, HistoryError> {
-        let known = Contents::newest(&self.home.contents(), access.id)
-            .map(|head| note(head.sequence, head.digest));
         let judge = |loaded: &Loaded| {
             let freshness = loaded.history.judge(known.as_ref()).freshness;
             let gone_back = fresh(freshness).err();
