@@ -342,9 +342,7 @@ impl Keyhaven {
         let _ = footers::append(&self.home.footers(), &outbox.take_footers());
         let (sent, sequence) = (run.sent(), run.start.sequence);
         let ways = std::mem::take(&mut run.shadows.ways);
-        if !ways.is_empty() {
-            remember_ways(&self.home.ways(), &ways);
-        }
+        remember_ways(&self.home.ways(), &ways, &source);
         meter.end();
         let digest = *committed.digest.as_bytes();
         self.note_newest(sequence, digest, &access.called_off, meter);

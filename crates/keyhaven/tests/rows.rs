@@ -322,6 +322,23 @@ fn nothing_new_is_no_patch_and_small_databases_stay_with_pages() {
     assert!(!way.by_rows && way.why.contains("small"), "{way:?}");
     assert_eq!(world.haven.ways(), [way]);
     world.holds(&world.restore("small"));
+    // Of what is gone nothing is told any more.
+    let chats = world.path("chats");
+    let other = Connection::open(chats.join("other.db")).unwrap();
+    other.execute_batch("CREATE TABLE t(a)").unwrap();
+    world.backup(Tier::Rows);
+    assert_eq!(world.haven.ways().len(), 2);
+    std::fs::remove_file(chats.join("other.db")).unwrap();
+    let options = BackupOptions {
+        accept_shrunk: true,
+        ..BackupOptions::default()
+    };
+    world.haven.backup(options, &mut ()).unwrap();
+    let told = world.haven.ways();
+    assert!(
+        told.iter().all(|way| way.path == Path::new("chat.db")),
+        "{told:?}"
+    );
 }
 
 #[test]

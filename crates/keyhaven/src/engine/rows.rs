@@ -495,14 +495,17 @@ pub(crate) fn frames_of(patch: &[u8]) -> impl Iterator<Item = &[u8]> {
     patch.chunks(usize::try_from(PATCH_FRAME_RAW_MAX).unwrap_or(usize::MAX))
 }
 
-/// How databases went, as the last runs told it; older ones stay as they were told.
-pub(crate) fn remember_ways(file: &Path, ways: &[Way]) {
-    let mut all = recall_ways(file);
+/// How databases went, as the last runs told it; older ones stay as they were told, as long as the source has them.
+pub(crate) fn remember_ways(file: &Path, ways: &[Way], source: &Path) {
+    let before = recall_ways(file);
     let name = |way: &Way| way.path.to_string_lossy().into_owned();
     let told: BTreeSet<String> = ways.iter().map(name).collect();
-    all.retain(|old| !told.contains(&name(old)));
-    all.extend_from_slice(ways);
+    let stays = |old: &&Way| !told.contains(&name(old)) && source.join(&old.path).exists();
+    let mut all: Vec<Way> = before.iter().filter(stays).chain(ways).cloned().collect();
     all.sort_by(|a, b| a.path.cmp(&b.path));
+    if all == before {
+        return;
+    }
     if let Ok(bytes) = serde_json::to_vec(&all) {
         // It is told to people and nothing else.
         let _ = files::replace(file, &bytes, Mode::Private);
