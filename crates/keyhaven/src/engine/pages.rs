@@ -47,6 +47,10 @@ struct Opener {
     raw: Vec<u8>,
 }
 
+/// Leaves whose frames are put in the order of packs. Each backup has put what changed anywhere in a database side by side in
+/// a pack of its own, and to look for it leaf by leaf would be a request for each. So many are 256 MiB of a database, for
+/// which some 2 MiB are held.
+const LEAVES_GATHERED: usize = 32;
 /// Frames that are kept while pages are read in order: an image that was changed over many days
 /// takes its pages from several frames in turn.
 const RECENT_MAX: usize = 16;
@@ -111,8 +115,7 @@ impl FrameReader {
         })
     }
 
-    /// Hands runs of pages to `each`, with the offset of each run in the image; in no order, and from several threads. Every
-    /// frame is fetched once for each leaf that uses it.
+    /// Hands runs of pages to `each`, with the offset of each run in the image; in no order, and from several threads.
     pub(crate) fn scatter(
         &mut self,
         map: &PageMap,
@@ -124,8 +127,12 @@ impl FrameReader {
             let openers = self.openers.iter_mut();
             let workers = openers.map(|opener| Scatter { opener, key, each });
             let mut crew = Crew::start(scope, workers);
-            let fed = (0..map.leaves()).try_for_each(|index| {
-                let mut frames = map.leaf(index, nodes)?.frames();
+            let mut gathered = (0..map.leaves()).step_by(LEAVES_GATHERED);
+            let fed = gathered.try_for_each(|first| {
+                let mut frames = Vec::new();
+                for index in (first..map.leaves()).take(LEAVES_GATHERED) {
+                    frames.extend(map.leaf(index, nodes)?.frames());
+                }
                 frames.sort_unstable_by_key(|used| used.frame.extent);
                 frames.into_iter().try_for_each(|used| {
                     crew.send(used);

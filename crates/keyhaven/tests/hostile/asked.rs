@@ -1,6 +1,7 @@
 //! What a store is asked: each request to one far away costs a person time, and perhaps money.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -109,6 +110,36 @@ fn what_lies_side_by_side_is_asked_for_at_once() {
         assert!(restored < 50, "{restored} requests to restore");
         assert!(asked.reads() < 50, "{} requests to verify", asked.reads());
     }
+}
+
+/// What changed on one day lies all over a database, and in one pack.
+#[test]
+fn a_database_of_many_days_is_asked_for_pack_by_pack() {
+    const DAYS: u32 = 20;
+    let world = World::new();
+    let store = || Arc::new(world.store.clone());
+    world
+        .app()
+        .execute_batch(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
+             INSERT INTO message SELECT 10000 + i, hex(randomblob(300)) FROM n;",
+        )
+        .unwrap();
+    Reach::Near.backup(&world.home(), store()).unwrap();
+    for day in 0..DAYS {
+        let update = "UPDATE message SET text = hex(randomblob(300)) WHERE id % 400 = ?1";
+        world.app().execute(update, [day]).unwrap();
+        Reach::Near.backup(&world.home(), store()).unwrap();
+    }
+    let asked = Counting::of(&world.store, usize::MAX);
+    let state = Reach::Near
+        .restored(&world.home(), Arc::<Through<Counting>>::clone(&asked))
+        .unwrap();
+    assert!(state[Path::new("chats.db")].len() > 36_000_000);
+    let reads = asked.reads();
+    println!("{reads} requests");
+    // The start of each pack, what is in it, and all else.
+    assert!(reads < 120, "{reads} requests");
 }
 
 /// Snapshots and the index, to know what there is: of a store of one's own, they are not called off.
