@@ -191,6 +191,11 @@ impl Limits {
         }
     }
 
+    /// Whether somebody has called the run off.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
     /// Whether work may go on after `sent` bytes.
     pub(crate) fn check(&self, sent: u64) -> Result<(), Stop> {
         if self.cancel.is_cancelled() {

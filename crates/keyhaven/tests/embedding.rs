@@ -6,12 +6,14 @@
     reason = "a test program, helpers included: a failure is a panic"
 )]
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
 use keyhaven::{
-    BackupError, BackupOptions, Budget, Cancel, ConnectionPages, Keyhaven, Observer, Outcome,
-    Phase, Place, Progress, RestoreOptions, Setup,
+    BackupError, BackupOptions, Budget, Cancel, ConnectionPages, DatabaseError, Image, ImageShape,
+    Keyhaven, Observer, Outcome, PageSink, PageSource, Phase, Place, Progress, RestoreOptions,
+    Setup, Tier,
 };
 use rusqlite::Connection;
 
@@ -68,6 +70,73 @@ fn an_app_supplies_the_pages_of_its_own_database() {
     // The app's connection still holds its locks and can go on.
     app.execute("INSERT INTO message VALUES('later')", [])
         .unwrap();
+}
+
+/// Pages of a database, during which somebody calls the run off.
+struct CalledOff<'a> {
+    pages: ConnectionPages<'a>,
+    cancel: Cancel,
+    taken: u32,
+}
+
+impl PageSource for CalledOff<'_> {
+    fn read_pages(&mut self, sink: &mut dyn PageSink) -> Result<Image, DatabaseError> {
+        struct Sink<'a>(&'a mut dyn PageSink, &'a Cancel, &'a mut u32);
+        impl PageSink for Sink<'_> {
+            fn begin(&mut self, shape: ImageShape) -> ControlFlow<()> {
+                self.0.begin(shape)
+            }
+
+            fn page(&mut self, number: u32, bytes: &[u8]) -> ControlFlow<()> {
+                if number == 5 {
+                    self.1.cancel();
+                }
+                *self.2 += 1;
+                self.0.page(number, bytes)
+            }
+        }
+        let mut sink = Sink(sink, &self.cancel, &mut self.taken);
+        self.pages.read_pages(&mut sink)
+    }
+}
+
+/// A database may take minutes: whoever calls a run off does not wait for its end. The next run takes it.
+#[test]
+fn a_run_that_is_called_off_reads_no_further_in_a_database() {
+    let world = tempfile::tempdir().unwrap();
+    let chats = world.path().join("chats");
+    std::fs::create_dir(&chats).unwrap();
+    let app = Connection::open(chats.join("app.db")).unwrap();
+    app.execute_batch(
+        "PRAGMA journal_mode=WAL; CREATE TABLE message(text TEXT);
+         INSERT INTO message VALUES(zeroblob(1000000));",
+    )
+    .unwrap();
+    let haven = set_up(world.path());
+    for tier in [Tier::Pages, Tier::Rows] {
+        let cancel = Cancel::new();
+        let mut pages = CalledOff {
+            pages: ConnectionPages::new(&app),
+            cancel: cancel.clone(),
+            taken: 0,
+        };
+        let options = BackupOptions {
+            databases: vec![("app.db".into(), &mut pages)],
+            cancel,
+            tier,
+            ..BackupOptions::default()
+        };
+        let ended = haven.backup(options, &mut ());
+        assert!(matches!(ended, Err(BackupError::Cancelled)), "{ended:?}");
+        assert_eq!(pages.taken, 5);
+    }
+    let mut pages = ConnectionPages::new(&app);
+    let options = BackupOptions {
+        databases: vec![("app.db".into(), &mut pages)],
+        ..BackupOptions::default()
+    };
+    let report = haven.backup(options, &mut ()).unwrap();
+    assert_eq!(report.outcome, Outcome::Complete);
 }
 
 /// BACKUP-2: a budget ends a run with a good snapshot, and the next run takes the rest.

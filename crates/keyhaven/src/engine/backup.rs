@@ -16,13 +16,15 @@ use keyhaven_repo::path::Key;
 use keyhaven_repo::snapshot::{Completeness, PartialReason, Predecessor, Snapshot, Totals};
 use keyhaven_repo::tree::{TreeWriter, update};
 use keyhaven_source::{
-    FileError, LiveDatabase, OpaqueDatabase, PageSize, PageSource, PathKey, Rules, Stat, walk,
+    DatabaseError, FileError, LiveDatabase, OpaqueDatabase, PageSize, PageSource, PathKey, Rules,
+    Stat, walk,
 };
 use std::sync::Arc;
 
 use super::contents::{Contents, Head};
 use super::database::{FrameWriter, PagesError, StoredDatabase};
 use super::error::BackupError;
+use super::heeding::Heeding;
 use super::history::{Access, Committed};
 use super::join::{Join, Met, Reading, to_repo};
 use super::media::{MediaError, MediaWriter, StoredFile};
@@ -195,6 +197,10 @@ impl<'a> Run<'a> {
                     changes.push((database.key, Some(entry)));
                 }
                 Err(PagesError::Node(error)) => return Err(error.into()),
+                Err(PagesError::Source(DatabaseError::Stopped)) if self.limits.is_cancelled() => {
+                    self.stopped = Some(Stop::Cancelled);
+                    self.pending = self.pending.saturating_add(1);
+                }
                 Err(PagesError::Source(cause)) => {
                     self.pend(meter, &database.key, cause.to_string());
                 }
@@ -216,20 +222,26 @@ impl<'a> Run<'a> {
         supplied: &mut Supplied<'_>,
     ) -> Result<StoredDatabase, PagesError> {
         let (shadows, nodes) = (&mut self.shadows, &mut self.nodes);
+        let limits = self.limits;
         if database.how == Reading::Supplied {
             let place = PathKey::parse(database.key.as_bytes().to_vec()).ok();
             if let Some(source) = place.and_then(|place| supplied.get_mut(&place)) {
-                return shadows.store(*source, database, frames, nodes);
+                let source = &mut **source;
+                let mut source = Heeding { source, limits };
+                return shadows.store(&mut source, database, frames, nodes);
             }
         }
         if database.how == Reading::Opaque {
             let before = database.old.map(|old| old.pages.page_size());
             let mut opaque =
                 OpaqueDatabase::at(&database.path).cut_as(before.and_then(PageSize::new));
-            return shadows.store(&mut opaque, database, frames, nodes);
+            let source = &mut opaque;
+            let mut source = Heeding { source, limits };
+            return shadows.store(&mut source, database, frames, nodes);
         }
-        let mut live = LiveDatabase::at(&database.path);
-        shadows.store(&mut live, database, frames, nodes)
+        let source = &mut LiveDatabase::at(&database.path);
+        let mut source = Heeding { source, limits };
+        shadows.store(&mut source, database, frames, nodes)
     }
 
     /// Whether the messages should be committed before the media.

@@ -10,6 +10,7 @@ pub(crate) mod entropy;
 pub(crate) mod error;
 pub(crate) mod fetch;
 pub(crate) mod footers;
+pub(crate) mod heeding;
 pub(crate) mod history;
 pub(crate) mod join;
 pub(crate) mod lost;
