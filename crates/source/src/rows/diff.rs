@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Statement, params_from_iter};
 
@@ -52,6 +53,8 @@ pub struct TableRows {
     pub rows: u64,
 }
 
+/// The longest row that is compared: each is held in memory several times over.
+const ROW_BYTES_MAX: i32 = 4 << 20;
 /// Threads that compare tables. Each has two connections, and a page cache in each.
 const THREADS: usize = 2;
 
@@ -139,6 +142,7 @@ pub fn diff(
 /// A connection to both copies.
 fn both(new: &Mounted, old: &Mounted) -> Result<Connection, RowsError> {
     let connection = new.reader()?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, ROW_BYTES_MAX)?;
     // An attached database is reached through the file system of the first one.
     connection.execute(&format!("ATTACH ?1 AS {OLD}"), [old.name()])?;
     Ok(connection)

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rusqlite::ErrorCode;
+
 /// Why a database, or one of its changes, does not go by rows. Its pages do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -21,6 +23,9 @@ pub enum Unfit {
     /// The page size, the vacuum mode or a number that the app keeps in the header is another.
     #[error("its header has changed")]
     HeaderChanged,
+    /// A row is too long to be held in memory with what it was and what it is to be. Patches that have such rows are applied.
+    #[error("a row of it is longer than 4 MiB")]
+    RowTooLong,
     /// The change is so large that pages weigh no more.
     #[error("too much of it has changed")]
     TooLarge,
@@ -62,11 +67,11 @@ pub enum RowsError {
 
 impl From<rusqlite::Error> for RowsError {
     fn from(error: rusqlite::Error) -> Self {
-        // The text may quote a value: only the code is kept (BACKUP-3).
-        Self::Sqlite(
-            error
-                .sqlite_error()
-                .map_or(-1, |failure| failure.extended_code),
-        )
+        match error.sqlite_error() {
+            Some(failure) if failure.code == ErrorCode::TooBig => Unfit::RowTooLong.into(),
+            // The text may quote a value: only the code is kept (BACKUP-3).
+            Some(failure) => Self::Sqlite(failure.extended_code),
+            None => Self::Sqlite(-1),
+        }
     }
 }

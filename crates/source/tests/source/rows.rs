@@ -536,3 +536,24 @@ fn a_patch_and_a_digest_have_the_bytes_that_are_written_down() {
     digest(&shadow, &mut |part| found.extend_from_slice(part)).unwrap();
     assert_eq!(found, bytes);
 }
+
+/// A12: whoever sends a message decides how long its row is, and not how much memory a backup takes.
+#[test]
+fn a_very_long_row_sends_its_database_by_pages() {
+    let setup = "CREATE TABLE m(id INTEGER PRIMARY KEY, body BLOB); INSERT INTO m VALUES(1, 'a');
+                 CREATE TABLE k(name TEXT PRIMARY KEY, body BLOB) WITHOUT ROWID";
+    let refused = |setup: &str, change: &str| {
+        let (_, _, patch) = World::new(setup).change(change);
+        let error = patch.unwrap_err();
+        assert!(
+            matches!(error, RowsError::Unfit(Unfit::RowTooLong)),
+            "{error:?}"
+        );
+    };
+    goes_by_rows(setup, "INSERT INTO m VALUES(2, randomblob(4190000))");
+    refused(setup, "INSERT INTO m VALUES(2, zeroblob(5 << 20))");
+    refused(setup, "INSERT INTO k VALUES('a', randomblob(5 << 20))");
+    let long = format!("{setup}; INSERT INTO m VALUES(2, randomblob(5 << 20))");
+    refused(&long, "INSERT INTO m VALUES(3, 'b')");
+    refused(&long, "DELETE FROM m WHERE id = 2");
+}
