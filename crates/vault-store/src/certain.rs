@@ -55,3 +55,88 @@ fn was_left_open(medium: &impl StorageBackend) -> io::Result<bool> {
     let [magic @ .., flags] = head;
     Ok(magic == MAGIC && flags & OPEN != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A file, what was written of it, and how much of that was there at the last flush.
+    #[derive(Debug, Default)]
+    struct Medium {
+        file: Vec<u8>,
+        done: Mutex<(Vec<u8>, Option<usize>)>,
+        fails: bool,
+    }
+
+    impl StorageBackend for Medium {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.file.len() as u64)
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            let at = usize::try_from(offset).unwrap();
+            out.copy_from_slice(&self.file[at..at.saturating_add(out.len())]);
+            Ok(())
+        }
+
+        fn set_len(&self, length: u64) -> io::Result<()> {
+            assert_eq!(length, self.len()?);
+            Ok(())
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            if self.fails {
+                return Err(io::Error::other("the disk failed"));
+            }
+            let mut done = self.done.lock().unwrap();
+            done.1 = Some(done.0.len());
+            Ok(())
+        }
+
+        fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            let mut done = self.done.lock().unwrap();
+            assert_eq!(done.0.len() as u64, offset, "in order");
+            done.0.extend(bytes);
+            Ok(())
+        }
+    }
+
+    fn medium(magic: &[u8], flags: u8, length: usize) -> Medium {
+        let mut file = [magic, &[flags]].concat();
+        file.extend((file.len()..length).map(|at| at.to_le_bytes()[0]));
+        Medium {
+            file,
+            ..Medium::default()
+        }
+    }
+
+    /// VAULT-5: not by what an engine flushes later, which may be nothing.
+    #[test]
+    fn what_was_left_open_is_written_again_and_then_flushed() {
+        for length in [10, 11, BYTES_AT_ONCE, 3 * BYTES_AT_ONCE + 1] {
+            let mut open = medium(&MAGIC, OPEN | 5, length);
+            make_certain(&open).unwrap();
+            let (written, flushed) = std::mem::take(&mut *open.done.lock().unwrap());
+            assert!(written == open.file, "{length}");
+            assert_eq!(flushed, Some(length));
+            open.fails = true;
+            make_certain(&open).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_was_closed_and_what_is_no_store_is_left_alone() {
+        let not_open = [
+            medium(&MAGIC, 5, 4096),
+            medium(b"SQLite fo", OPEN, 4096),
+            medium(&MAGIC[..4], OPEN, 5),
+            medium(b"", OPEN, 0),
+        ];
+        for left in not_open {
+            make_certain(&left).unwrap();
+            assert_eq!(*left.done.lock().unwrap(), (Vec::new(), None), "{left:?}");
+        }
+    }
+}
