@@ -2,10 +2,11 @@
 //! the simulation, or by the engine's tests.
 //!
 //! A checker that was never seen to fire is not yet a checker. The bugs are changes of the source
-//! ([`switches`], [`engine`]) in a copy of the tree: what ships has no branch that a test could throw.
+//! ([`switches`], [`engine`], [`power`], [`start`]) in a copy of the tree: what ships has no branch that a test could throw.
 
 mod engine;
 mod power;
+mod start;
 mod switches;
 
 use std::os::unix::process::CommandExt as _;
@@ -19,6 +20,7 @@ use nix::unistd::Pid;
 
 use engine::ENGINE;
 use power::POWER;
+use start::START;
 use switches::{Checker, SWITCHES, Switch};
 
 /// A profile of its own: much is built, and each once.
@@ -60,7 +62,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!("| planted bug | found by | at seed | as |");
     println!("|---|---|---|---|");
     let mut unfound = Vec::new();
-    for switch in SWITCHES.iter().chain(ENGINE).chain(POWER).filter(wanted) {
+    let all = SWITCHES.iter().chain(ENGINE).chain(POWER).chain(START);
+    for switch in all.filter(wanted) {
         let began = Instant::now();
         match plant(&root, &tree, &work, switch, options) {
             Ok(Some(Found::ByTest(test))) => println!("| {} | `{test}` | | |", switch.name),

@@ -26,6 +26,13 @@ impl Switch {
         let is_in = |crate_name: &str| self.file.starts_with(&format!("crates/{crate_name}/"));
         if self.name.starts_with("power: ") {
             Checker::Tests(&["-pkeyhaven-cli", "--test=power"])
+        } else if self.name.starts_with("start: ") {
+            Checker::Tests(&[
+                "-pkeyhaven-vault-store",
+                "-pkeyhaven-vault-node",
+                "--lib",
+                "--test=power",
+            ])
         } else if is_in("source") {
             Checker::Tests(&["-pkeyhaven-source"])
         } else if is_in("repo") {
@@ -48,6 +55,8 @@ const RECORD: &str = "crates/vault-host/src/record.rs";
 const DESK: &str = "crates/vault-node/src/desk.rs";
 const TAIL: &str = "crates/vault-host/src/tail.rs";
 const FRAME: &str = "crates/vault-host/src/tail/frame.rs";
+/// What the shell of a group of hosts does at a start, as the simulator does it.
+const DISK: &str = "testing/simulator/src/group/disk.rs";
 const STORE: &str = "crates/vault-store/src/memory.rs";
 const CAPTURE: &str = "crates/vault-core/src/log/capture.rs";
 const MEMORY: &str = "crates/vault-core/src/log/memory.rs";
@@ -457,6 +466,26 @@ pub(super) const SWITCHES: &[Switch] = &[
         file: TAIL,
         sound: "newest.is_torn() || newest.bytes >=",
         broken: "newest.bytes >=",
+    },
+    Switch {
+        name: "a host flushes again what a failed flush dropped of its tail, and does not write it",
+        file: TAIL,
+        sound: "        let again = Write::Begin {
+            segment: newest.number,
+            bytes: self.newest,
+        };",
+        broken: "        let again = Write::Extend {
+            segment: newest.number,
+            at: newest.length,
+            bytes: Vec::new(),
+        };",
+    },
+    Switch {
+        name: "the start of a host does not write its core's memory again",
+        file: DISK,
+        sound: "        self.put_memory(self.memory);
+",
+        broken: "",
     },
     Switch {
         name: "a host trims records that no backup covers",
