@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Statement, params_from_iter};
 
 use super::patch::{PATCH_BYTES_MAX, TableChanges, VERSION};
-use super::schema::{MAIN, Table, frame, quote, tables};
+use super::schema::{Derived, MAIN, Table, frame, quote, tables};
 use super::value::{put, put_len, same};
 use super::{Mounted, RowsError, Unfit};
 
@@ -86,12 +86,11 @@ pub fn diff(
     if left.is_none() {
         let changed = tables.iter().zip(&changes);
         changed
-            .filter(|(table, changes)| {
+            .filter(|(_, changes)| {
                 let changes = changes.as_ref();
-                table.computed
-                    && changes.is_some_and(|changes| !changes.is_empty() || changes.beyond() > 0)
+                changes.is_some_and(|changes| !changes.is_empty() || changes.beyond() > 0)
             })
-            .try_for_each(|(table, _)| agrees(&connection, table))?;
+            .try_for_each(|(table, _)| comes_back(&connection, table))?;
     }
     let mut beyond = Beyond::default();
     for (table, changes) in tables.iter().zip(&changes) {
@@ -194,14 +193,23 @@ fn compare(
     Ok(found.into_iter().map(OnceLock::into_inner).collect())
 }
 
-/// BACKUP-1: a patch carries rows, and what is in an index is made of them where the patch is applied. Where that would be
-/// something else than the source has, its own app would find the restored database corrupt.
+/// BACKUP-1: a patch carries rows, and what is kept beside them is made of them where the patch is applied, perhaps by a later SQLite.
+/// Where that may be something else than the source has, its own app would find the restored database corrupt.
+fn comes_back(connection: &Connection, table: &Table) -> Result<(), RowsError> {
+    match table.derived {
+        Derived::Plain => Ok(()),
+        Derived::Ordered => agrees(connection, table),
+        Derived::Computed => Err(Unfit::Computed(table.name.clone()).into()),
+    }
+}
+
+/// Whether the indexes of a table are ordered as SQLite would order them.
 fn agrees(connection: &Connection, table: &Table) -> Result<(), RowsError> {
     let sql = format!("PRAGMA main.integrity_check({})", quote(&table.name));
     let told: rusqlite::Result<String> = connection.query_row(&sql, [], |row| row.get(0));
     match told {
         Ok(told) if told == "ok" => Ok(()),
-        Ok(_) => Err(Unfit::IndexDiffers(table.name.clone()).into()),
+        Ok(_) => Err(Unfit::OrderDiffers(table.name.clone()).into()),
         // It needs something of its app's. A patch that writes it is refused for that, with its name.
         Err(rusqlite::Error::SqliteFailure(failure, _))
             if failure.extended_code & 0xff == rusqlite::ffi::SQLITE_ERROR =>

@@ -38,10 +38,14 @@ pub enum Unfit {
         /// What SQLite said. It names parts of the schema, and no row.
         cause: String,
     },
-    /// An index of this table holds something else than SQLite makes of its rows here: the app has another version of it, or
-    /// functions and collations of its own under SQLite's names. A restore makes such an index from the rows.
-    #[error("an index of table {0:?} was made in a way that only its own app knows")]
-    IndexDiffers(String),
+    /// An index over an expression, a condition with a function, or a column that is generated and stored: a restore makes them anew from the
+    /// rows, and another version of SQLite may make them otherwise.
+    #[error("table {0:?} keeps what functions made of its rows")]
+    Computed(String),
+    /// An index of this table is ordered as SQLite would not order it here: its app has a collation of its own under SQLite's name.
+    /// A restore makes such an index from the rows.
+    #[error("an index of table {0:?} has an order that only its own app knows")]
+    OrderDiffers(String),
     /// After the patch, the rows were not those of the source.
     #[error("its rows could not be told from a trial")]
     Mismatch,

@@ -17,6 +17,7 @@
 //! ours that knows no other file: there is no journal, no temporary file and no spill on the disk.
 
 mod apply;
+mod condition;
 mod connect;
 mod diff;
 mod digest;

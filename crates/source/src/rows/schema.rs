@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::condition;
 use super::patch::{Head, REPLACES_ALL, WITHOUT_ROWID};
 use super::{RowsError, Unfit};
 
@@ -23,10 +24,20 @@ pub(super) struct Table {
     pub(super) key: Vec<usize>,
     /// Which columns must be unique, alone or together with others.
     pub(super) unique: Vec<bool>,
-    /// Whether an index of it holds what a function or a collation made of the rows.
-    pub(super) computed: bool,
+    pub(super) derived: Derived,
     /// Whether it is replaced as a whole.
     pub(super) replaced: bool,
+}
+
+/// What SQLite keeps of a table beside its rows, and makes anew where a patch is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Derived {
+    /// Columns, in the order of their bytes.
+    Plain,
+    /// Columns, in an order by name, of which an app may have its own.
+    Ordered,
+    /// What functions and operators made of the columns.
+    Computed,
 }
 
 impl Table {
@@ -164,7 +175,11 @@ fn table(connection: &Connection, name: String) -> Result<Table, RowsError> {
         None
     };
     let unique = unique(connection, &name, &columns)?;
-    let computed = computed(connection, &name, &columns)?;
+    let derived = if stored.is_empty() {
+        derived(connection, &name, &columns)?
+    } else {
+        Derived::Computed
+    };
     Ok(Table {
         name,
         rowid,
@@ -172,13 +187,13 @@ fn table(connection: &Connection, name: String) -> Result<Table, RowsError> {
         stored,
         key,
         unique,
-        computed,
+        derived,
         replaced,
     })
 }
 
-/// Whether what is in an index, or its order, is more than columns that are compared and a condition that compares them.
-fn computed(connection: &Connection, table: &str, columns: &[String]) -> Result<bool, RowsError> {
+/// What the indexes of a table hold.
+fn derived(connection: &Connection, table: &str, columns: &[String]) -> Result<Derived, RowsError> {
     let conditions: Vec<Option<String>> = connection
         .prepare(
             "SELECT made.sql FROM pragma_index_list(?1, 'main') AS list
@@ -195,20 +210,22 @@ fn computed(connection: &Connection, table: &str, columns: &[String]) -> Result<
         )?
         .query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
-    let mut conditions = conditions.iter().flatten();
-    Ok(!conditions.all(|sql| is_plain(sql))
-        || parts.iter().any(|(name, collation)| {
-            let is_column = name.as_ref().is_some_and(|name| columns.contains(name));
-            !is_column || !collation.eq_ignore_ascii_case("BINARY")
-        }))
-}
-
-/// Whether a partial index has a condition without functions, and without operators that are functions.
-fn is_plain(index: &str) -> bool {
-    const FUNCTIONS: [&str; 7] = ["LIKE", "GLOB", "MATCH", "REGEXP", "COLLATE", "->", "||"];
-    let condition = index.rsplit(')').next().unwrap_or_default();
-    let condition = condition.to_ascii_uppercase();
-    condition.contains("WHERE") && !FUNCTIONS.iter().any(|name| condition.contains(name))
+    let is_column =
+        |name: &Option<String>| name.as_ref().is_some_and(|name| columns.contains(name));
+    if !parts.iter().all(|(name, _)| is_column(name))
+        || !conditions
+            .iter()
+            .flatten()
+            .all(|sql| condition::is_plain(sql))
+    {
+        return Ok(Derived::Computed);
+    }
+    let is_ordered = |collation: &String| !collation.eq_ignore_ascii_case("BINARY");
+    if parts.iter().any(|(_, collation)| is_ordered(collation)) {
+        Ok(Derived::Ordered)
+    } else {
+        Ok(Derived::Plain)
+    }
 }
 
 fn unique(
