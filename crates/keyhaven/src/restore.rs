@@ -13,7 +13,7 @@ use keyhaven_repo::tree::find;
 
 use crate::engine::contents::Contents;
 use crate::engine::error::RestoreError;
-use crate::engine::fetch::Fetcher;
+use crate::engine::fetch::{Fetcher, pieces};
 use crate::engine::history::{Access, HistoryError, Loaded};
 use crate::engine::lost::{ends_the_run, told};
 use crate::engine::nodes::{Nodes, store_error};
@@ -266,7 +266,7 @@ impl Keyhaven {
                 extents,
             } => {
                 let mut hasher = keyring.content_hasher();
-                for extent in extents.load(stat.size, &mut nodes)? {
+                for extent in pieces(&extents.load(stat.size, &mut nodes)?) {
                     let bytes = fetcher
                         .extent(&extent, PackKind::Media)
                         .map_err(|cause| damaged(path, cause.into()))?;
@@ -282,7 +282,7 @@ impl Keyhaven {
                 rows: Some(rows),
                 ..
             } => {
-                let mut databases = Replayer::new(&fetcher, &keyring, &self.home.state())?;
+                let databases = Replayer::new(&fetcher, &keyring, &self.home.state());
                 let copy = databases.replay(&pages, &rows, &mut nodes, |_| Ok(()));
                 copy.and_then(|(copy, ())| write_out(&copy, out))
                     .map_err(|cause| damaged(path, cause))?;
@@ -290,7 +290,7 @@ impl Keyhaven {
             FileEntry::Database {
                 pages, rows: None, ..
             } => {
-                let mut frames = FrameReader::new(&fetcher, &keyring)?;
+                let frames = FrameReader::new(&fetcher, &keyring);
                 frames
                     .in_order(&pages, &mut nodes, &mut |page| Ok(out.write_all(page)?))
                     .map_err(|cause| damaged(path, cause))?;

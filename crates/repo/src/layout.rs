@@ -155,6 +155,23 @@ impl Extent {
         let len = end.checked_sub(self.offset)?;
         (self.pack == other.pack && len >= self.len).then_some(Self { len, ..*self })
     }
+
+    /// The same bytes in order, in pieces of at most `bytes`, which is a multiple of a frame: cut where frames end, so that none
+    /// lies in two of them.
+    pub fn pieces(self, bytes: u32) -> impl Iterator<Item = Self> {
+        let mut rest = self;
+        core::iter::from_fn(move || {
+            let into_a_frame = rest.offset.checked_rem(FRAME_BYTES)?;
+            let len = bytes.max(FRAME_BYTES).saturating_sub(into_a_frame);
+            let piece = Self {
+                len: len.min(rest.len),
+                ..rest
+            };
+            rest.offset = rest.offset.saturating_add(piece.len);
+            rest.len = rest.len.saturating_sub(piece.len);
+            (piece.len > 0).then_some(piece)
+        })
+    }
 }
 
 /// How the plaintext of a sealed object of one length lies in it.
@@ -289,5 +306,28 @@ mod tests {
         );
         assert_eq!(layout.object_range(&extent(layout.plain_len(), 1)), None);
         assert_eq!(layout.object_range(&extent(u32::MAX, u32::MAX)), None);
+    }
+
+    #[test]
+    fn pieces_are_cut_where_frames_end() {
+        let pieces = |offset, len, bytes| {
+            let pack = PackName::from_bytes([0; 32]);
+            let pieces = Extent { pack, offset, len }.pieces(bytes);
+            pieces
+                .map(|piece| (piece.offset, piece.len))
+                .collect::<Vec<_>>()
+        };
+        let two = 2 * FRAME_BYTES;
+        assert_eq!(pieces(5, 0, two).len(), 0);
+        assert_eq!(pieces(5, 7, two), [(5, 7)]);
+        assert_eq!(pieces(0, two, two), [(0, two)]);
+        assert_eq!(
+            pieces(5, 2 * two, two),
+            [(5, two - 5), (two, two), (2 * two, 5)]
+        );
+        assert_eq!(
+            pieces(FRAME_BYTES + 5, two, two),
+            [(FRAME_BYTES + 5, two - 5), (3 * FRAME_BYTES, 5)]
+        );
     }
 }

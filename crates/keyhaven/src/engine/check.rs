@@ -18,7 +18,7 @@ use keyhaven_source::rows::RowsError;
 
 use super::crew::{self, Crew, Worker};
 use super::error::RestoreError;
-use super::fetch::{FetchError, Fetcher};
+use super::fetch::{FetchError, Fetcher, pieces};
 use super::history::Access;
 use super::lost::{Gaps, Lost, LostPart, ends_the_run, told};
 use super::nodes::{Nodes, is_damage, pack_of, store_error};
@@ -84,7 +84,7 @@ impl<'a> Checker<'a> {
         let fetcher = fetcher.until(access.called_off.clone());
         Ok(Self {
             packs: Packs::of(store.as_ref())?,
-            databases: Replayer::new(&fetcher, &keyring, &folder)?,
+            databases: Replayer::new(&fetcher, &keyring, &folder),
             media: fetcher,
             store,
             keyring,
@@ -130,7 +130,7 @@ impl<'a> Checker<'a> {
         let mut lost = Vec::new();
         let (fetcher, keyring) = (self.media.clone(), Arc::clone(&self.keyring));
         let visited = std::thread::scope(|scope| {
-            let workers = (0..crew::size()).map(|_| Reader {
+            let workers = (0..crew::SIZE).map(|_| Reader {
                 fetcher: fetcher.clone(),
                 hasher: keyring.content_hasher(),
             });
@@ -318,7 +318,8 @@ impl<'a> Checker<'a> {
             let reason = match self.tried.get(extent) {
                 Some(reason) => reason.clone(),
                 None => {
-                    let read = self.media.extent(extent, kind);
+                    let read = pieces(&[*extent])
+                        .try_for_each(|piece| self.media.extent(&piece, kind).map(drop));
                     let fault = read.err().map(content_fault).transpose()?;
                     let reason = fault.map(|fault| fault.reason);
                     self.tried.insert(*extent, reason.clone());
@@ -377,8 +378,8 @@ impl Worker for Reader {
 impl Reader {
     fn read(&mut self, job: &Job) -> Result<Option<Fault>, RestoreError> {
         let mut hasher = self.hasher.clone();
-        for extent in &job.extents {
-            match self.fetcher.extent(extent, PackKind::Media) {
+        for extent in pieces(&job.extents) {
+            match self.fetcher.extent(&extent, PackKind::Media) {
                 Ok(bytes) => hasher.update(bytes),
                 Err(error) => return content_fault(error).map(Some),
             }

@@ -11,15 +11,11 @@ use std::thread::Scope;
 
 use keyhaven_repo::layout::{Extent, FRAME_BYTES};
 
-/// See [`size`].
-const SIZES: std::ops::RangeInclusive<usize> = 2..=4;
+use super::fetch::RUN_BYTES;
 
-/// As many threads as there are processors. Each may hold an extent, which may be a whole pack of 8 MiB, so there are not
-/// more than four; and a store far away is worth two on any machine.
-pub(crate) fn size() -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    processors.clamp(*SIZES.start(), *SIZES.end())
-}
+/// Threads in a crew. Most of what they do is to wait, for a store or a disk, so there are more than some machines have processors; each
+/// holds a run.
+pub(crate) const SIZE: usize = 4;
 
 /// What a thread of a crew does.
 pub(crate) trait Worker: Send {
@@ -113,9 +109,6 @@ impl<W: Worker> Crew<W> {
     }
 }
 
-/// The longest run that is fetched at once, if it is not one extent by itself. A server far away takes as long to begin an
-/// answer as for some hundred KiB of it; each thread may hold as much.
-const RUN_BYTES: u32 = 2 << 20;
 /// Bytes between two extents that are fetched with them: their frames have most of these anyway.
 const GAP_BYTES: u32 = FRAME_BYTES;
 /// Jobs in a batch, where they are small.

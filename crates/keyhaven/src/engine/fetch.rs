@@ -40,6 +40,15 @@ impl FetchError {
     }
 }
 
+/// The longest run that is fetched at once. A server far away takes as long to begin an answer as for some hundred KiB of it;
+/// each thread may hold as much.
+pub(crate) const RUN_BYTES: u32 = 2 << 20;
+
+/// The bytes of extents in order, each as long as is fetched at once.
+pub(crate) fn pieces(extents: &[Extent]) -> impl Iterator<Item = Extent> {
+    extents.iter().flat_map(|extent| extent.pieces(RUN_BYTES))
+}
+
 /// Headers that are kept: a few hundred bytes each.
 const READERS_MAX: usize = 512;
 
@@ -131,7 +140,7 @@ impl Fetcher {
         let run = expected
             .filter(|run| run.covers(extent))
             .and_then(|run| extent.to_end_of(&run))
-            .filter(|run| run != extent);
+            .filter(|run| run != extent && run.len <= RUN_BYTES);
         match run.map(|run| self.fetch_one(&run, kind)) {
             Some(Ok(())) => Ok(()),
             Some(Err(FetchError::Store(cause))) if ends_the_run(&cause) => Err(cause.into()),

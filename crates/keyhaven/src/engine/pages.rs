@@ -31,16 +31,14 @@ pub(crate) enum ReadBackError {
 /// Takes a run of pages and its offset in the image.
 pub(crate) type TakeRun<'a> = dyn Fn(u64, &[u8]) -> std::io::Result<()> + Sync + 'a;
 
-/// Opens frames of pages.
+/// Reads databases, one after the other.
 pub(crate) struct FrameReader {
-    /// One for each thread.
-    openers: Vec<Opener>,
+    fetcher: Fetcher,
     key: PageKey,
     keyring: Arc<Keyring>,
-    recent: VecDeque<(ExtentDigest, Vec<u8>)>,
 }
 
-/// Opens one frame at a time.
+/// Opens one frame at a time; each thread has its own.
 struct Opener {
     fetcher: Fetcher,
     expander: Expander,
@@ -71,7 +69,7 @@ impl Opener {
 
 /// Opens frames and hands on what the image takes from them.
 struct Scatter<'a> {
-    opener: &'a mut Opener,
+    opener: Opener,
     key: &'a PageKey,
     each: &'a TakeRun<'a>,
 }
@@ -99,33 +97,36 @@ impl Worker for Scatter<'_> {
 }
 
 impl FrameReader {
-    pub(crate) fn new(fetcher: &Fetcher, keyring: &Arc<Keyring>) -> Result<Self, NodeError> {
-        let openers = (0..crew::size()).map(|_| {
-            Ok::<_, NodeError>(Opener {
-                fetcher: fetcher.clone(),
-                expander: Expander::new()?,
-                raw: Vec::new(),
-            })
-        });
-        Ok(Self {
-            openers: openers.collect::<Result<_, _>>()?,
+    pub(crate) fn new(fetcher: &Fetcher, keyring: &Arc<Keyring>) -> Self {
+        Self {
+            fetcher: fetcher.clone(),
             key: keyring.page_key(),
             keyring: Arc::clone(keyring),
-            recent: VecDeque::new(),
+        }
+    }
+
+    fn opener(&self) -> Result<Opener, NodeError> {
+        Ok(Opener {
+            fetcher: self.fetcher.clone(),
+            expander: Expander::new()?,
+            raw: Vec::new(),
         })
     }
 
     /// Hands runs of pages to `each`, with the offset of each run in the image; in no order, and from several threads.
     pub(crate) fn scatter(
-        &mut self,
+        &self,
         map: &PageMap,
         nodes: &mut Nodes<'_>,
         each: &TakeRun<'_>,
     ) -> Result<(), ReadBackError> {
         let key = &self.key;
+        let workers = (0..crew::SIZE).map(|_| {
+            let opener = self.opener()?;
+            Ok(Scatter { opener, key, each })
+        });
+        let workers = workers.collect::<Result<Vec<_>, NodeError>>()?;
         std::thread::scope(|scope| {
-            let openers = self.openers.iter_mut();
-            let workers = openers.map(|opener| Scatter { opener, key, each });
             let mut crew = Crew::start(scope, workers);
             let mut gathered = (0..map.leaves()).step_by(LEAVES_GATHERED);
             let fed = gathered.try_for_each(|first| {
@@ -145,12 +146,14 @@ impl FrameReader {
 
     /// Hands all pages to `each`, in order, and checks the image's digest at the end.
     pub(crate) fn in_order(
-        &mut self,
+        &self,
         map: &PageMap,
         nodes: &mut Nodes<'_>,
         each: &mut dyn FnMut(&[u8]) -> Result<(), ReadBackError>,
     ) -> Result<(), ReadBackError> {
         let mut image = self.keyring.content_hasher();
+        let mut opener = self.opener()?;
+        let mut recent: VecDeque<(ExtentDigest, Vec<u8>)> = VecDeque::new();
         for index in 0..map.leaves() {
             let leaf = map.leaf(index, nodes)?;
             for number in 0..leaf.pages() {
@@ -158,15 +161,14 @@ impl FrameReader {
                     .locate(leaf.first_page().saturating_add(number))
                     .ok_or(NodeError::Malformed)?;
                 let digest = used.frame.digest;
-                if !self.recent.iter().any(|(kept, _)| *kept == digest) {
-                    let opener = self.openers.first_mut().ok_or(NodeError::Malformed)?;
+                if !recent.iter().any(|(kept, _)| *kept == digest) {
                     let raw = std::mem::take(opener.open(&used)?);
-                    if self.recent.len() >= RECENT_MAX {
-                        self.recent.pop_front();
+                    if recent.len() >= RECENT_MAX {
+                        recent.pop_front();
                     }
-                    self.recent.push_back((digest, raw));
+                    recent.push_back((digest, raw));
                 }
-                let kept = self.recent.iter().find(|(kept, _)| *kept == digest);
+                let kept = recent.iter().find(|(kept, _)| *kept == digest);
                 let raw = kept.map(|(_, raw)| raw.as_slice()).unwrap_or_default();
                 let placed = used.pages.first().ok_or(NodeError::Malformed)?;
                 let page = used.page(placed, raw, &self.key)?;

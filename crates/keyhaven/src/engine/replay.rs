@@ -36,30 +36,26 @@ fn unkept(folder: &Path) -> std::io::Result<(Zeroizing<[u8; 32]>, File)> {
 pub(crate) struct Replayer {
     /// Reads the pages of those that go by pages, and of the bases of the others.
     pub(crate) frames: FrameReader,
-    patches: Fetcher,
+    fetcher: Fetcher,
     keyring: Arc<Keyring>,
     /// Where sealed copies are kept meanwhile.
     folder: PathBuf,
 }
 
 impl Replayer {
-    pub(crate) fn new(
-        fetcher: &Fetcher,
-        keyring: &Arc<Keyring>,
-        folder: &Path,
-    ) -> Result<Self, NodeError> {
-        Ok(Self {
-            frames: FrameReader::new(fetcher, keyring)?,
-            patches: fetcher.clone(),
+    pub(crate) fn new(fetcher: &Fetcher, keyring: &Arc<Keyring>, folder: &Path) -> Self {
+        Self {
+            frames: FrameReader::new(fetcher, keyring),
+            fetcher: fetcher.clone(),
             keyring: Arc::clone(keyring),
             folder: folder.to_path_buf(),
-        })
+        }
     }
 
     /// The database of a base and its patches, checked, as a sealed copy; and what `meanwhile` made of it while it was
     /// being checked.
     pub(crate) fn replay<T>(
-        &mut self,
+        &self,
         base: &PageMap,
         rows: &NodeRef,
         nodes: &mut Nodes<'_>,
@@ -81,9 +77,11 @@ impl Replayer {
         })?;
         let mut copy = Mounted::new(file)?;
         let patches = load_patches(rows, nodes)?;
+        let mut fetcher = self.fetcher.clone();
         for patch in &patches {
-            copy = apply(copy, &bytes_of(patch, &mut self.patches, &self.keyring)?)?;
+            copy = apply(copy, &bytes_of(patch, &mut fetcher, &self.keyring)?)?;
         }
+        drop(fetcher);
         let (made, state) = beside(|| meanwhile(&copy), || state_of(&copy, &self.keyring));
         if patches.last().map(|patch| patch.state) == Some(state?) {
             Ok((copy, made?))

@@ -26,7 +26,7 @@ use keyhaven_source::rows::{Mounted, RowsError};
 use super::companions;
 use super::crew::{self, Crew, Worker};
 use super::error::RestoreError;
-use super::fetch::{FetchError, Fetcher};
+use super::fetch::{FetchError, Fetcher, pieces};
 use super::history::Access;
 use super::lost::{Gaps, Lost, ends_a_restore, ends_the_run, told};
 use super::naming::Naming;
@@ -264,7 +264,7 @@ fn databases(
     meter: &mut Meter<'_>,
 ) -> Result<Gaps, RestoreError> {
     let target = naming.target;
-    let mut databases = Replayer::new(fetcher, keyring, target.root())?;
+    let databases = Replayer::new(fetcher, keyring, target.root());
     visit(plan, nodes, &mut |key, entry, nodes| {
         let FileEntry::Database {
             stat, pages, rows, ..
@@ -292,10 +292,10 @@ fn databases(
         } else {
             let written = match &rows {
                 None => {
-                    let frames = &mut databases.frames;
+                    let frames = &databases.frames;
                     by_pages(target, &key, &stat, &pages, keyring, frames, nodes)
                 }
-                Some(rows) => by_rows(target, &key, &stat, &pages, rows, &mut databases, nodes),
+                Some(rows) => by_rows(target, &key, &stat, &pages, rows, &databases, nodes),
             };
             match written {
                 Ok(file) => {
@@ -330,7 +330,7 @@ fn by_pages(
     stat: &Stat,
     pages: &PageMap,
     keyring: &Keyring,
-    frames: &mut FrameReader,
+    frames: &FrameReader,
     nodes: &mut Nodes<'_>,
 ) -> Result<Written, ReadBackError> {
     target.make_way(key)?;
@@ -360,7 +360,7 @@ fn by_rows(
     stat: &Stat,
     pages: &PageMap,
     rows: &NodeRef,
-    databases: &mut Replayer,
+    databases: &Replayer,
     nodes: &mut Nodes<'_>,
 ) -> Result<Written, ReadBackError> {
     target.make_way(key)?;
@@ -490,7 +490,7 @@ fn media(
     meter: &mut Meter<'_>,
 ) -> Result<Gaps, RestoreError> {
     std::thread::scope(|scope| {
-        let workers = (0..crew::size()).map(|_| Writer {
+        let workers = (0..crew::SIZE).map(|_| Writer {
             naming,
             fetcher: fetcher.clone(),
             hasher: keyring.content_hasher(),
@@ -632,8 +632,8 @@ impl Writer<'_> {
         };
         let mut part = target.begin(key).map_err(broken)?;
         let mut hasher = self.hasher.clone();
-        for extent in extents {
-            match self.fetcher.extent(extent, PackKind::Media) {
+        for extent in pieces(extents) {
+            match self.fetcher.extent(&extent, PackKind::Media) {
                 Ok(bytes) => {
                     hasher.update(bytes);
                     part.file.write_all(bytes).map_err(broken)?;

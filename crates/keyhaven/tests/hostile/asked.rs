@@ -15,6 +15,8 @@ use crate::world::{Reach, World, noise, read_folder, scratch, settle};
 struct Counting {
     store: MemoryStore,
     reads: AtomicUsize,
+    /// Bytes of the longest.
+    longest: AtomicUsize,
     /// Called off at this one.
     until: usize,
     cancel: Cancel,
@@ -25,6 +27,7 @@ impl Counting {
         Arc::new(Through(Self {
             store: store.clone(),
             reads: AtomicUsize::new(0),
+            longest: AtomicUsize::new(0),
             until,
             cancel: Cancel::new(),
         }))
@@ -53,6 +56,7 @@ impl Over for Counting {
 
     fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
         self.count();
+        self.longest.fetch_max(out.len(), Ordering::Relaxed);
         self.store.get_into(path, offset, out)
     }
 }
@@ -140,6 +144,39 @@ fn a_database_of_many_days_is_asked_for_pack_by_pack() {
     println!("{reads} requests");
     // The start of each pack, what is in it, and all else.
     assert!(reads < 120, "{reads} requests");
+}
+
+/// What is fetched is held by each thread.
+#[test]
+fn a_long_file_is_fetched_in_pieces() {
+    let world = World::new();
+    let long = noise(1, 20_000_000);
+    let path = world.folder.path().join("chats/media/long.mp4");
+    std::fs::write(path, &long).unwrap();
+    settle();
+    let store = Arc::new(world.store.clone());
+    Reach::Near.backup(&world.home(), store).unwrap();
+
+    let asked = Counting::of(&world.store, usize::MAX);
+    let place = Reach::Near.place(Arc::<Through<Counting>>::clone(&asked));
+    let haven = Keyhaven::open_at(&world.home(), place).unwrap();
+    let mut read = Vec::new();
+    haven
+        .cat(None, Path::new("media/long.mp4"), &mut read)
+        .unwrap();
+    assert!(read == long);
+    let verified = haven.verify(Depth::All, None, &Cancel::new(), &mut ());
+    assert!(verified.unwrap().is_good());
+    let to = scratch();
+    haven
+        .restore(to.path(), &RestoreOptions::default(), &mut ())
+        .unwrap();
+    assert!(std::fs::read(to.path().join("media/long.mp4")).unwrap() == long);
+    let longest = asked.longest.load(Ordering::Relaxed);
+    assert!(
+        (1 << 20..=(2 << 20) + (64 << 10)).contains(&longest),
+        "{longest} bytes"
+    );
 }
 
 /// Snapshots and the index, to know what there is: of a store of one's own, they are not called off.
