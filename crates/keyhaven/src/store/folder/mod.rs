@@ -289,7 +289,10 @@ impl FolderStore {
                 if other == *path || len < OTHER_BYTES_MIN {
                     return ControlFlow::Continue(());
                 }
-                given = self.is_on_the_disk(&other);
+                let Some(is_there) = self.is_on_the_disk(&other) else {
+                    return ControlFlow::Continue(());
+                };
+                given = is_there;
                 tried = u32::saturating_add(tried, 1);
                 if given || tried == OTHERS_TRIED_MAX {
                     ControlFlow::Break(())
@@ -300,14 +303,17 @@ impl FolderStore {
         !given && (tried > 0 || listed.is_err())
     }
 
-    /// Whether the disk itself gives the beginning of an object, and not the memory that keeps it.
-    fn is_on_the_disk(&self, path: &ObjectPath) -> bool {
-        let Ok(Found::File(file, _)) = self.tree.open_object(path) else {
-            return false;
+    /// Whether the disk itself gives the beginning of an object, and not the memory that keeps it. Of one that was deleted
+    /// meanwhile there is nothing to say.
+    fn is_on_the_disk(&self, path: &ObjectPath) -> Option<bool> {
+        let file = match self.tree.open_object(path) {
+            Ok(Found::File(file, _)) => file,
+            Ok(Found::SomethingElse) | Err(Errno::NOENT) => return None,
+            Err(_) => return Some(false),
         };
         // It is advice: where it is not taken, the disk is believed to be there.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
-        matches!(file.read_at(&mut [0], 0), Ok(1))
+        Some(matches!(file.read_at(&mut [0], 0), Ok(1)))
     }
 
     fn sized(&self, fault: StoreError, needed: u64) -> StoreError {

@@ -217,3 +217,16 @@ fn a_disk_that_is_found_full_at_the_flush_is_full() {
     drop(turn);
     assert!(syncer::flush(fs::File::open(home.path()).unwrap().as_fd()).is_ok());
 }
+
+/// Where a spool empties itself meanwhile, that is not taken for a disk that gives nothing.
+#[test]
+fn of_an_object_that_was_deleted_nothing_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    let store = FolderStore::private(home.path()).unwrap();
+    let there = path("packs/00/there");
+    store.put(&there, Body::Bytes(b"four")).unwrap();
+    store.flush().unwrap();
+    assert_eq!(store.is_on_the_disk(&there), Some(true));
+    assert_eq!(store.is_on_the_disk(&path("packs/00/gone")), None);
+    assert_eq!(store.is_on_the_disk(&path("elsewhere/gone")), None);
+}
