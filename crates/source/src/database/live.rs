@@ -157,12 +157,9 @@ impl LiveDatabase {
             return Ok(None);
         }
         let log = committed_log(held)?;
-        let files = Files::new(
-            held,
-            page_size,
-            log.as_ref().map(|(file, commit)| (file, commit)),
-        )?;
-        let read = files.page_count().and_then(|page_count| {
+        let log = log.as_ref().map(|(file, commit)| (file, commit));
+        let read = Files::new(held, page_size, log).and_then(|files| {
+            let page_count = files.page_count()?;
             files.read(page_count, sink)?;
             Ok(ImageShape {
                 page_size,

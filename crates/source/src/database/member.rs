@@ -234,6 +234,7 @@ impl IndexHeader {
         Ok(LastCommit {
             page_size: self.page_size,
             page_count: self.page_count,
+            frames: self.frames,
             pages,
         })
     }

@@ -17,6 +17,9 @@ use crate::database::{DatabaseError, ImageShape, PageSink};
 /// How much of the main file is read at once.
 const BATCH_BYTES: u32 = 256 * 1024;
 
+/// The page under SQLite's locks need not stand anywhere.
+const SLACK_BYTES: u64 = 64 * 1024;
+
 /// The files of a database at one commit.
 pub(crate) struct Files<'a> {
     main: &'a File,
@@ -35,9 +38,13 @@ impl<'a> Files<'a> {
         if log.is_some_and(|(_, commit)| commit.page_size != page_size) {
             return Err(DatabaseError::Corrupt);
         }
+        let main = held.file();
+        // Now, and not when it was opened: a checkpoint may have made it longer.
+        let stat = main.metadata();
+        let main_bytes = stat.map_err(|error| DatabaseError::from_io(&error))?.len();
         Ok(Self {
-            main: held.file(),
-            main_bytes: held.stat.size,
+            main,
+            main_bytes,
             log,
             page_size,
         })
@@ -91,6 +98,13 @@ impl<'a> Files<'a> {
         page_count: u32,
         take: &mut dyn FnMut(u32, &mut [u8]) -> ControlFlow<()>,
     ) -> Result<(), DatabaseError> {
+        let image = ImageShape {
+            page_size: self.page_size,
+            page_count,
+        };
+        if image.bytes() > self.plausible_bytes() {
+            return Err(DatabaseError::Corrupt);
+        }
         let per_batch = BATCH_BYTES
             .checked_div(self.page_size.bytes())
             .unwrap_or(1)
@@ -115,6 +129,16 @@ impl<'a> Files<'a> {
             }
         }
         Ok(())
+    }
+
+    /// How large the database can be, by the rule by which SQLite checks it before a checkpoint (`walCheckpoint` in
+    /// `wal.c`): without it a log of a few bytes could claim terabytes of zeros.
+    fn plausible_bytes(&self) -> u64 {
+        let frames = self.log.map_or(0, |(_, commit)| commit.frames);
+        let of_log = u64::from(frames).saturating_mul(self.page_size.bytes().into());
+        self.main_bytes
+            .saturating_add(of_log)
+            .saturating_add(SLACK_BYTES)
     }
 
     fn page(&self, number: u32, page: &mut [u8]) -> io::Result<()> {

@@ -30,6 +30,8 @@ pub(crate) struct LastCommit {
     pub(crate) page_size: PageSize,
     /// How many pages the database has after this commit.
     pub(crate) page_count: u32,
+    /// How many frames lead up to it.
+    pub(crate) frames: u32,
     /// Where in the log the newest committed content of a page stands.
     pub(crate) pages: BTreeMap<u32, u64>,
 }
@@ -51,6 +53,7 @@ pub(crate) fn last_commit(log: &File) -> io::Result<Option<LastCommit>> {
     let mut frame = vec![0; FRAME_HEADER_BYTES.saturating_add(page_size.len())];
     let frame_bytes = u64::from(page_size.bytes()).saturating_add(24);
     let mut at: u64 = 32;
+    let mut frames: u32 = 0;
     while read_whole(&mut reader, &mut frame)? {
         let Some((header, page)) = frame.split_at_checked(FRAME_HEADER_BYTES) else {
             break;
@@ -66,15 +69,17 @@ pub(crate) fn last_commit(log: &File) -> io::Result<Option<LastCommit>> {
         }
         open.push((number, at.saturating_add(24)));
         at = at.saturating_add(frame_bytes);
+        frames = frames.saturating_add(1);
         let page_count = u32_at(header, 4);
         if page_count != 0 {
             committed.extend(open.drain(..));
-            commit = Some(page_count);
+            commit = Some((page_count, frames));
         }
     }
-    Ok(commit.map(|page_count| LastCommit {
+    Ok(commit.map(|(page_count, frames)| LastCommit {
         page_size,
         page_count,
+        frames,
         pages: committed,
     }))
 }

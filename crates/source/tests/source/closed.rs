@@ -2,11 +2,13 @@
 
 use std::fs;
 
-use keyhaven_source::{DatabaseError, ReadBy};
+use keyhaven_source::{DatabaseError, OpaqueDatabase, ReadBy};
 use rusqlite::Connection;
 
 use crate::peer::Peer;
-use crate::world::{Make, check, image_by_sqlite, listing, listing_without_index, make, read};
+use crate::world::{
+    Make, check, image_by_sqlite, listing, listing_without_index, make, read, read_from,
+};
 
 /// BACKUP-1: whatever state a database was left in, reading it leaves that state.
 #[test]
@@ -103,6 +105,30 @@ fn a_torn_log_counts_as_far_as_sqlite_says() {
     }
 }
 
+/// Makes a log's checksums those of a machine of the other byte order, and right.
+fn sum_in_big_endian(log: &mut [u8]) {
+    let page = 4096;
+    let sum = |sum: (u32, u32), bytes: &[u8]| {
+        bytes.chunks_exact(8).fold(sum, |(a, b), pair| {
+            let word = |at: usize| u32::from_be_bytes(pair[at..at + 4].try_into().unwrap());
+            let a = a.wrapping_add(word(0)).wrapping_add(b);
+            (a, b.wrapping_add(word(4)).wrapping_add(a))
+        })
+    };
+    let put = |at: &mut [u8], sum: (u32, u32)| {
+        at[..4].copy_from_slice(&sum.0.to_be_bytes());
+        at[4..8].copy_from_slice(&sum.1.to_be_bytes());
+    };
+    log[3] = 0x83;
+    let mut running = sum((0, 0), &log[..24]);
+    put(&mut log[24..32], running);
+    for frame in log[32..].chunks_exact_mut(24 + page) {
+        running = sum(running, &frame[..8]);
+        running = sum(running, &frame[24..]);
+        put(&mut frame[16..24], running);
+    }
+}
+
 /// A log of another byte order, as another machine would write it, is understood.
 #[test]
 fn a_log_with_big_endian_checksums_counts() {
@@ -116,26 +142,7 @@ fn a_log_with_big_endian_checksums_counts() {
     peer.kill();
     fs::remove_file(folder.path().join("chat.db-shm")).unwrap();
     let mut bytes = fs::read(&log).unwrap();
-    bytes[3] ^= 1;
-    let page = 4096;
-    let sum = |sum: (u32, u32), bytes: &[u8]| {
-        bytes.chunks_exact(8).fold(sum, |(a, b), pair| {
-            let word = |at: usize| u32::from_be_bytes(pair[at..at + 4].try_into().unwrap());
-            let a = a.wrapping_add(word(0)).wrapping_add(b);
-            (a, b.wrapping_add(word(4)).wrapping_add(a))
-        })
-    };
-    let mut running = sum((0, 0), &bytes[..24]);
-    let put = |at: &mut [u8], sum: (u32, u32)| {
-        at[..4].copy_from_slice(&sum.0.to_be_bytes());
-        at[4..8].copy_from_slice(&sum.1.to_be_bytes());
-    };
-    put(&mut bytes[24..32], running);
-    for frame in bytes[32..].chunks_exact_mut(24 + page) {
-        running = sum(running, &frame[..8]);
-        running = sum(running, &frame[24..]);
-        put(&mut frame[16..24], running);
-    }
+    sum_in_big_endian(&mut bytes);
     fs::write(&log, bytes).unwrap();
     let (_, image) = read(&path).unwrap();
     assert_eq!(image, image_by_sqlite(&path));
@@ -143,6 +150,35 @@ fn a_log_with_big_endian_checksums_counts() {
         .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
         .unwrap();
     assert_eq!(rows, 1);
+}
+
+/// A log says how large its database is. One that claims pages of which there is nothing anywhere would have terabytes
+/// read for a few bytes.
+#[test]
+fn a_log_that_claims_a_terabyte_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let log = folder.path().join("chat.db-wal");
+    let mut peer = Peer::open(&path);
+    peer.must("PRAGMA journal_mode=wal");
+    peer.must("CREATE TABLE t(x)");
+    peer.must("INSERT INTO t VALUES(randomblob(9000))");
+    peer.kill();
+    fs::remove_file(folder.path().join("chat.db-shm")).unwrap();
+    let mut bytes = fs::read(&log).unwrap();
+    let last = bytes.len() - (24 + 4096);
+    let pages = u32::from_be_bytes(bytes[last + 4..last + 8].try_into().unwrap());
+    for claimed in [pages, 1 << 28] {
+        bytes[last + 4..last + 8].copy_from_slice(&claimed.to_be_bytes());
+        sum_in_big_endian(&mut bytes);
+        fs::write(&log, &bytes).unwrap();
+        let opaque = read_from(&mut OpaqueDatabase::at(&path));
+        if claimed == pages {
+            assert_eq!(opaque.unwrap().1, image_by_sqlite(&path));
+        } else {
+            assert_eq!(opaque.unwrap_err(), DatabaseError::Corrupt);
+        }
+    }
 }
 
 /// A program that died in the middle of a change left pages that belong to no commit. Undoing that

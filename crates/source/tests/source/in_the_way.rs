@@ -11,7 +11,9 @@ use keyhaven_source::{
 };
 
 use crate::peer::Peer;
-use crate::world::{Make, Spool, brief, check, listing, listing_without_index, make, read};
+use crate::world::{
+    Make, Spool, brief, check, listing, listing_without_index, make, read, read_from,
+};
 
 /// The wait for a lock is bounded, and its end has a name.
 #[test]
@@ -69,11 +71,7 @@ fn a_short_lock_is_waited_for() {
 }
 
 fn opaque(path: &Path) -> Result<(Image, Vec<u8>), DatabaseError> {
-    let mut spool = Spool::default();
-    let image = OpaqueDatabase::at(path)
-        .with_patience(brief())
-        .read_pages(&mut spool)?;
-    Ok((image, spool.bytes))
+    read_from(&mut OpaqueDatabase::at(path).with_patience(brief()))
 }
 
 /// BACKUP-1: a database that cannot be understood is read as any other, closed, in use, and after its program died.

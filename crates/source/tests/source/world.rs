@@ -54,10 +54,13 @@ pub(crate) fn brief() -> Patience {
 
 /// Reads the database at `path`.
 pub(crate) fn read(path: &Path) -> Result<(Image, Vec<u8>), DatabaseError> {
+    read_from(&mut LiveDatabase::at(path).with_patience(brief()))
+}
+
+/// The same, of any source.
+pub(crate) fn read_from(source: &mut dyn PageSource) -> Result<(Image, Vec<u8>), DatabaseError> {
     let mut spool = Spool::default();
-    let image = LiveDatabase::at(path)
-        .with_patience(brief())
-        .read_pages(&mut spool)?;
+    let image = source.read_pages(&mut spool)?;
     assert_eq!(spool.shape, Some(image.shape));
     assert_eq!(spool.bytes.len() as u64, image.shape.bytes());
     Ok((image, spool.bytes))
