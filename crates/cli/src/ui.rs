@@ -211,6 +211,11 @@ impl Observer for Show {
             Notice::MarkerMended { reason } => {
                 format!("the store's marker was written again: {reason}")
             }
+            Notice::MarkerBlocked => {
+                "a folder named `keyhaven` stands in the store in the place of its marker: move it \
+                 away, and the next backup writes the marker again"
+                    .to_owned()
+            }
             Notice::NotComplete {
                 sequence,
                 pending_files,

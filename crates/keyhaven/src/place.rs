@@ -44,6 +44,11 @@ pub enum PlaceError {
     /// The address.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// A folder whose whole path is no text, as the configuration holds it.
+    #[error(
+        "the store's folder has no path that is text (UTF-8); give another one, from its root on"
+    )]
+    NotText,
 }
 
 impl PlaceError {
@@ -52,6 +57,7 @@ impl PlaceError {
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Address(cause) => cause.remedy(),
+            Self::NotText => Remedy::AskUser,
         }
     }
 }
@@ -60,12 +66,15 @@ impl Place {
     /// The place of that address. A relative folder is taken from the current one, once.
     ///
     /// # Errors
-    /// [`PlaceError::Address`] if it is none.
+    /// [`PlaceError::Address`] if it is none, [`PlaceError::NotText`] if it cannot be written down.
     pub fn parse(address: &str) -> Result<Self, PlaceError> {
         let parsed = StoreAddress::parse(address)?;
-        let text = match parsed.folder().map(std::path::absolute) {
-            Some(Ok(folder)) => folder.to_string_lossy().into_owned(),
-            Some(Err(_)) | None => address.to_owned(),
+        let text = match parsed.folder() {
+            Some(folder) => std::path::absolute(folder)
+                .ok()
+                .and_then(|folder| folder.into_os_string().into_string().ok())
+                .ok_or(PlaceError::NotText)?,
+            None => address.to_owned(),
         };
         let address = StoreAddress::parse(&text)?;
         Ok(Self {

@@ -78,6 +78,9 @@ pub enum Notice {
         /// What was wrong with it.
         reason: String,
     },
+    /// The store's marker is damaged, and a folder stands in its place: it cannot be written again. Nothing needs it while
+    /// there are snapshots.
+    MarkerBlocked,
     /// The backup that is restored was cut off, or something could not be read for it: files are missing from it or are
     /// older than it is.
     NotComplete {

@@ -54,6 +54,11 @@ pub enum SetupError {
     /// The source is not a folder that can be read.
     #[error("{} is not a folder that can be read", .0.display())]
     Source(PathBuf),
+    /// The path of the source is no text, as the configuration holds it.
+    #[error(
+        "the path {} is not text (UTF-8): name its folders otherwise, or back up one that stands above them", .0.display()
+    )]
+    SourceNotText(PathBuf),
     /// The store would stand inside the source, or the source inside the store.
     #[error("the store and the source must not stand inside each other")]
     Nested,
@@ -92,6 +97,7 @@ impl SetupError {
             Self::Register(cause) => cause.remedy(),
             Self::Keystore(_)
             | Self::Source(_)
+            | Self::SourceNotText(_)
             | Self::Nested
             | Self::HomeNested(_)
             | Self::Digits(_)
@@ -149,6 +155,9 @@ impl Setup {
         let unreadable = || SetupError::Source(source.to_path_buf());
         let source = source.canonicalize().map_err(|_| unreadable())?;
         std::fs::read_dir(&source).map_err(|_| unreadable())?;
+        if source.to_str().is_none() {
+            return Err(SetupError::SourceNotText(source));
+        }
         if let Some(folder) = place.folder() {
             let folder = settled(folder);
             if folder.starts_with(&source) || source.starts_with(&folder) {

@@ -188,6 +188,11 @@ fn links_pipes_folders_and_devices_are_no_objects() {
             );
         }
     }
+    // A folder does not give way to an object. That is said before anything is written.
+    let folder = path("packs/00/folder");
+    let outcome = store.put(&folder, Body::Bytes(b"x"));
+    assert_eq!(outcome, Err(StoreError::NotAnObject { path: folder }));
+    store.flush().unwrap();
     let through = path("packs/11/key");
     let outcome = store.get(&through, None);
     assert!(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::world::{NAME, TEXT, World, files};
+use crate::world::{NAME, Ran, TEXT, World, files};
 
 #[test]
 fn what_is_not_set_up_or_set_up_already_is_told() {
@@ -61,6 +61,25 @@ fn what_is_not_set_up_or_set_up_already_is_told() {
         ))
         .is(4);
     assert!(!world.at("k2").exists());
+}
+
+/// The configuration is text. What it could not hold is refused before anything is made.
+#[test]
+fn a_path_that_is_no_text_is_refused_before_anything_is_made() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = World::new();
+    let odd = world.at("odd").join(std::ffi::OsStr::from_bytes(b"\xff"));
+    fs::create_dir_all(&odd).unwrap();
+    let setup = "setup --recovery-key --recovery-key-file ../../key --home ../../home --json";
+    for (source, store) in [(".", "../../store"), ("../../chats", "store")] {
+        let mut setup = world.command(setup);
+        setup.args(["--source", source, "--store", store]);
+        let refused = Ran::of(setup.current_dir(&odd)).is(4).json();
+        let error = refused["error"].as_str().unwrap();
+        assert!(error.contains("is text (UTF-8)") || error.contains("is not text (UTF-8)"));
+        assert_eq!(refused["remedy"], "ask-user");
+        assert!(!world.at("key").exists() && !world.at("home").exists());
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::world::{Ran, World, files};
+use crate::world::{Ran, TEXT, World, files};
 
 /// What a program is told: the exit code, `remedy`, and in `error` these words.
 #[track_caller]
@@ -170,6 +170,43 @@ fn a_marker_that_is_damaged_or_gone_costs_nothing() {
         assert_eq!(backup.code, 0, "{backup:?}");
         backup.says("marker was written again");
         assert_eq!(fs::read(&marker).unwrap(), good);
+        world.run("verify --home home").is(0);
+    }
+}
+
+/// So may something else be that stands in its place: a folder stays until a person moves it away, all else gives way.
+#[test]
+fn whatever_stands_in_the_markers_place_costs_nothing() {
+    let world = World::with_key();
+    world.run("backup --home home").is(0);
+    let marker = world.at("store/keyhaven");
+    let good = fs::read(&marker).unwrap();
+    fs::remove_file(&marker).unwrap();
+    fs::create_dir_all(marker.join("of somebody")).unwrap();
+    fs::write(world.at("chats/more"), TEXT).unwrap();
+    let blocked = "a folder named `keyhaven` stands in the store";
+    world.run("backup --home home").is(0).says(blocked);
+    world.run("backup --home home").is(0).says(blocked);
+    let damaged = world.run("verify --home home --json").is(6).json();
+    assert_eq!(damaged["damaged"][0]["object"], "keyhaven");
+    world
+        .run("restore --home new --store store --recovery-key-file key --to back")
+        .is(0);
+    world.same("back");
+    fs::remove_dir_all(&marker).unwrap();
+    for make in ["nothing", "link", "pipe"] {
+        let _ = fs::remove_file(&marker);
+        match make {
+            "link" => std::os::unix::fs::symlink("/nowhere", &marker).unwrap(),
+            "pipe" => nix::unistd::mkfifo(&marker, nix::sys::stat::Mode::S_IRUSR).unwrap(),
+            _ => {}
+        }
+        world.run("verify --home home").is(6);
+        world
+            .run("backup --home home")
+            .is(0)
+            .says("marker was written again");
+        assert_eq!(fs::read(&marker).unwrap(), good, "{make}");
         world.run("verify --home home").is(0);
     }
 }

@@ -296,8 +296,10 @@ impl Access {
             return Ok(None);
         };
         let marker = Marker::new(self.id).encode();
-        self.store
-            .put(&path_of(MARKER_PATH), Body::Bytes(&marker))?;
+        match self.store.put(&path_of(MARKER_PATH), Body::Bytes(&marker)) {
+            Err(StoreError::NotAnObject { .. }) => return Ok(Some(Notice::MarkerBlocked)),
+            put => put?,
+        }
         self.store.flush()?;
         let reason = fault.clone();
         Ok(Some(Notice::MarkerMended { reason }))

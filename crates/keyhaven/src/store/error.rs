@@ -171,7 +171,7 @@ pub enum StoreError {
         got: u64,
     },
     /// What stands under an object's name is a link, a pipe, a folder or a device.
-    #[error("{path} is not an object: something else stands under its name")]
+    #[error("the object {path} cannot be used: a folder or something else stands under its name")]
     NotAnObject {
         /// The object.
         path: ObjectPath,

@@ -324,6 +324,10 @@ impl FolderStore {
 impl Store for FolderStore {
     fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
         let syncer = self.writing()?;
+        // Once it is written there is no way back: a session that could not give one object its name has failed.
+        if self.tree.is_folder(path) {
+            return Err(StoreError::NotAnObject { path: path.clone() });
+        }
         let len = body.len();
         let (mut file, name) = syncer
             .session()

@@ -141,6 +141,13 @@ impl Tree {
         Ok(Found::File(file, u64::try_from(stat.st_size).unwrap_or(0)))
     }
 
+    /// Whether a folder stands under an object's name. Anything else gives way to the object.
+    pub(super) fn is_folder(&self, path: &ObjectPath) -> bool {
+        self.open_folder(&path.folder())
+            .and_then(|folder| rustix::fs::statat(&folder, path.name(), AtFlags::SYMLINK_NOFOLLOW))
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    }
+
     /// Deletes an object; tells whether there was one.
     pub(super) fn unlink(&self, path: &ObjectPath) -> Result<bool, Errno> {
         let folder = match self.open_folder(&path.folder()) {
