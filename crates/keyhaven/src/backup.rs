@@ -253,7 +253,13 @@ impl Keyhaven {
         if is_kept && emptied.is_empty() {
             let digest = *start.follows.digest.as_bytes();
             self.note_if_late(start.sequence, digest, &access.called_off, meter);
-            return Ok(unchanged(&found, start.sequence, Sent::default()));
+            let nothing = Sent::default();
+            return Ok(unchanged(
+                found.census,
+                found.unseen,
+                start.sequence,
+                nothing,
+            ));
         }
         let needed = emptied.sum(|_, _| true).bytes.saturating_add(found.bytes());
         let access = &self.spooled(access, &found, needed, &mut contents)?;
@@ -272,6 +278,7 @@ impl Keyhaven {
         let stands = loaded
             .snapshot(&start)
             .map(|snapshot| snapshot.completeness);
+        let root = start.root;
         let shadows = Shadows::new(self.home.shadow(), Arc::clone(&keyring), tier);
         let mut run = Run::new(
             access,
@@ -312,19 +319,8 @@ impl Keyhaven {
             meter.begin(Phase::Media, media_files, media_bytes);
             run.media(&mut files, meter)?;
         }
-        let before = run.start.root;
         let (repacked, stop) = run.repack(&mut files)?;
         files.finish();
-        if is_kept && run.start.root == before {
-            // Nothing could be moved: there is nothing to commit.
-            if stop == Some(Stop::Cancelled) {
-                return Err(BackupError::Cancelled);
-            }
-            let digest = *run.start.follows.digest.as_bytes();
-            self.note_if_late(run.start.sequence, digest, &access.called_off, meter);
-            return Ok(unchanged(&found, run.start.sequence, run.sent()));
-        }
-        meter.begin(Phase::Commit, 0, 0);
         let pending_files = run.pending;
         let completeness = match (run.stopped, pending_files) {
             (None, 0) => Completeness::Complete,
@@ -337,6 +333,18 @@ impl Keyhaven {
                 pending_files,
             },
         };
+        // Nothing could be moved, or what has changed cannot be read, as before.
+        let says_nothing_new = is_kept
+            || (stands, totals, damaged.is_none()) == (Some(completeness), run.totals, true);
+        if says_nothing_new && run.start.root == root && run.last.is_none() {
+            if stop == Some(Stop::Cancelled) {
+                return Err(BackupError::Cancelled);
+            }
+            let (sequence, digest) = (run.start.sequence, *run.start.follows.digest.as_bytes());
+            self.note_if_late(sequence, digest, &access.called_off, meter);
+            return Ok(unchanged(census, pending_files, sequence, run.sent()));
+        }
+        meter.begin(Phase::Commit, 0, 0);
         let committed = run.commit(completeness, false)?;
         // What is not remembered is read from the packs.
         let _ = footers::append(&self.home.footers(), &outbox.take_footers());
@@ -598,16 +606,17 @@ impl Keyhaven {
 }
 
 /// Where nothing has changed, and nothing was committed.
-fn unchanged(found: &Survey, sequence: u64, sent: Sent) -> BackupReport {
+/// What a run reports that commits nothing.
+fn unchanged(census: Census, pending_files: u64, sequence: u64, sent: Sent) -> BackupReport {
     BackupReport {
-        outcome: match found.unseen {
+        outcome: match pending_files {
             0 => Outcome::Unchanged,
             pending_files => Outcome::Partial { pending_files },
         },
         sequence,
         sent_bytes: sent.bytes,
         sent_objects: sent.objects,
-        source: found.census,
+        source: census,
         changed: 0,
         ways: Vec::new(),
         repacked: Repacked::default(),
