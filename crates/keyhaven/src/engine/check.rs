@@ -11,7 +11,6 @@ use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::PackName;
 use keyhaven_repo::node::{NodeError, NodeRef};
 use keyhaven_repo::pack::PackKind;
-use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::path::Key;
 use keyhaven_secrets::Remedy;
 use keyhaven_source::rows::RowsError;
@@ -27,7 +26,6 @@ use super::pages::ReadBackError;
 use super::replay::Replayer;
 use super::restore::{Plan, visit};
 use crate::progress::{Cancel, Meter};
-use crate::store::Store;
 
 /// How much of an entry's content is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,19 +47,20 @@ enum Standing {
     /// What stands in its way is known, if anything does.
     Known(Option<Fault>),
     /// Its bytes are to be read.
-    ToRead {
+    File {
         content: ContentId,
         extents: Vec<Extent>,
     },
+    /// Its pages are to be read.
+    Database,
 }
 
 /// Checks entries, and remembers which packs were found damaged.
 pub(crate) struct Checker<'a> {
-    store: &'a Arc<dyn Store>,
+    access: &'a Access,
     keyring: Arc<Keyring>,
     packs: Packs,
-    media: Fetcher,
-    databases: Replayer,
+    fetcher: Fetcher,
     /// For copies of databases, sealed.
     folder: PathBuf,
     cancel: &'a Cancel,
@@ -79,14 +78,11 @@ impl<'a> Checker<'a> {
         folder: PathBuf,
         cancel: &'a Cancel,
     ) -> Result<Self, RestoreError> {
-        let store = &access.store;
-        let fetcher = Fetcher::new(Arc::clone(store), Arc::clone(&keyring));
-        let fetcher = fetcher.until(access.called_off.clone());
+        let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(&keyring));
         Ok(Self {
-            packs: Packs::of(store.as_ref())?,
-            databases: Replayer::new(&fetcher, &keyring, &folder),
-            media: fetcher,
-            store,
+            packs: Packs::of(access.store.as_ref())?,
+            fetcher: fetcher.until(access.called_off.clone()),
+            access,
             keyring,
             folder,
             cancel,
@@ -106,7 +102,7 @@ impl<'a> Checker<'a> {
         if self.cancel.is_cancelled() {
             return Err(RestoreError::Cancelled);
         }
-        if let Some(reason) = Packs::read(self.store.as_ref(), pack, &self.keyring)? {
+        if let Some(reason) = Packs::read(self.access.store.as_ref(), pack, &self.keyring)? {
             self.damaged.insert(pack, reason);
         }
         Ok(())
@@ -128,13 +124,20 @@ impl<'a> Checker<'a> {
             cancel: self.cancel,
         };
         let mut lost = Vec::new();
-        let (fetcher, keyring) = (self.media.clone(), Arc::clone(&self.keyring));
+        let readers = [(); crew::SIZE].map(|()| FileReader {
+            fetcher: self.fetcher.clone(),
+            hasher: self.keyring.content_hasher(),
+        });
+        // Files are mostly waited for, and pages mostly opened: one is done beside the other.
+        let opener = DatabaseReader {
+            access: self.access,
+            databases: Replayer::new(&self.fetcher, &self.keyring, &self.folder),
+            keyring: Arc::clone(&self.keyring),
+            folder: self.folder.clone(),
+        };
         let visited = std::thread::scope(|scope| {
-            let workers = (0..crew::SIZE).map(|_| Reader {
-                fetcher: fetcher.clone(),
-                hasher: keyring.content_hasher(),
-            });
-            let mut readers = Crew::start(scope, workers);
+            let mut files = Crew::start(scope, readers);
+            let mut databases = Crew::start(scope, [opener]);
             let visited = visit(&plan, nodes, &mut |key, entry, nodes| {
                 if self.cancel.is_cancelled() {
                     return Err(RestoreError::Cancelled);
@@ -144,28 +147,32 @@ impl<'a> Checker<'a> {
                     FileEntry::Database { pages, .. } => pages.image_len(),
                     FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok(()),
                 };
-                let fault = match self.entry(&entry, reading, nodes)? {
-                    Standing::Known(fault) => fault,
-                    Standing::ToRead { content, extents } => {
-                        readers.send(Job {
-                            key,
-                            bytes,
-                            content,
-                            extents,
-                        });
-                        return readers.ready().try_for_each(|checked| {
-                            meter.add(1, checked.bytes);
-                            self.take(checked, &mut lost)
-                        });
+                match self.entry(&entry, reading, nodes)? {
+                    Standing::Known(fault) => {
+                        if reading == Reading::All {
+                            meter.add(1, bytes);
+                        }
+                        let fault = Ok(fault);
+                        self.take(Checked { key, bytes, fault }, &mut lost)?;
                     }
-                };
-                if reading == Reading::All {
-                    meter.add(1, bytes);
+                    Standing::File { content, extents } => files.send(FileJob {
+                        key,
+                        bytes,
+                        content,
+                        extents,
+                    }),
+                    Standing::Database => databases.send(DatabaseJob { key, bytes, entry }),
                 }
-                let fault = Ok(fault);
-                self.take(Checked { key, bytes, fault }, &mut lost)
+                files
+                    .ready()
+                    .chain(databases.ready())
+                    .try_for_each(|checked| {
+                        meter.add(1, checked.bytes);
+                        self.take(checked, &mut lost)
+                    })
             });
-            readers.finish().fold(visited, |visited, checked| {
+            let left = files.finish().chain(databases.finish());
+            left.fold(visited, |visited, checked| {
                 meter.add(1, checked.bytes);
                 let taken = self.take(checked, &mut lost);
                 visited.and_then(|gaps| taken.map(|()| gaps))
@@ -247,26 +254,152 @@ impl<'a> Checker<'a> {
             ) => match extents.load(stat.size, nodes) {
                 Ok(extents) => {
                     let content = *content;
-                    return Ok(Standing::ToRead { content, extents });
+                    return Ok(Standing::File { content, extents });
                 }
                 Err(cause) => Some(index_fault(entry, cause)?),
             },
-            (Ok(()), None, Reading::All, FileEntry::Database { pages, rows, .. }) => {
-                self.database(entry, pages, rows.as_ref(), nodes)?
+            (Ok(()), None, Reading::All, FileEntry::Database { .. }) => {
+                return Ok(Standing::Database);
             }
             (Ok(()), None, Reading::All, FileEntry::Dir { .. } | FileEntry::Symlink { .. }) => None,
         };
         Ok(Standing::Known(fault))
     }
 
-    /// Reads every page of a database.
-    fn database(
+    /// Opens what lies in packs that were found damaged: the damage may be elsewhere in them.
+    fn doubtful(
         &mut self,
         entry: &FileEntry,
-        pages: &PageMap,
-        rows: Option<&NodeRef>,
-        nodes: &mut Nodes<'_>,
+        doubted: &[Extent],
     ) -> Result<Option<Fault>, RestoreError> {
+        let kind = match entry {
+            FileEntry::Database { .. } => PackKind::Messages,
+            FileEntry::File { .. } | FileEntry::Dir { .. } | FileEntry::Symlink { .. } => {
+                PackKind::Media
+            }
+        };
+        for extent in doubted {
+            let reason = match self.tried.get(extent) {
+                Some(reason) => reason.clone(),
+                None => {
+                    let read = pieces(&[*extent])
+                        .try_for_each(|piece| self.fetcher.extent(&piece, kind).map(drop));
+                    let fault = read.err().map(content_fault).transpose()?;
+                    let reason = fault.map(|fault| fault.reason);
+                    self.tried.insert(*extent, reason.clone());
+                    reason
+                }
+            };
+            if let Some(reason) = reason {
+                let packs = vec![extent.pack];
+                return Ok(Some(Fault { reason, packs }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A file whose bytes are to be read.
+struct FileJob {
+    key: Key,
+    bytes: u64,
+    content: ContentId,
+    extents: Vec<Extent>,
+}
+
+/// A database whose pages are to be read.
+struct DatabaseJob {
+    key: Key,
+    bytes: u64,
+    entry: FileEntry,
+}
+
+/// What was found of a file or a database.
+struct Checked {
+    key: Key,
+    bytes: u64,
+    fault: Result<Option<Fault>, RestoreError>,
+}
+
+/// Reads files.
+struct FileReader {
+    fetcher: Fetcher,
+    hasher: ContentHasher,
+}
+
+impl Worker for FileReader {
+    type Job = FileJob;
+    type Answer = Checked;
+
+    fn extents(job: &FileJob) -> &[Extent] {
+        &job.extents
+    }
+
+    fn expect(&mut self, run: Option<Extent>) {
+        self.fetcher.expect(run);
+    }
+
+    fn work(&mut self, job: FileJob) -> Checked {
+        let fault = self.read(&job);
+        let FileJob { key, bytes, .. } = job;
+        Checked { key, bytes, fault }
+    }
+}
+
+impl FileReader {
+    fn read(&mut self, job: &FileJob) -> Result<Option<Fault>, RestoreError> {
+        let mut hasher = self.hasher.clone();
+        for extent in pieces(&job.extents) {
+            match self.fetcher.extent(&extent, PackKind::Media) {
+                Ok(bytes) => hasher.update(bytes),
+                Err(error) => return content_fault(error).map(Some),
+            }
+        }
+        if hasher.finish() == job.content {
+            return Ok(None);
+        }
+        Ok(Some(Fault {
+            reason: "its bytes are not those that were backed up".to_owned(),
+            packs: job.extents.iter().map(|extent| extent.pack).collect(),
+        }))
+    }
+}
+
+/// Reads databases, each with as many threads as there are.
+struct DatabaseReader<'a> {
+    access: &'a Access,
+    keyring: Arc<Keyring>,
+    databases: Replayer,
+    /// For copies of databases, sealed.
+    folder: PathBuf,
+}
+
+impl Worker for DatabaseReader<'_> {
+    type Job = DatabaseJob;
+    type Answer = Checked;
+
+    fn extents(_: &DatabaseJob) -> &[Extent] {
+        &[]
+    }
+
+    fn expect(&mut self, _: Option<Extent>) {}
+
+    fn work(&mut self, job: DatabaseJob) -> Checked {
+        let fault = self.read(&job.entry);
+        let DatabaseJob { key, bytes, .. } = job;
+        Checked { key, bytes, fault }
+    }
+}
+
+impl DatabaseReader<'_> {
+    /// Reads every page of a database.
+    fn read(&self, entry: &FileEntry) -> Result<Option<Fault>, RestoreError> {
+        let FileEntry::Database { pages, rows, .. } = entry else {
+            return Ok(None);
+        };
+        let (store, keyring) = (Arc::clone(&self.access.store), Arc::clone(&self.keyring));
+        let nodes = Nodes::new(store, keyring, self.access.cache.as_deref());
+        let nodes = &mut nodes.map_err(NodeError::from)?;
         let read = match rows {
             None => self.databases.frames.scatter(pages, nodes, &|_, _| Ok(())),
             // Patches prove themselves only one upon the other.
@@ -300,97 +433,6 @@ impl<'a> Checker<'a> {
                 }))
             }
         }
-    }
-
-    /// Opens what lies in packs that were found damaged: the damage may be elsewhere in them.
-    fn doubtful(
-        &mut self,
-        entry: &FileEntry,
-        doubted: &[Extent],
-    ) -> Result<Option<Fault>, RestoreError> {
-        let kind = match entry {
-            FileEntry::Database { .. } => PackKind::Messages,
-            FileEntry::File { .. } | FileEntry::Dir { .. } | FileEntry::Symlink { .. } => {
-                PackKind::Media
-            }
-        };
-        for extent in doubted {
-            let reason = match self.tried.get(extent) {
-                Some(reason) => reason.clone(),
-                None => {
-                    let read = pieces(&[*extent])
-                        .try_for_each(|piece| self.media.extent(&piece, kind).map(drop));
-                    let fault = read.err().map(content_fault).transpose()?;
-                    let reason = fault.map(|fault| fault.reason);
-                    self.tried.insert(*extent, reason.clone());
-                    reason
-                }
-            };
-            if let Some(reason) = reason {
-                let packs = vec![extent.pack];
-                return Ok(Some(Fault { reason, packs }));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// A file whose bytes are to be read.
-struct Job {
-    key: Key,
-    bytes: u64,
-    content: ContentId,
-    extents: Vec<Extent>,
-}
-
-/// What was found of a file or a database.
-struct Checked {
-    key: Key,
-    bytes: u64,
-    fault: Result<Option<Fault>, RestoreError>,
-}
-
-/// Reads files.
-struct Reader {
-    fetcher: Fetcher,
-    hasher: ContentHasher,
-}
-
-impl Worker for Reader {
-    type Job = Job;
-    type Answer = Checked;
-
-    fn extents(job: &Job) -> &[Extent] {
-        &job.extents
-    }
-
-    fn expect(&mut self, run: Option<Extent>) {
-        self.fetcher.expect(run);
-    }
-
-    fn work(&mut self, job: Job) -> Checked {
-        let fault = self.read(&job);
-        let Job { key, bytes, .. } = job;
-        Checked { key, bytes, fault }
-    }
-}
-
-impl Reader {
-    fn read(&mut self, job: &Job) -> Result<Option<Fault>, RestoreError> {
-        let mut hasher = self.hasher.clone();
-        for extent in pieces(&job.extents) {
-            match self.fetcher.extent(&extent, PackKind::Media) {
-                Ok(bytes) => hasher.update(bytes),
-                Err(error) => return content_fault(error).map(Some),
-            }
-        }
-        if hasher.finish() == job.content {
-            return Ok(None);
-        }
-        Ok(Some(Fault {
-            reason: "its bytes are not those that were backed up".to_owned(),
-            packs: job.extents.iter().map(|extent| extent.pack).collect(),
-        }))
     }
 }
 

@@ -88,6 +88,15 @@ impl<W: Worker> Crew<W> {
         if let Some(full) = self.batch.add(job, own) {
             self.hand_over(full);
         }
+        if own.is_none() {
+            // Nothing can join it.
+            self.hand_over_open();
+        }
+    }
+
+    fn hand_over_open(&mut self) {
+        let open = std::mem::replace(&mut self.batch, Batch::new());
+        self.hand_over(open);
     }
 
     fn hand_over(&self, batch: Batch<W::Job>) {
@@ -102,8 +111,7 @@ impl<W: Worker> Crew<W> {
 
     /// Those that are left, as they come, until every job that was handed in has its own.
     pub(crate) fn finish(mut self) -> impl Iterator<Item = W::Answer> {
-        let last = std::mem::replace(&mut self.batch, Batch::new());
-        self.hand_over(last);
+        self.hand_over_open();
         drop(self.queue);
         self.answers.into_iter()
     }
