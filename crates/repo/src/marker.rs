@@ -118,14 +118,18 @@ impl Marker {
             return Err(MarkerError::NotKeyhaven);
         }
         let version = reader.u16().map_err(short)?;
-        if version != FORMAT_VERSION {
-            return Err(MarkerError::UnknownVersion { found: version });
-        }
         let zeros = reader.array::<6>().map_err(short)?;
         let store = StoreId::from_bytes(reader.array().map_err(short)?);
         let check = reader.array::<32>().map_err(short)?;
         let checked = file.get(..32).unwrap_or_default();
-        if blake3::hash(checked) != check || zeros != [0; 6] {
+        // Of every version these bytes are checked here: a bit that has flipped in the version makes no later one.
+        if blake3::hash(checked) != check {
+            return Err(MarkerError::Damaged);
+        }
+        if version != FORMAT_VERSION {
+            return Err(MarkerError::UnknownVersion { found: version });
+        }
+        if zeros != [0; 6] {
             return Err(MarkerError::Damaged);
         }
         match file.len().cmp(&MARKER_BYTES) {
@@ -155,7 +159,10 @@ mod tests {
         for at in 0..file.len() {
             let mut flipped = file.clone();
             flipped[at] ^= 1;
-            assert!(Marker::parse(&flipped).is_err(), "BACKUP-4: byte {at}");
+            let read = Marker::parse(&flipped);
+            assert!(read.is_err(), "BACKUP-4: byte {at}");
+            let is_later = matches!(read, Err(MarkerError::UnknownVersion { .. }));
+            assert!(!is_later, "byte {at}");
         }
         for len in 0..file.len() {
             assert!(

@@ -157,6 +157,7 @@ fn a_marker_that_is_damaged_or_gone_costs_nothing() {
     let damaged = [
         Some(vec![0; good.len()]),
         Some(good[..20].to_vec()),
+        Some([&good[..8], &[2], &good[9..]].concat()),
         Some([&good[..16], &[7; 16], &good[32..]].concat()),
         None,
     ];
@@ -222,6 +223,27 @@ fn whatever_stands_in_the_markers_place_costs_nothing() {
         assert_eq!(fs::read(&marker).unwrap(), good, "{make}");
         world.run("verify --home home").is(0);
     }
+}
+
+/// A store that a later Keyhaven made is not taken for a damaged one, and nothing in it is changed.
+#[test]
+fn a_store_of_a_later_format_is_refused_and_left_alone() {
+    let world = World::with_key();
+    world.run("backup --home home").is(0);
+    let marker = world.at("store/keyhaven");
+    let mut later = fs::read(&marker).unwrap();
+    later[8] = 2;
+    let check = blake3::hash(&later[..32]);
+    later[32..64].copy_from_slice(check.as_bytes());
+    fs::write(&marker, &later).unwrap();
+    fs::write(world.at("chats/more"), TEXT).unwrap();
+    let before = files(&world.at("store"));
+    for command in ["backup", "status", "verify", "browse", "restore --to back"] {
+        let ran = world.run(&format!("{command} --home home --json"));
+        told(ran, 4, "ask-user", "format version 2");
+    }
+    assert_eq!(files(&world.at("store")), before);
+    assert_eq!(fs::read(&marker).unwrap(), later);
 }
 
 /// BACKUP-1: the list of files of the newest backup is damaged. The next backup says so by its number, is whole, ends

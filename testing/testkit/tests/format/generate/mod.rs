@@ -80,6 +80,10 @@ impl Maker {
 
     fn markers(&self) -> Vec<Named> {
         let v = |outcome, note| vector(outcome, "marker", note).with("file", "keyhaven");
+        let mut checked = fs::read(folder().join("store/keyhaven")).unwrap();
+        checked.truncate(32);
+        checked[8] = 2;
+        let later = format!("32 {}", blake3::hash(&checked).to_hex());
         vec![
             ("marker-ok", v("ok", "The golden store's marker.")),
             (
@@ -92,7 +96,13 @@ impl Maker {
             ),
             (
                 "marker-later-version",
-                v("unknown-version", "Version 2.").with("edit", "8 0200"),
+                v("unknown-version", "Version 2.")
+                    .with("edit", "8 0200")
+                    .with("edit", later),
+            ),
+            (
+                "marker-other-version",
+                v("damaged", "Version 2, with the checksum of version 1.").with("edit", "8 0200"),
             ),
             (
                 "marker-cut",
