@@ -24,6 +24,7 @@ use crate::engine::outbox::{Outbox, Sent, packs_folder};
 use crate::engine::packs::Packs;
 use crate::engine::rows::{Shadows, Tier, Way, recall_ways, remember_ways};
 use crate::engine::salvage::salvage;
+use crate::engine::sent_log::{Left, SentLog};
 use crate::engine::survey::{Survey, survey};
 use crate::engine::suspects;
 use crate::engine::tails::{Emptied, RepackBudget, Repacked};
@@ -262,7 +263,14 @@ impl Keyhaven {
             ));
         }
         let needed = emptied.sum(|_, _| true).bytes.saturating_add(found.bytes());
-        let access = &self.spooled(access, &found, needed, &mut contents)?;
+        let (log, mut left) = SentLog::open(&self.home.sent(), access.id, self.place.is_remote());
+        if doubts.is_some() {
+            // What is found in a store of which something is damaged may be so too.
+            left = Left::default();
+        }
+        let (access, left) = self.spooled(access, &found, needed, left)?;
+        contents.take_over(&left.contents);
+        let access = &access;
         let workers = if self.place.is_remote() {
             REMOTE_WORKERS
         } else {
@@ -291,6 +299,7 @@ impl Keyhaven {
             limits,
             &found,
             shadows,
+            (&log, &left),
         );
         if let Some(found) = &salvaged {
             run.index_sent = found.sent;
@@ -543,23 +552,24 @@ impl Keyhaven {
         access: &Access,
         found: &Survey,
         needed: u64,
-        contents: &mut Contents,
-    ) -> Result<Access, BackupError> {
+        left: Left,
+    ) -> Result<(Access, Left), BackupError> {
         access.store.ensure_room(needed)?;
         if !self.place.is_remote() {
-            return Ok(access.clone());
+            let left = take_up_from(access.store.as_ref(), left)?;
+            return Ok((access.clone(), left));
         }
         let folder = self.home.spool();
         let limits = SpoolLimits::default();
         let called_off = access.called_off.clone();
         let spool = SpooledStore::open(Arc::clone(&access.store), &folder, limits, called_off)?;
-        take_up(&spool, access.store.as_ref(), contents)?;
+        let left = take_up(&spool, access.store.as_ref(), left)?;
         spool.ensure_spool_room(found.database_bytes())?;
-        let store: Arc<dyn Store> = Arc::new(spool);
-        Ok(Access {
-            store,
+        let access = Access {
+            store: Arc::new(spool),
             ..access.clone()
-        })
+        };
+        Ok((access, left))
     }
 
     /// Where nothing has changed, and the run that made the newest snapshot did not come as far as to note it, or found the
@@ -647,14 +657,11 @@ fn tails(
 /// Takes up what a run that was cut off had on its way: its packs in the spool are sent, and what they
 /// and the packs in the store hold is not sealed again. A pack that no local state knows is named by
 /// nothing, and dropped.
-fn take_up(
-    spool: &SpooledStore,
-    remote: &dyn Store,
-    contents: &mut Contents,
-) -> Result<(), BackupError> {
-    let known = contents.spooled_packs()?;
+fn take_up(spool: &SpooledStore, remote: &dyn Store, left: Left) -> Result<Left, BackupError> {
+    let known = left.packs();
     if known.is_empty() {
-        return Ok(spool.drop_leftovers()?);
+        spool.drop_leftovers()?;
+        return Ok(left);
     }
     let pack = |path: &ObjectPath| {
         let pack = PackName::parse_path(path.as_str()).ok();
@@ -678,7 +685,26 @@ fn take_up(
         ControlFlow::Continue(())
     })?;
     spool.resend_leftovers(|path| pack(path).is_some_and(|pack| !arrived.contains(&pack)))?;
-    Ok(contents.take_spooled(&there)?)
+    Ok(left.within(&there))
+}
+
+/// Takes up what a run that was cut off had sent to a store that needs no spool: its packs that have a name there.
+fn take_up_from(store: &dyn Store, left: Left) -> Result<Left, BackupError> {
+    let known = left.packs();
+    if known.is_empty() {
+        return Ok(left);
+    }
+    let mut there = BTreeMap::new();
+    store.visit(&packs_folder(), &mut |listed| {
+        let pack = PackName::parse_path(listed.path.as_str());
+        if let Some(pack) = pack.ok().filter(|pack| known.contains(pack)) {
+            there.insert(pack, listed.path);
+        }
+        ControlFlow::Continue(())
+    })?;
+    // BACKUP-2: its names may be on no disk yet.
+    there.values().try_for_each(|path| store.adopt(path))?;
+    Ok(left.within(&there.into_keys().collect()))
 }
 
 /// Uploads at once to a remote store; the spool has threads of its own.

@@ -10,6 +10,7 @@
 //!         footers      how much of each pack is content
 //!         cache/       sealed index packs and snapshots, as they are in the store
 //!         spool/       sealed packs that are on their way
+//!         sent         what was sent and is named by no snapshot yet
 //!         shadow/      sealed copies of databases that go by rows
 //!         ways         how databases went when they were last read
 //!         vault/       messages to the vault that may have to be sent again
@@ -256,6 +257,11 @@ impl Home {
 
     pub(crate) fn spool(&self) -> PathBuf {
         self.state().join("spool")
+    }
+
+    /// What a run has sent that no snapshot names yet.
+    pub(crate) fn sent(&self) -> PathBuf {
+        self.state().join("sent")
     }
 
     pub(crate) fn shadow(&self) -> PathBuf {

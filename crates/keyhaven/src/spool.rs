@@ -497,6 +497,10 @@ impl Store for SpooledStore {
         self.shared.remote.flush()
     }
 
+    fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.shared.remote.adopt(path)
+    }
+
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
         self.shared.remote.free_space()
     }

@@ -115,6 +115,10 @@ impl Store for FailAt {
         self.pass(|store| store.flush())
     }
 
+    fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.pass(|store| store.adopt(path))
+    }
+
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
         self.pass(|store| store.free_space())
     }

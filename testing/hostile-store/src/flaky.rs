@@ -227,6 +227,10 @@ impl Store for Flaky {
         self.pass(|| self.store.flush())
     }
 
+    fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.pass(|| self.store.adopt(path))
+    }
+
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
         self.pass(|| self.store.free_space())
     }

@@ -202,6 +202,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn adopt(&self, _: &ObjectPath) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
         Ok(self.lock().free())
     }

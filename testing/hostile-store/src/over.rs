@@ -54,6 +54,11 @@ pub trait Over: Send + Sync {
         self.behind().flush()
     }
 
+    /// As [`Store::adopt`].
+    fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.behind().adopt(path)
+    }
+
     /// As [`Store::free_space`].
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
         self.behind().free_space()
@@ -129,6 +134,10 @@ impl<T: Over> Store for Through<T> {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.0.flush()
+    }
+
+    fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.0.adopt(path)
     }
 
     fn free_space(&self) -> Result<Option<u64>, StoreError> {

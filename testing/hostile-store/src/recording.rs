@@ -166,6 +166,10 @@ impl Store for Recording {
         self.note(Operation::Flush, "", 0, outcome)
     }
 
+    fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.store.adopt(path)
+    }
+
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
         let outcome = self.store.free_space();
         self.note(Operation::FreeSpace, "", 0, outcome)

@@ -298,6 +298,10 @@ impl Store for Dishonest {
         self.store.flush()
     }
 
+    fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.store.adopt(path)
+    }
+
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
         self.store.free_space()
     }

@@ -31,6 +31,7 @@ use super::media::{MediaError, MediaWriter, StoredFile};
 use super::nodes::Nodes;
 use super::outbox::{Outbox, Sent};
 use super::rows::Shadows;
+use super::sent_log::{Left, SentLog};
 use super::survey::{Changed, Survey};
 use super::tails::Emptied;
 use super::target::relative;
@@ -38,12 +39,11 @@ use crate::progress::{Limits, Meter, Notice, Stop};
 
 /// How often a file that changes while it is read is read again, before it is left for next time.
 const READ_AGAIN_MAX: u32 = 3;
-/// After so many sealed bytes, what was sent is made durable and remembered, so that a run that is
-/// killed then sends none of it again.
+/// After so many sealed bytes, what was sent is made durable, and remembered for good.
 const REMEMBER_BYTES: u64 = 256 << 20;
-/// Before a remote store: after so many sealed bytes, what is on its way is written down. Whoever
-/// is killed then sends again what was not yet in the spool.
-const NOTE_BYTES: u64 = 8 << 20;
+/// After so many sealed bytes, which is after each full pack, what is on its way is written down. Whoever is killed then sends
+/// again what was not yet in the spool, or in the store.
+const NOTE_BYTES: u64 = 4 << 20;
 /// What was sent is remembered after so many contents too, however small: until they are remembered
 /// they are in memory.
 const REMEMBER_CONTENTS: usize = 8192;
@@ -87,6 +87,8 @@ pub(crate) struct Run<'a> {
     pub(crate) index_sent: Sent,
     pub(crate) last: Option<Committed>,
     pub(crate) shadows: Shadows,
+    log: &'a SentLog,
+    left: &'a Left,
     /// Short packs that the new backup shall not need.
     pub(crate) emptied: Emptied,
     /// Files that the survey found changed and that were not looked at yet.
@@ -113,6 +115,7 @@ impl<'a> Run<'a> {
         limits: &'a Limits,
         survey: &Survey,
         shadows: Shadows,
+        (log, left): (&'a SentLog, &'a Left),
     ) -> Self {
         let totals = Totals {
             files: survey.census.files,
@@ -135,6 +138,8 @@ impl<'a> Run<'a> {
             index_sent: Sent::default(),
             last: None,
             shadows,
+            log,
+            left,
             emptied: Emptied::default(),
             media_left: survey.media_files,
             remembered: 0,
@@ -165,7 +170,8 @@ impl<'a> Run<'a> {
         supplied: &mut Supplied<'_>,
         meter: &mut Meter<'_>,
     ) -> Result<(), BackupError> {
-        let mut frames = FrameWriter::new(self.outbox)?.emptying(&self.emptied);
+        let mut frames =
+            FrameWriter::new(self.outbox, self.log, self.left)?.emptying(&self.emptied);
         let mut changes = Vec::new();
         for database in changed {
             if let Err(stop) = self.limits.check(self.outbox.handed()) {
@@ -401,21 +407,22 @@ impl<'a> Run<'a> {
         if self.contents.not_kept() >= REMEMBER_CONTENTS {
             // They may all be in the open pack, where nothing can be remembered of them.
             writer.finish();
-        } else if self.access.is_remote() {
-            // A flush would wait for every upload, and reading with it.
-            if sent.saturating_sub(self.noted) >= NOTE_BYTES {
-                self.noted = sent;
-                self.contents.note_spooled(writer.open_pack())?;
+        } else if self.access.is_remote() || sent.saturating_sub(self.remembered) < REMEMBER_BYTES {
+            // A flush would wait for every upload, or the disk, and reading with it.
+            let handed = self.outbox.handed();
+            if handed.saturating_sub(self.noted) >= NOTE_BYTES {
+                self.noted = handed;
+                self.contents.note(self.log, writer.open_pack());
             }
-            return Ok(());
-        } else if sent.saturating_sub(self.remembered) < REMEMBER_BYTES {
             return Ok(());
         }
         self.remembered = sent;
         self.outbox.drain()?;
         self.access.store.flush()?;
         // A content whose last bytes are in the pack that is still open is not in the store.
-        Ok(self.contents.keep_sent(writer.open_pack())?)
+        self.contents.keep_sent(writer.open_pack())?;
+        self.log.clear_contents();
+        Ok(())
     }
 
     /// Commits what the tree holds now.
@@ -461,6 +468,7 @@ impl<'a> Run<'a> {
             sequence,
             epoch: self.start.keyring.current(),
         })?;
+        self.log.clear();
         self.last = Some(committed);
         self.checkpoint_sent = self.outbox.sent().bytes;
         self.remembered = self.checkpoint_sent;

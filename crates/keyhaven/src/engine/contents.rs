@@ -15,12 +15,11 @@
 //! that hold them. So a run that is killed leaves only entries that the store can answer for, and
 //! the next run sends none of them again.
 //!
-//! Before a remote store stands the spool, and a flush waits for every upload. There
-//! [`Contents::note_spooled`] writes down, pack by pack, what is on its way. It answers for nothing: the
-//! next run takes over ([`Contents::take_spooled`]) only those whose packs it finds in the spool or in the
-//! store.
+//! A flush is not made often, and before a remote store it waits for every upload. What was added since the last one stands in
+//! the [log of what was sent](super::sent_log): [`Contents::note`] writes it there, and the next run takes over
+//! ([`Contents::take_over`]) only those whose packs it finds.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -30,11 +29,12 @@ use crate::files::{self, Mode};
 use keyhaven_repo::hash::ContentId;
 use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::{Epoch, PackName, SnapshotDigest, SnapshotName, StoreId};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, TableDefinition};
 use rustix::io::Errno;
 
+use super::sent_log::{SentContent, SentLog};
+
 const CONTENTS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("contents 1");
-const SPOOLED: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("spooled 1");
 const SIZES: TableDefinition<'_, u64, ()> = TableDefinition::new("sizes 1");
 const HEAD: TableDefinition<'_, (), &[u8]> = TableDefinition::new("head 1");
 
@@ -182,7 +182,7 @@ impl Drop for Contents {
 struct Fresh {
     bytes: u64,
     extents: Vec<Extent>,
-    /// Whether it is written down as on its way.
+    /// Whether it stands in the log of what was sent.
     noted: bool,
 }
 
@@ -279,70 +279,27 @@ impl Contents {
         self.fresh.insert(id, content);
     }
 
-    /// Writes down the added contents as on their way, all but those with bytes in the pack `open`.
-    pub(crate) fn note_spooled(&mut self, open: Option<PackName>) -> Result<(), ContentsError> {
-        let write = self.database.begin_write()?;
-        {
-            let mut spooled = write.open_table(SPOOLED)?;
-            for (id, content) in &mut self.fresh {
-                if !content.noted && content.is_outside(open) {
-                    let extents = encode_extents(&content.extents);
-                    let value = [content.bytes.to_le_bytes().as_slice(), &extents].concat();
-                    spooled.insert(id.as_bytes(), value.as_slice())?;
-                    content.noted = true;
-                }
-            }
-        }
-        Ok(write.commit()?)
+    /// Notes the added contents as sent, all but those with bytes in the pack `open`.
+    pub(crate) fn note(&mut self, log: &SentLog, open: Option<PackName>) {
+        let new = self.fresh.iter_mut();
+        let new = new.filter(|(_, content)| !content.noted && content.is_outside(open));
+        log.contents(new.map(|(id, content)| {
+            content.noted = true;
+            (id, content.bytes, content.extents.as_slice())
+        }));
     }
 
-    /// The packs of what an earlier run had on its way.
-    pub(crate) fn spooled_packs(&self) -> Result<BTreeSet<PackName>, ContentsError> {
-        let mut packs = BTreeSet::new();
-        let read = self.database.begin_read()?;
-        let table = match read.open_table(SPOOLED) {
-            Ok(table) => table,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(packs),
-            Err(error) => return Err(error.into()),
-        };
-        for entry in table.iter()? {
-            let (_, value) = entry?;
-            let (_, extents) = decode_spooled(value.value()).unwrap_or_default();
-            packs.extend(extents.iter().map(|extent| extent.pack));
+    /// Takes over what an earlier run had sent, and what is there.
+    pub(crate) fn take_over(&mut self, contents: &[SentContent]) {
+        for SentContent { id, bytes, extents } in contents {
+            self.fresh_sizes.insert(*bytes);
+            let content = Fresh {
+                bytes: *bytes,
+                extents: extents.clone(),
+                noted: true,
+            };
+            self.fresh.insert(*id, content);
         }
-        Ok(packs)
-    }
-
-    /// Takes over what an earlier run had on its way, where all its packs are `there`: in the spool,
-    /// to be sent, or in the store. The rest is forgotten, and will be sealed and sent anew.
-    pub(crate) fn take_spooled(&mut self, there: &BTreeSet<PackName>) -> Result<(), ContentsError> {
-        let write = self.database.begin_write()?;
-        {
-            let mut spooled = write.open_table(SPOOLED)?;
-            let mut lost = Vec::new();
-            for entry in spooled.iter()? {
-                let (id, value) = entry?;
-                match decode_spooled(value.value()) {
-                    Some((bytes, extents))
-                        if extents.iter().all(|extent| there.contains(&extent.pack)) =>
-                    {
-                        self.fresh_sizes.insert(bytes);
-                        let content = Fresh {
-                            bytes,
-                            extents,
-                            noted: true,
-                        };
-                        self.fresh
-                            .insert(ContentId::from_bytes(id.value()), content);
-                    }
-                    Some(_) | None => lost.push(id.value()),
-                }
-            }
-            for id in lost {
-                spooled.remove(id)?;
-            }
-        }
-        Ok(write.commit()?)
     }
 
     /// How many contents were added and are not durable yet.
@@ -357,13 +314,9 @@ impl Contents {
         {
             let mut contents = write.open_table(CONTENTS)?;
             let mut sizes = write.open_table(SIZES)?;
-            let mut spooled = write.open_table(SPOOLED)?;
             for (id, content) in self.fresh.iter().filter(|(_, new)| new.is_outside(open)) {
                 contents.insert(id.as_bytes(), encode_extents(&content.extents).as_slice())?;
                 sizes.insert(content.bytes, ())?;
-                if content.noted {
-                    spooled.remove(id.as_bytes())?;
-                }
             }
         }
         write.commit()?;
@@ -401,7 +354,7 @@ fn newest_beside(contents: &Path) -> PathBuf {
     contents.with_file_name("newest")
 }
 
-fn encode_extents(extents: &[Extent]) -> Vec<u8> {
+pub(crate) fn encode_extents(extents: &[Extent]) -> Vec<u8> {
     let mut out = Vec::with_capacity(extents.len().saturating_mul(EXTENT_BYTES));
     for extent in extents {
         out.extend_from_slice(extent.pack.as_bytes());
@@ -411,7 +364,7 @@ fn encode_extents(extents: &[Extent]) -> Vec<u8> {
     out
 }
 
-fn decode_extents(value: &[u8]) -> Option<Vec<Extent>> {
+pub(crate) fn decode_extents(value: &[u8]) -> Option<Vec<Extent>> {
     let (whole, rest) = value.as_chunks::<EXTENT_BYTES>();
     if !rest.is_empty() {
         return None;
@@ -429,12 +382,6 @@ fn decode_extents(value: &[u8]) -> Option<Vec<Extent>> {
             })
         })
         .collect()
-}
-
-/// The size of a content that is on its way, and its extents.
-fn decode_spooled(value: &[u8]) -> Option<(u64, Vec<Extent>)> {
-    let (bytes, extents) = value.split_first_chunk::<8>()?;
-    Some((u64::from_le_bytes(*bytes), decode_extents(extents)?))
 }
 
 fn encode_head(head: &Head) -> Vec<u8> {
@@ -464,6 +411,9 @@ fn decode_head(value: &[u8]) -> Option<Head> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::sent_log::Left;
     use super::*;
 
     fn extent(byte: u8) -> Extent {
@@ -544,43 +494,47 @@ mod tests {
         assert_eq!(contents.head().unwrap(), Some(head()));
     }
 
-    /// BACKUP-2: what was on its way counts only where its packs are found.
+    /// BACKUP-2: what was sent counts only where its packs are found.
     #[test]
-    fn what_was_on_its_way_is_taken_over_only_with_its_packs() {
+    fn what_was_sent_is_taken_over_only_with_its_packs() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("contents");
-        let ids: Vec<ContentId> = (1..5).map(|id| ContentId::from_bytes([id; 32])).collect();
+        let store = head().store;
+        let log = || SentLog::open(&folder.path().join("sent"), store, false);
+        let ids: Vec<ContentId> = (1..4).map(|id| ContentId::from_bytes([id; 32])).collect();
         let mut contents = Contents::open(&path).unwrap();
         contents.add(ids[0], 10, vec![extent(1)]);
         contents.add(ids[1], 20, vec![extent(1), extent(2)]);
         contents.add(ids[2], 30, vec![extent(3)]);
-        contents.note_spooled(Some(extent(3).pack)).unwrap();
+        contents.note(&log().0, Some(extent(3).pack));
         drop(contents);
 
+        // Killed twice before anything more was sent.
+        for _ in 0..2 {
+            let mut contents = Contents::open(&path).unwrap();
+            let (log, left) = log();
+            assert_eq!(
+                left.packs(),
+                BTreeSet::from([extent(1).pack, extent(2).pack])
+            );
+            let left = left.within(&BTreeSet::from([extent(1).pack]));
+            contents.take_over(&left.contents);
+            assert_eq!(contents.find(&ids[0]).unwrap(), Some(vec![extent(1)]));
+            assert!(contents.has_size(10).unwrap());
+            assert_eq!(contents.find(&ids[1]).unwrap(), None);
+            assert_eq!(contents.find(&ids[2]).unwrap(), None);
+            contents.note(&log, None);
+        }
         let mut contents = Contents::open(&path).unwrap();
-        assert_eq!(contents.find(&ids[0]).unwrap(), None);
-        let packs: Vec<PackName> = contents.spooled_packs().unwrap().into_iter().collect();
-        assert_eq!(packs, [extent(1).pack, extent(2).pack]);
-        contents
-            .take_spooled(&BTreeSet::from([extent(1).pack]))
-            .unwrap();
-        assert_eq!(contents.find(&ids[0]).unwrap(), Some(vec![extent(1)]));
-        assert!(contents.has_size(10).unwrap());
-        assert_eq!(contents.find(&ids[1]).unwrap(), None);
-        assert_eq!(contents.find(&ids[2]).unwrap(), None);
-        drop(contents);
-
-        // Killed once more before anything was sent: it is still only on its way.
-        let mut contents = Contents::open(&path).unwrap();
-        assert_eq!(contents.find(&ids[0]).unwrap(), None);
-        contents
-            .take_spooled(&BTreeSet::from([extent(1).pack]))
-            .unwrap();
+        let (log, left) = log();
+        contents.take_over(&left.contents);
         contents.keep_sent(None).unwrap();
-        assert!(contents.spooled_packs().unwrap().is_empty());
-        drop(contents);
+        log.clear_contents();
+        drop((contents, log));
         let contents = Contents::open(&path).unwrap();
-        assert_eq!(contents.find(&ids[0]).unwrap(), Some(vec![extent(1)]));
+        assert!(contents.find(&ids[0]).unwrap().is_some());
+        let (_, left) = SentLog::open(&folder.path().join("sent"), store, false);
+        assert_eq!(left, Left::default());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use keyhaven_source::{DatabaseError, ImageShape, PageSink, PageSource, Signature
 
 use super::nodes::Nodes;
 use super::outbox::Outbox;
+use super::sent_log::{Left, SentLog};
 use super::tails::Emptied;
 
 /// zstd's level for pages: chat rows shrink to a third; higher levels cost more time than the disk.
@@ -59,13 +60,25 @@ pub(crate) struct FrameWriter<'a> {
     /// How large packs become while little is written.
     full_of_changes: SizeClass,
     squeezer: Option<Squeezer>,
+    log: &'a SentLog,
+    /// What a run that was killed had sent already.
+    left: &'a Left,
+    /// Frames of pages in the open pack.
+    unsent: Vec<(ExtentDigest, Extent)>,
 }
 
 impl<'a> FrameWriter<'a> {
-    pub(crate) fn new(outbox: &'a Outbox) -> Result<Self, NodeError> {
+    pub(crate) fn new(
+        outbox: &'a Outbox,
+        log: &'a SentLog,
+        left: &'a Left,
+    ) -> Result<Self, NodeError> {
         let squeezer = Some(Squeezer::new(LEVEL)?);
         Ok(Self {
             outbox,
+            log,
+            left,
+            unsent: Vec::new(),
             open: None,
             full: SizeClass::Mib8,
             vacated: Vacated::default(),
@@ -142,8 +155,14 @@ impl<'a> FrameWriter<'a> {
         if let Some(pack) = self.open.take()
             && !pack.is_empty()
         {
-            self.outbox.send(pack);
+            self.send(pack);
         }
+    }
+
+    fn send(&mut self, pack: PackBuilder) {
+        self.log.frames(&self.unsent);
+        self.unsent.clear();
+        self.outbox.send(pack);
     }
 
     /// Stores a patch of rows, which leads to `state`.
@@ -178,6 +197,10 @@ impl<'a> FrameWriter<'a> {
     }
 
     fn save(&mut self, raw: &[u8], digest: ExtentDigest) -> Result<Extent, NodeError> {
+        let sent = self.left.frame(&digest);
+        if let Some(sent) = sent.filter(|sent| !self.vacated.holds(sent)) {
+            return Ok(sent);
+        }
         // Taken out while it lends its buffer.
         let mut squeezer = match self.squeezer.take() {
             Some(squeezer) => squeezer,
@@ -188,6 +211,8 @@ impl<'a> FrameWriter<'a> {
             .map_err(NodeError::from)
             .and_then(|stored| self.append(stored, ExtentKind::PageFrame, digest));
         self.squeezer = Some(squeezer);
+        self.unsent
+            .extend(extent.iter().map(|extent| (digest, *extent)));
         extent
     }
 
@@ -201,7 +226,7 @@ impl<'a> FrameWriter<'a> {
         if self.open.as_ref().is_some_and(is_full)
             && let Some(pack) = self.open.take()
         {
-            self.outbox.send(pack);
+            self.send(pack);
         }
         let mut pack = match self.open.take() {
             Some(pack) => pack,

@@ -124,6 +124,13 @@ pub trait Store: Send + Sync {
     /// Any [`StoreError`]. After one, no earlier put may be taken to be durable.
     fn flush(&self) -> Result<(), StoreError>;
 
+    /// Counts an object that an earlier run put among those that the next flush makes durable.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError>;
+
     /// The bytes that are free, where the store can tell.
     ///
     /// # Errors
@@ -203,6 +210,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn flush(&self) -> Result<(), StoreError> {
         (**self).flush()
+    }
+
+    fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        (**self).adopt(path)
     }
 
     fn free_space(&self) -> Result<Option<u64>, StoreError> {

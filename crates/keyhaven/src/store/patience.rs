@@ -254,6 +254,10 @@ impl<S: Store> Store for Patient<S> {
         self.repeat(|| self.store.flush())
     }
 
+    fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.repeat(|| self.store.adopt(path))
+    }
+
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
         self.repeat(|| self.store.free_space())
     }

@@ -14,7 +14,7 @@ use keyhaven_hostile_store::{FailAt, MemoryStore, Moment, Operation, Recording, 
 use keyhaven_secrets::Remedy;
 
 use crate::world::{
-    Reach, State, World, backup, copy_folder, read_folder, restored, scratch, settle,
+    Reach, State, World, backup, copy_folder, noise, read_folder, restored, scratch, settle,
 };
 
 fn killed_at(store: &MemoryStore, at: u64, moment: Moment, span: Span) -> Arc<FailAt> {
@@ -294,6 +294,60 @@ fn contents_are_remembered_once_they_are_durable() {
             "{path:?}"
         );
     }
+}
+
+/// Wherever a run is killed, in a large database or in large media, what it had sent is not sent again but for a pack, a part
+/// of a file that began in it, and the index.
+#[test]
+fn what_a_killed_run_had_sent_is_not_sent_again() {
+    const LOST_MAX: u64 = (8 << 20) + (3 << 20) + (1 << 20);
+    for reach in [Reach::Near, Reach::Far, Reach::ByRows] {
+        let world = World::new();
+        let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30)
+                    INSERT INTO message SELECT 10000 + i, hex(randomblob(500000)) FROM n;";
+        world.app().execute_batch(rows).unwrap();
+        for film in 0..7 {
+            let path = format!("chats/media/{film}.mp4");
+            std::fs::write(world.folder.path().join(path), noise(film, 3_000_000)).unwrap();
+        }
+        settle();
+        let home = world.home();
+        let sent = |copy: &Path, store: Arc<dyn Store>| {
+            let recording = Arc::new(Recording::new(store));
+            let done = reach.backup(copy, recording.clone());
+            (done.map(drop), recording)
+        };
+        let copy = scratch();
+        copy_folder(&home, copy.path());
+        let store = Arc::new(world.store.copy());
+        let (done, honest) = sent(copy.path(), store.clone());
+        done.unwrap();
+        let state = reach.restored(copy.path(), store).unwrap();
+        let honest_bytes = honest.bytes(Operation::Put);
+        assert!(honest_bytes > 36_000_000, "{honest_bytes}");
+        for at in 0..u64::try_from(honest.calls().len()).unwrap() {
+            let (store, copy) = (world.store.copy(), scratch());
+            copy_folder(&home, copy.path());
+            let failing = killed_at(&store, at, Moment::Before, Span::ForEver);
+            // What the store says is counted, not what is asked of it.
+            let before: u64 = stored(&store);
+            let _ = reach.backup(copy.path(), failing);
+            let (done, _) = sent(copy.path(), Arc::new(store.clone()));
+            done.unwrap();
+            let all = stored(&store) - before;
+            assert!(
+                all <= honest_bytes + LOST_MAX,
+                "{reach:?}, call {at}: {all} of {honest_bytes}"
+            );
+            let there = reach.restored(copy.path(), Arc::new(store)).unwrap();
+            assert!(there == state, "{reach:?}, call {at}: other bytes");
+        }
+    }
+}
+
+fn stored(store: &MemoryStore) -> u64 {
+    let objects = store.objects();
+    objects.iter().map(|(_, bytes)| bytes.len() as u64).sum()
 }
 
 /// BACKUP-2: local state is a cache. Without it nothing is sent again.

@@ -429,6 +429,10 @@ impl Store for Meanwhile {
         self.store().flush()
     }
 
+    fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.store().adopt(path)
+    }
+
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
         self.store().free_space()
     }

@@ -343,6 +343,10 @@ impl Store for Bare {
         Ok(())
     }
 
+    fn adopt(&self, _: &ObjectPath) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
         Ok(None)
     }

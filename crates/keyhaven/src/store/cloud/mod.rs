@@ -79,6 +79,10 @@ impl Store for CloudStore {
         self.patient.flush()
     }
 
+    fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.patient.adopt(path)
+    }
+
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
         self.patient.free_space()
     }

@@ -434,6 +434,11 @@ impl Store for FolderStore {
         }
     }
 
+    fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError> {
+        self.writing()?.touch(path.folder());
+        Ok(())
+    }
+
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
         self.place.free(self.tree.root()).map(Some)
     }

@@ -132,6 +132,28 @@ fn bytes_are_flushed_before_names_and_names_before_flush_returns() {
     drop(turn);
 }
 
+/// BACKUP-2: a name that a run which was killed gave an object may be on no disk. Who builds on it has it flushed.
+#[test]
+fn what_is_adopted_is_flushed_with_what_comes() {
+    let turn = begin(None, Errno::IO);
+    let home = tempfile::tempdir().unwrap();
+    let left = path("packs/00/left");
+    let store = store(home.path());
+    store.put(&left, Body::Bytes(b"of a killed run")).unwrap();
+    store.length(&left).unwrap();
+    drop(store);
+    watch().flushed.clear();
+    let store = self::store(home.path());
+    store.adopt(&left).unwrap();
+    store.flush().unwrap();
+    let flushed = std::mem::take(&mut watch().flushed);
+    assert!(
+        flushed.contains(&home.path().join("packs/00")),
+        "{flushed:?}"
+    );
+    drop(turn);
+}
+
 /// F4, BACKUP-2: whichever flush fails, nobody is told that anything is durable, no torn object
 /// has a name, and a store that is opened again works.
 #[test]
