@@ -5,6 +5,7 @@ use super::switches::Switch;
 const BUILDER: &str = "crates/repo/src/pack/builder.rs";
 const SUBKEY: &str = "crates/repo/src/object/subkey.rs";
 const BACKUP: &str = "crates/keyhaven/src/backup.rs";
+const SENT_LOG: &str = "crates/keyhaven/src/engine/sent_log.rs";
 const COMMIT: &str = "crates/keyhaven/src/engine/backup.rs";
 const FETCH: &str = "crates/keyhaven/src/engine/fetch.rs";
 const SALVAGE: &str = "crates/keyhaven/src/engine/salvage.rs";
@@ -74,6 +75,13 @@ pub(super) const ENGINE: &[Switch] = &[
         self.access.store.flush()?;
         // A content",
         broken: "        // A content",
+    },
+    Switch {
+        name: "engine: what was sent counts though its packs are not there",
+        file: SENT_LOG,
+        sound: "        self.frames.retain(|_, extent| is_there(extent));
+",
+        broken: "",
     },
     Switch {
         name: "engine: a snapshot is not read back",

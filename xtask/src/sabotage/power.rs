@@ -62,6 +62,13 @@ pub(super) const POWER: &[Switch] = &[
         broken: "        drop(found);",
     },
     Switch {
+        name: "power: the name of a pack that a killed run left is not flushed",
+        file: BACKUP,
+        sound: "    there.values().try_for_each(|path| store.adopt(path))?;
+",
+        broken: "",
+    },
+    Switch {
         name: "power: a backup that a killed run left is told to be safe",
         file: BACKUP,
         sound: "        if !matches!(state, State::Known) {",
