@@ -279,7 +279,8 @@ mod tests {
     #[test]
     fn every_planted_bug_has_its_place() {
         let root = crate::root();
-        let homeless = SWITCHES.iter().chain(ENGINE).chain(POWER).filter(|switch| {
+        let homeless = SWITCHES.iter().chain(ENGINE).chain(POWER).chain(START);
+        let homeless = homeless.filter(|switch| {
             let whole = std::fs::read_to_string(root.join(switch.file)).unwrap_or_default();
             whole.matches(switch.sound).count() != 1
         });

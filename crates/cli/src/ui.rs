@@ -254,9 +254,13 @@ impl Observer for Show {
             }
             other => format!("{other:?}"),
         };
-        match &self.bar {
-            Some(bar) => bar.suspend(|| self.voice.remark(line)),
-            None => self.voice.remark(line),
+        // Who wants no progress still wants to know what is not there.
+        let is_loss = matches!(
+            notice,
+            Notice::NotComplete { .. } | Notice::DamagedSnapshots { .. }
+        );
+        if is_loss || !self.voice.quiet {
+            self.warn(&line);
         }
     }
 }

@@ -86,7 +86,11 @@ impl Folder {
         rules: &Rules,
     ) -> Result<Seen, SkipReason> {
         let reason = |error: rustix::io::Errno| SkipReason::from_io(&error.into());
-        let raw = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(reason)?;
+        let raw = match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            // A journal is gone with each commit. Its database tells what that means.
+            Err(rustix::io::Errno::NOENT) if self.is_companion(name) => return Ok(Seen::Companion),
+            raw => raw.map_err(reason)?,
+        };
         let stat = Stat::from(&raw);
         match FileType::from_raw_mode(raw.st_mode) {
             FileType::RegularFile => self.regular(name, key, stat, rules),

@@ -118,6 +118,24 @@ fn a_database_is_told_by_its_content_under_any_name() {
     );
 }
 
+/// Beside an app that keeps a journal and no log, that is gone with each commit.
+#[test]
+fn a_journal_that_vanishes_is_nothing_that_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    drop(make(&root.join("chat.db"), Make::default()));
+    fs::write(root.join("chat.db-journal"), "of a commit").unwrap();
+    fs::write(root.join("photo"), "text").unwrap();
+    let mut found = walk(root, &Rules::default()).unwrap();
+    assert!(matches!(found.next(), Some(Item::Regular(_))));
+    fs::remove_file(root.join("chat.db-journal")).unwrap();
+    let rest: Vec<Item> = found.collect();
+    assert!(
+        matches!(rest.as_slice(), [Item::Regular(photo)] if photo.path().ends_with("photo")),
+        "{rest:?}"
+    );
+}
+
 /// A log, index or journal belongs to the database beside it, and to nothing else.
 #[test]
 fn companions_belong_to_their_database() {
