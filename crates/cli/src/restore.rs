@@ -38,7 +38,8 @@ pub(crate) fn run(world: &World, args: &args::Restore) -> Outcome {
     tell(world.voice, &restored, args.path.is_none(), begun.elapsed());
     world.voice.answer(&answer(&restored, begun.elapsed()));
     Ok(match &restored.report.lost[..] {
-        [] => ExitCode::SUCCESS,
+        [] if restored.unreadable.is_empty() => ExitCode::SUCCESS,
+        [] => ExitCode::from(DAMAGED),
         lost if lost.iter().all(may_come_back) => ExitCode::from(code(Remedy::RetryLater)),
         _ => ExitCode::from(DAMAGED),
     })
@@ -213,7 +214,7 @@ pub(crate) fn lost_json(lost: &[Lost]) -> Vec<serde_json::Value> {
 fn answer(restored: &Restored, took: Duration) -> serde_json::Value {
     let report = &restored.report;
     serde_json::json!({
-        "ok": report.lost.is_empty(),
+        "ok": report.lost.is_empty() && restored.unreadable.is_empty(),
         "sequence": restored.snapshot.sequence,
         "snapshot": restored.snapshot.name.to_string(),
         "complete": restored.snapshot.complete,
@@ -225,6 +226,7 @@ fn answer(restored: &Restored, took: Duration) -> serde_json::Value {
             Fresh::NotVerified => None,
         },
         "lost": lost_json(&report.lost),
+        "unreadable": restored.unreadable.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "seconds": took.as_secs_f64(),
     })
 }

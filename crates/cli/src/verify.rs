@@ -44,10 +44,10 @@ fn tell(voice: Voice, report: &VerifyReport) {
         ui::counted(report.files, "file"),
         ui::bytes(report.bytes),
         report.sample.as_ref().map(sampled).unwrap_or_default(),
-        if report.is_good() {
-            "; all is well"
-        } else {
-            ""
+        match (report.is_good(), report.snapshot.complete) {
+            (true, true) => "; all is well",
+            (true, false) => "; all that it holds is well",
+            (false, _) => "",
         }
     ));
     for object in &report.damaged {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyhaven_repo::entry::FileEntry;
+use keyhaven_repo::names::SnapshotName;
 use keyhaven_repo::node::NodeError;
 use keyhaven_repo::pack::PackKind;
 use keyhaven_repo::path::Key;
@@ -48,6 +49,8 @@ pub struct Restored {
     pub snapshot: SnapshotInfo,
     /// How fresh it is known to be.
     pub fresh: Fresh,
+    /// Snapshots that do not open, of which one may be the newest: nobody outside the store says that this one is.
+    pub unreadable: Vec<SnapshotName>,
 }
 
 /// What stands at a path of a snapshot.
@@ -82,6 +85,8 @@ pub(crate) struct Chosen {
     pub(crate) open: OpenSnapshot,
     pub(crate) info: SnapshotInfo,
     pub(crate) fresh: Fresh,
+    /// Snapshots that do not open, where one of them may be the one that was asked for.
+    unreadable: Vec<SnapshotName>,
     /// What is to be told of snapshots that do not open, and of this one if it is not complete.
     pub(crate) notices: Vec<Notice>,
 }
@@ -134,6 +139,7 @@ impl Keyhaven {
             report,
             snapshot: chosen.info,
             fresh: chosen.fresh,
+            unreadable: chosen.unreadable,
         })
     }
 
@@ -366,6 +372,9 @@ impl Keyhaven {
         };
         let digest = digest.ok_or(HistoryError::Empty)?;
         let info = self.info(&loaded, &digest).ok_or(HistoryError::Empty)?;
+        let may_be_newer = start.is_none() && fresh == Fresh::NotVerified;
+        let damaged = loaded.damaged.iter().filter(|_| may_be_newer);
+        let unreadable = damaged.map(|(name, _)| *name).collect();
         let notices = loaded.damage().into_iter();
         let notices = notices.chain(loaded.incompleteness(&digest)).collect();
         let open = loaded.open.remove(&digest).ok_or(HistoryError::Empty)?;
@@ -373,6 +382,7 @@ impl Keyhaven {
             open,
             info,
             fresh,
+            unreadable,
             notices,
         })
     }

@@ -126,6 +126,8 @@ fn a_corrupt_database_is_pending_and_its_last_good_state_comes_back() {
         .says(&format!("number 2: --snapshot {} ", &whole[..12]));
     world.same("back");
     assert!(world.at("back/new.txt").exists());
+    let verified = world.run("verify --home home").is(0);
+    verified.says("all that it holds is well");
     let quiet = world.run("restore --home home --to quiet -q").is(0);
     quiet.says("is not complete");
     // What was just written is looked at again. After that there is nothing to say that the store does not say already.
@@ -246,6 +248,33 @@ fn a_store_of_a_later_format_is_refused_and_left_alone() {
     }
     assert_eq!(files(&world.at("store")), before);
     assert_eq!(fs::read(&marker).unwrap(), later);
+}
+
+/// BACKUP-4: a new device that is told by nobody which backup is the newest gets the newest that opens, and hears that another
+/// may be newer. Who names a backup has it.
+#[test]
+fn a_newest_backup_that_does_not_open_is_told_to_a_new_device() {
+    let world = World::with_key();
+    world.run("backup --home home").is(0);
+    let older = files(&world.at("store/snapshots"));
+    fs::write(world.at("chats/more"), TEXT).unwrap();
+    world.run("backup --home home").is(0);
+    let mut newest = files(&world.at("store/snapshots"));
+    newest.retain(|path| !older.contains(path));
+    fs::write(&newest[0], "cut off").unwrap();
+    let name = newest[0].file_name().unwrap().to_str().unwrap().to_owned();
+    let new = "--store store --recovery-key-file key --quiet";
+    let restored = world
+        .run(&format!("restore --home new --to back {new} --json"))
+        .is(6)
+        .says("may be newer");
+    let json = restored.json();
+    assert_eq!((&json["ok"], &json["sequence"]), (&false.into(), &2.into()));
+    assert_eq!(json["unreadable"], serde_json::json!([name]));
+    let second = json["snapshot"].as_str().unwrap();
+    let named = format!("restore --home new --to named --snapshot {second} --json");
+    let named = world.run(&named).is(0).json();
+    assert_eq!(named["unreadable"], serde_json::json!([]));
 }
 
 /// BACKUP-1: the list of files of the newest backup is damaged. The next backup says so by its number, is whole, ends
