@@ -9,8 +9,9 @@
 
 The first run installs the servers named in requirements.txt into the venv with pip; later runs use
 it as it is. The messenger keeps its chats in an encrypted database (SQLCipher), as Signal Desktop does, and
-commits to it without a pause; `messages` opens such a database, checks all of it, and prints how many it holds. With --tls the server speaks TLS for the name localhost, and DIR holds its certificate as
-cert.pem; nobody has signed it but itself. When the server listens, one line `listening 127.0.0.1:PORT` is printed. It ends when
+commits to it without a pause; `messages` opens such a database, checks all of it, and prints how many it holds.
+Both take --clear BYTES: so much of the database's header is in the clear, as on iOS, and its salt is kept elsewhere.
+With --tls the server speaks TLS for the name localhost, and DIR holds its certificate as cert.pem; nobody has signed it but itself. When the server listens, one line `listening 127.0.0.1:PORT` is printed. It ends when
 its standard input does, so a test that is killed leaves nothing running.
 """
 
@@ -121,22 +122,25 @@ def serve_webdav(root: str, user: str, secret: str, port: int, tls: pathlib.Path
     server.stop()
 
 
-def open_encrypted(database: str, secret: str):
+def open_encrypted(database: str, secret: str, clear: int):
     from sqlcipher3 import dbapi2
 
     db = dbapi2.connect(database, isolation_level=None, timeout=30)
     db.execute("PRAGMA key = '{}'".format(secret.replace("'", "''")))
+    if clear:
+        db.execute(f"PRAGMA cipher_plaintext_header_size = {clear}")
+        db.execute("PRAGMA cipher_salt = \"x'{}'\"".format("5a" * 16))
     return db
 
 
-def serve_messenger(database: str, secret: str) -> None:
+def serve_messenger(database: str, secret: str, clear: int, journal: str) -> None:
     """Each commit brings one message and its number in another table, and now and then a checkpoint."""
     import random
     import threading
     import time
 
-    db = open_encrypted(database, secret)
-    db.execute("PRAGMA journal_mode = WAL")
+    db = open_encrypted(database, secret, clear)
+    db.execute(f"PRAGMA journal_mode = {journal}")
     db.execute("PRAGMA wal_autocheckpoint = 40")
     db.execute("CREATE TABLE message(id INTEGER PRIMARY KEY, body TEXT, thumbnail BLOB)")
     db.execute("CREATE TABLE state(newest INTEGER)")
@@ -168,9 +172,9 @@ def serve_messenger(database: str, secret: str) -> None:
     os._exit(0)
 
 
-def count_messages(database: str, secret: str) -> None:
+def count_messages(database: str, secret: str, clear: int) -> None:
     """Prints how many messages there are, if all of the database is whole."""
-    db = open_encrypted(database, secret)
+    db = open_encrypted(database, secret, clear)
     pages = db.execute("PRAGMA cipher_integrity_check").fetchall()
     tree = db.execute("PRAGMA integrity_check").fetchall()
     count, newest = db.execute("SELECT (SELECT count(*) FROM message), newest FROM state").fetchone()
@@ -193,6 +197,8 @@ def main() -> None:
     parser.add_argument("--user", default="user")
     parser.add_argument("--secret", default="secret")
     parser.add_argument("--database", default="")
+    parser.add_argument("--clear", type=int, default=0)
+    parser.add_argument("--journal", choices=["wal", "delete"], default="wal")
     parser.add_argument("--port", type=int, default=0, help="for a server that comes back")
     parser.add_argument("--tls", type=pathlib.Path)
     options = parser.parse_args()
@@ -203,9 +209,9 @@ def main() -> None:
     if options.server == "s3":
         serve_s3()
     elif options.server == "messenger":
-        serve_messenger(options.database, options.secret)
+        serve_messenger(options.database, options.secret, options.clear, options.journal)
     elif options.server == "messages":
-        count_messages(options.database, options.secret)
+        count_messages(options.database, options.secret, options.clear)
     else:
         serve_webdav(options.root, options.user, options.secret, options.port, options.tls)
 

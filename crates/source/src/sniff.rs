@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::database::header::{Header, MAGIC};
+use crate::database::header::{Header, MAGIC, SNIFF_BYTES, distinct, is_encrypted_behind};
 use crate::database::wal::WAL_MAGICS;
 use crate::item::{SkipReason, open_listed};
 use crate::stat::Stat;
@@ -30,9 +30,6 @@ const COMPANION_ENDINGS: [&[u8]; 3] = [b"-journal", b"-shm", b"-wal"];
 /// The endings that databases commonly have. They only say where it is worth looking for an
 /// encrypted database; an SQLite database is told by its content under any name.
 const DATABASE_ENDINGS: [&str; 6] = ["db", "db3", "sqlite", "sqlite3", "sqlitedb", "sqlcipher"];
-
-/// How much of a file is looked at.
-const SNIFF_BYTES: usize = 512;
 
 /// Which companions stand beside a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -104,11 +101,13 @@ pub(crate) fn sniff(
         read_head(&mut file).map_err(read)?
     };
     drop(claim);
-    if head.starts_with(MAGIC) {
-        // A file that SQLite itself would not open is nobody's database: its bytes are copied.
-        return Ok(match Header::parse(&head) {
-            Ok(_) => Content::Database,
-            Err(_) => Content::File,
+    let whole_pages = listed.size.checked_rem(512) == Some(0);
+    let begins_as_database = head.starts_with(MAGIC);
+    if begins_as_database && let Ok(header) = Header::parse(&head) {
+        let is_encrypted = whole_pages && is_encrypted_behind(&header, &head);
+        return Ok(match is_encrypted {
+            true => Content::Opaque,
+            false => Content::Database,
         });
     }
     let logged = companions.log && has_log_magic(&companion_path(path, "-wal"));
@@ -117,8 +116,10 @@ pub(crate) fn sniff(
             .iter()
             .any(|known| ending.eq_ignore_ascii_case(known))
     });
-    let whole_pages = listed.size.checked_rem(512) == Some(0);
-    let opaque = whole_pages && (logged || ((named || companions.any()) && looks_encrypted(&head)));
+    let encrypted = (named || companions.any()) && looks_encrypted(&head);
+    // A file that begins like a database and that SQLite itself would not open is nobody's, unless all behind that is a cipher's: its
+    // bytes are copied.
+    let opaque = whole_pages && (encrypted || (logged && !begins_as_database));
     Ok(if opaque {
         Content::Opaque
     } else {
@@ -144,11 +145,5 @@ fn has_log_magic(log: &Path) -> bool {
 /// Whether bytes look like a cipher's: 512 random bytes have about 221 distinct values (standard
 /// deviation 5), while the headers of known formats have far fewer.
 fn looks_encrypted(head: &[u8]) -> bool {
-    let mut seen = [false; 256];
-    for byte in head {
-        if let Some(seen) = seen.get_mut(usize::from(*byte)) {
-            *seen = true;
-        }
-    }
-    head.len() >= SNIFF_BYTES && seen.iter().filter(|seen| **seen).count() >= 190
+    head.len() >= SNIFF_BYTES && distinct(head) >= 190
 }

@@ -3,19 +3,22 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::servers::Server;
+use crate::servers::{Cipher, Server};
 use crate::world::World;
 
 const SECRET: &str = "the messenger's own key";
 
 /// BACKUP-1: backed up while the messenger writes, without its key, an encrypted database comes back as one of its
 /// commits, and the messenger opens it. A day costs the pages that changed.
-#[test]
-fn an_encrypted_database_is_backed_up_while_its_messenger_writes() {
+fn kept_while_its_messenger_writes(clear: u32, journal: &str) {
+    let cipher = Cipher {
+        secret: SECRET,
+        clear,
+    };
     let world = World::with_key();
     let database = world.at("chats/sql/db.sqlite");
     fs::create_dir(world.at("chats/sql")).unwrap();
-    let messenger = Server::messenger(&database, SECRET);
+    let messenger = Server::messenger(&database, cipher, journal);
     let mut counts = Vec::new();
     for number in 0..4 {
         let report = world.run("backup --home home --json").is(0).json();
@@ -29,7 +32,7 @@ fn an_encrypted_database_is_backed_up_while_its_messenger_writes() {
         world.run(&format!("restore --home home --to {back}")).is(0);
         let restored = world.at(&back).join("sql/db.sqlite");
         assert!(!restored.with_file_name("db.sqlite-wal").exists());
-        counts.push(Server::messages(&restored, SECRET));
+        counts.push(Server::messages(&restored, cipher));
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(counts.is_sorted_by(|a, b| a < b), "{counts:?}");
@@ -39,14 +42,37 @@ fn an_encrypted_database_is_backed_up_while_its_messenger_writes() {
         .says("it is encrypted: its rows cannot be seen");
 
     // After the messenger was killed, what it committed to its log is there; then nothing changes any more.
-    drop(messenger);
+    messenger.end();
     world.run("backup --home home").is(0);
     world.run("restore --home home --to last").is(0);
-    let last = Server::messages(&world.at("last/sql/db.sqlite"), SECRET);
+    let last = Server::messages(&world.at("last/sql/db.sqlite"), cipher);
     assert!(last > counts[3], "{last} after {counts:?}");
     std::thread::sleep(Duration::from_millis(200));
     world.run("backup --home home").is(0);
     let report = world.run("backup --home home --json").is(0).json();
     assert_eq!(report["outcome"], "unchanged", "{report}");
-    assert_eq!(Server::messages(&database, SECRET), last);
+    assert_eq!(Server::messages(&database, cipher), last);
+
+    // Closed in order, its file is the whole of it.
+    world.run("backup --home home").is(0);
+    world.run("restore --home home --to closed").is(0);
+    let closed = fs::read(world.at("closed/sql/db.sqlite")).unwrap();
+    assert!(closed == fs::read(&database).unwrap(), "other bytes");
+}
+
+#[test]
+fn an_encrypted_database_is_backed_up_while_its_messenger_writes() {
+    kept_while_its_messenger_writes(0, "wal");
+}
+
+/// The same for one whose header is in the clear, as apps on iOS have it, and which looks like an SQLite database.
+#[test]
+fn an_encrypted_database_with_a_clear_header_is_backed_up_while_its_messenger_writes() {
+    kept_while_its_messenger_writes(32, "wal");
+}
+
+#[test]
+fn an_encrypted_database_with_a_journal_is_backed_up_while_its_messenger_writes() {
+    kept_while_its_messenger_writes(0, "delete");
+    kept_while_its_messenger_writes(32, "delete");
 }

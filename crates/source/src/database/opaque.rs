@@ -126,7 +126,11 @@ fn read(
             page_size: commit.page_size,
             page_count: commit.page_count,
         },
-        None => cut_into_pages(held.stat.size, cut)?,
+        None => {
+            // A header in the clear tells it.
+            let told = held.header().ok().map(|header| header.page_size);
+            cut_into_pages(held.stat.size, told.or(cut))?
+        }
     };
     let files = Files::new(held, shape.page_size, log)?;
     proceed(sink.begin(shape))?;

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use keyhaven_source::{Content, Item, PathKey, Rules, SkipReason, WalkError, walk};
+use rusqlite::Connection;
 
 use crate::world::{Make, make, soon_enough};
 
@@ -210,6 +211,113 @@ fn an_encrypted_database_is_recognised() {
             ("video.bin", "File"),
         ],
     );
+}
+
+/// What the first bytes of a file say that it is.
+fn content(path: &Path, bytes: &[u8]) -> Content {
+    fs::write(path, bytes).unwrap();
+    let mut items = walk(path.parent().unwrap(), &Rules::default()).unwrap();
+    let Some(Item::Regular(regular)) = items.next() else {
+        panic!("no file")
+    };
+    regular.content().unwrap()
+}
+
+/// A database of SQLite's that reserves bytes in each page, as SQLCipher's do.
+fn reserving(page_size: u32, reserved: u8, sql: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("reserving.db");
+    let database = Connection::open(&path).unwrap();
+    let made = format!("PRAGMA page_size={page_size}; PRAGMA user_version=1");
+    database.execute_batch(&made).unwrap();
+    drop(database);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20] = reserved;
+    let usable = page_size - u32::from(reserved);
+    bytes[105..107].copy_from_slice(&(usable as u16).to_be_bytes());
+    fs::write(&path, bytes).unwrap();
+    let database = Connection::open(&path).unwrap();
+    database.execute_batch(sql).unwrap();
+    drop(database);
+    fs::read(&path).unwrap()
+}
+
+/// The first bytes of an encrypted database may be in the clear, and look like SQLite's own.
+#[test]
+fn an_encrypted_database_is_recognised_behind_a_header_in_the_clear() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("Signal.sqlite");
+    let sql = "CREATE TABLE message(text); INSERT INTO message VALUES ('hello')";
+    for page_size in [512, 1024, 4096, 65_536] {
+        for reserved in [16, 32] {
+            let plain = reserving(page_size, reserved, sql);
+            assert_eq!(content(&path, &plain), Content::Database);
+            for clear in [16, 32, 48, 64, 80, 96] {
+                let noise = noise(plain.len());
+                let sealed = [&plain[..clear], &noise[clear..]].concat();
+                let told = content(&path, &sealed);
+                assert_eq!(told, Content::Opaque, "{page_size} {reserved} {clear}");
+                // Not a whole number of pages: no database of anybody's, but a damaged one.
+                let told = content(&path, &[&sealed[..], b"more"].concat());
+                assert_ne!(told, Content::Opaque, "{page_size} {reserved} {clear}");
+            }
+        }
+    }
+}
+
+/// BACKUP-1: what SQLite has written is read as SQLite's, and what is damaged of it is told as damage.
+#[test]
+fn no_database_of_sqlites_passes_for_an_encrypted_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let blobs = "CREATE TABLE t(x); INSERT INTO t VALUES (randomblob(100000))";
+    let random_schema: String = noise(900)
+        .iter()
+        .map(|byte| format!("x{byte:02x}"))
+        .collect();
+    for page_size in [512, 4096, 65_536] {
+        for reserved in [0, 16, 32] {
+            for sql in [
+                "SELECT 1",
+                "PRAGMA journal_mode=wal",
+                "PRAGMA auto_vacuum=full; VACUUM",
+                blobs,
+                crate::world::SCHEMA,
+                &format!("CREATE TABLE {random_schema}(x)"),
+            ] {
+                let bytes = reserving(page_size, reserved, sql);
+                let told = content(&path, &bytes);
+                assert_eq!(told, Content::Database, "{page_size} {reserved} {sql}");
+            }
+        }
+        let (plain, noise) = (reserving(page_size, 0, blobs), noise(page_size as usize));
+        let text = "and then he said to her what she had said to him ".repeat(2000);
+        for from in [24, 32, 72, 100, 200] {
+            for damage in [
+                vec![0; 4096],
+                vec![0xff; 4096],
+                text.clone().into_bytes(),
+                noise.clone(),
+            ] {
+                let mut damaged = plain.clone();
+                let until = (page_size as usize).min(damage.len()).max(from);
+                damaged[from..until].copy_from_slice(&damage[from..until]);
+                assert_eq!(
+                    content(&path, &damaged),
+                    Content::Database,
+                    "{page_size} {from}"
+                );
+                damaged[20] = 32;
+                if damage != noise {
+                    assert_eq!(
+                        content(&path, &damaged),
+                        Content::Database,
+                        "{page_size} {from}"
+                    );
+                }
+            }
+        }
+    }
 }
 
 #[test]

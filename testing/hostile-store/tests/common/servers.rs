@@ -8,6 +8,14 @@ use std::process::{Child, Command, Stdio};
 
 const VENV: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/test-servers");
 
+/// How a database is encrypted (SQLCipher).
+#[derive(Clone, Copy)]
+pub(crate) struct Cipher<'a> {
+    pub(crate) secret: &'a str,
+    /// How many bytes of its header are in the clear.
+    pub(crate) clear: u32,
+}
+
 /// A server that ends with this value.
 pub(crate) struct Server {
     child: Child,
@@ -69,18 +77,36 @@ impl Server {
         ])
     }
 
-    /// A messenger that commits to an encrypted database (SQLCipher) without a pause, until it is dropped; it leaves
+    /// A messenger that commits to an encrypted database without a pause, until it is dropped or ended; it leaves
     /// its log behind as one that was killed.
-    pub(crate) fn messenger(database: &Path, secret: &str) -> Self {
-        let database = database.to_str().unwrap();
-        Self::start(&["messenger", "--database", database, "--secret", secret])
+    pub(crate) fn messenger(database: &Path, cipher: Cipher<'_>, journal: &str) -> Self {
+        let (database, clear) = (database.to_str().unwrap(), cipher.clear.to_string());
+        Self::start(&[
+            "messenger",
+            "--database",
+            database,
+            "--secret",
+            cipher.secret,
+            "--clear",
+            &clear,
+            "--journal",
+            journal,
+        ])
     }
 
-    /// How many messages such a database holds, after a check of all of it.
-    pub(crate) fn messages(database: &Path, secret: &str) -> u64 {
+    /// Has a messenger end between two commits.
+    pub(crate) fn end(mut self) {
+        drop(self.child.stdin.take());
+        self.child.wait().unwrap();
+    }
+
+    /// How many messages such a database holds, after a check of all of it. It is left closed, as by a messenger that
+    /// ends in order.
+    pub(crate) fn messages(database: &Path, cipher: Cipher<'_>) -> u64 {
         let output = Command::new("python3")
             .arg(Self::script())
-            .args(["messages", "--venv", VENV, "--secret", secret])
+            .args(["messages", "--venv", VENV, "--secret", cipher.secret])
+            .args(["--clear", &cipher.clear.to_string()])
             .arg("--database")
             .arg(database)
             .stdin(Stdio::null())
