@@ -81,8 +81,8 @@ pub use engine::sample::{Share, ShareError};
 pub use engine::tails::{RepackBudget, Repacked};
 pub use haven::{Fresh, Keyhaven, OpenError, SnapshotInfo};
 pub use keyhaven_source::{
-    ConnectionPages, DatabaseError, Detection, Image, ImageShape, Opening, PageSink, PageSize,
-    PageSource, Profile,
+    ConnectionPages, DatabaseError, DatabaseUser, Detection, Image, ImageShape, Opening, PageSink,
+    PageSize, PageSource, Profile,
 };
 pub use password::{Account, GuessError, LastGuess, RegisterError};
 pub use place::{Place, PlaceError};

@@ -100,8 +100,8 @@ mod stat;
 mod walk;
 
 pub use database::{
-    ConnectionPages, DatabaseError, Image, ImageShape, LiveDatabase, NotASignature, OpaqueDatabase,
-    PageSink, PageSize, PageSource, Patience, ReadBy, Signature,
+    ConnectionPages, DatabaseError, DatabaseUser, Image, ImageShape, LiveDatabase, NotASignature,
+    OpaqueDatabase, PageSink, PageSize, PageSource, Patience, ReadBy, Signature, user_of,
 };
 pub use file::{FileError, StableFile, read_stable};
 pub use item::{Item, Regular, SkipReason};

@@ -122,6 +122,22 @@ pub(crate) fn is_locked_anywhere(file: &File) -> io::Result<bool> {
     is_locked(file, WHOLE)
 }
 
+/// Who holds a lock on any byte of a file, if somebody does; and which process, if the system says so: a lock may belong to
+/// an open file, or to another machine. On a file system without locks nobody does.
+pub(crate) fn holder_anywhere(file: &File) -> io::Result<Option<Option<u32>>> {
+    match conflict(file, WHOLE) {
+        Ok(found) => Ok(found.map(|lock| u32::try_from(lock.l_pid).ok().filter(|pid| *pid > 0))),
+        Err(error) => {
+            let without_locks = [Errno::ENOLCK, Errno::ENOTSUP, Errno::ENOSYS, Errno::EINVAL];
+            let told = error.raw_os_error().map(Errno::from_raw);
+            match told {
+                Some(told) if without_locks.contains(&told) => Ok(None),
+                Some(_) | None => Err(error),
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     Share,
@@ -165,18 +181,24 @@ fn set(file: &File, kind: Kind, range: Range) -> io::Result<()> {
 }
 
 fn is_locked(file: &File, range: Range) -> io::Result<bool> {
+    Ok(conflict(file, range)?.is_some())
+}
+
+/// A lock that keeps the range from being locked by us alone.
+fn conflict(file: &File, range: Range) -> io::Result<Option<libc::flock>> {
     let asked = describe(narrow(libc::F_WRLCK), range);
+    let told = |lock: libc::flock| (lock.l_type != narrow(libc::F_UNLCK)).then_some(lock);
     let mut lock = asked;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         match fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)) {
             Err(Errno::EINVAL) => lock = asked,
             Err(error) => return Err(error.into()),
-            Ok(_) => return Ok(lock.l_type != narrow(libc::F_UNLCK)),
+            Ok(_) => return Ok(told(lock)),
         }
     }
     fcntl(file, FcntlArg::F_GETLK(&mut lock)).map_err(io::Error::from)?;
-    Ok(lock.l_type != narrow(libc::F_UNLCK))
+    Ok(told(lock))
 }
 
 fn describe(kind: libc::c_short, range: Range) -> libc::flock {

@@ -41,6 +41,13 @@ fn kept_while_its_messenger_writes(clear: u32, journal: &str) {
         .is(0)
         .says("it is encrypted: its rows cannot be seen");
 
+    // Nothing is put in the place of a database into which the messenger writes.
+    world
+        .run("restore --home home --to chats --overwrite")
+        .is(3)
+        .says("chats/sql/db.sqlite is open in python")
+        .says("close that program and run the restore again");
+
     // After the messenger was killed, what it committed to its log is there; then nothing changes any more.
     messenger.end();
     world.run("backup --home home").is(0);

@@ -1,20 +1,25 @@
 //! What SQLite reads beside a database file in the target: its log, its index, its journal.
 //!
 //! BACKUP-1: a log or a journal of another state is played into whatever file has its database's name, be it the one that was
-//! just restored. So a database stands in the target as it was backed up only together with what stands beside it.
+//! just restored. So a database stands in the target as it was backed up only together with what stands beside it, and one that
+//! a program has open is not replaced.
 
-use std::fs::Metadata;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use keyhaven_repo::hash::{ContentHasher, ContentId};
 use keyhaven_source::{
-    ImageShape, LiveDatabase, OpaqueDatabase, PageSink, PageSize, PageSource as _,
+    ImageShape, LiveDatabase, OpaqueDatabase, PageSink, PageSize, PageSource as _, user_of,
 };
 
+use super::error::RestoreError;
+use super::target::refused;
 use crate::files;
 
+/// What every SQLite database begins with.
+const MAGIC: &[u8] = b"SQLite format 3\0";
 const ENDINGS: [&str; 3] = ["-wal", "-journal", "-shm"];
 
 fn companions(database: &Path) -> impl Iterator<Item = PathBuf> {
@@ -49,6 +54,46 @@ pub(crate) fn in_the_way(database: &Path) -> io::Result<Option<PathBuf>> {
         }
     }
     Ok(None)
+}
+
+/// Refuses to replace a database that a program has open: it would go on writing into a file that has no name any more, and
+/// its log would be played into the one that has it.
+pub(crate) fn ensure_not_open(database: &Path) -> Result<(), RestoreError> {
+    let looked = user_of(database);
+    match looked.map_err(|cause| refused(database.to_path_buf(), cause))? {
+        Some(by) => Err(RestoreError::InUse {
+            path: database.to_path_buf(),
+            by,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The same where anything may stand that is to be replaced by a file or a link. A database is told there by how it begins, or by what
+/// stands beside it.
+pub(crate) fn ensure_no_open_database(path: &Path) -> Result<(), RestoreError> {
+    let broken = |cause| refused(path.to_path_buf(), cause);
+    if looks_like_database(path).map_err(broken)? {
+        ensure_not_open(path)
+    } else {
+        Ok(())
+    }
+}
+
+fn looks_like_database(path: &Path) -> io::Result<bool> {
+    for beside in companions(path) {
+        if found(&beside)?.is_some() {
+            return Ok(true);
+        }
+    }
+    if !found(path)?.is_some_and(|found| found.is_file()) {
+        return Ok(false);
+    }
+    let mut begins = Vec::new();
+    let head = u64::try_from(MAGIC.len()).unwrap_or(u64::MAX);
+    // What may not be read is nobody's but its owner's: it is replaced as it was asked for.
+    let read = File::open(path).and_then(|file| file.take(head).read_to_end(&mut begins));
+    Ok(read.is_ok() && begins == MAGIC)
 }
 
 /// Removes what stands beside a database that is about to get its name, for good: a log that came back after a loss of power

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use keyhaven_repo::node::NodeError;
 use keyhaven_secrets::Remedy;
+use keyhaven_source::DatabaseUser;
 use keyhaven_source::WalkError;
 use keyhaven_source::guard::{Census, Verdict};
 
@@ -238,6 +239,18 @@ pub enum RestoreError {
          what differs)", .0.display()
     )]
     Differs(PathBuf),
+    /// A program has the database open that was to be replaced, and would go on writing into one that has no name any more. Nothing of
+    /// that database was touched.
+    #[error(
+        "{} is open in {by}: close that program and run the restore again. This database was not \
+         touched; what was restored before stays", path.display()
+    )]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// Who has it open.
+        by: DatabaseUser,
+    },
     /// The target cannot be written.
     #[error("{} cannot be written", path.display())]
     Target {
@@ -290,7 +303,7 @@ impl RestoreError {
             Self::Store(cause) => cause.remedy(),
             Self::History(cause) => cause.remedy(),
             Self::Index(cause) => cause.remedy(),
-            Self::Cancelled => Remedy::RetryLater,
+            Self::Cancelled | Self::InUse { .. } => Remedy::RetryLater,
             Self::NoRoot { other: Some(_), .. } => Remedy::AskUser,
             Self::NoRoot { other: None, .. } => Remedy::Stop,
             Self::NoSuchSnapshot(_)

@@ -290,6 +290,7 @@ fn databases(
             cleared.map_err(|cause| refused(target.path(&key), cause))?;
             report.already_there = report.already_there.saturating_add(1);
         } else {
+            companions::ensure_not_open(&target.path(&key))?;
             let written = match &rows {
                 None => {
                     let frames = &databases.frames;
@@ -674,6 +675,7 @@ fn is_there(
         }
     }
     if overwrite && !found.is_dir() {
+        companions::ensure_no_open_database(&target.path(key))?;
         Ok(false)
     } else {
         Err(RestoreError::Differs(target.path(key)))
@@ -707,6 +709,7 @@ fn link_is_there(
     if !overwrite || found.is_dir() {
         return Err(RestoreError::Differs(path));
     }
+    companions::ensure_no_open_database(&path)?;
     std::fs::remove_file(&path).map_err(broken)?;
     Ok(false)
 }

@@ -263,13 +263,13 @@ impl Durable {
             is_database,
             ..
         } = &self.0;
-        let cleared = match is_database {
-            true => companions::remove(path),
-            false => Ok(()),
-        };
-        cleared
-            .and_then(|()| std::fs::rename(part, path))
-            .map_err(|cause| refused(path.clone(), cause))?;
+        let broken = |cause| refused(path.clone(), cause);
+        if *is_database {
+            // Again, because it was a while ago that it was looked.
+            companions::ensure_not_open(path)?;
+            companions::remove(path).map_err(broken)?;
+        }
+        std::fs::rename(part, path).map_err(broken)?;
         self.0.is_named = true;
         Ok(())
     }
@@ -358,6 +358,31 @@ mod tests {
             .duration_since(UNIX_EPOCH)
             .unwrap();
         assert_eq!(modified, Duration::from_millis(1500));
+    }
+
+    /// BACKUP-1: between the first look and the name lie a download and a flush.
+    #[test]
+    fn a_database_that_is_opened_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = target(folder.path());
+        let part = target.begin(&key(&[b"chats.db"])).unwrap().of_database();
+        let (durable, ()) = part.flush(&Stat::default(), |_| Ok(())).unwrap();
+        let opened = rusqlite::Connection::open(folder.path().join("chats.db")).unwrap();
+        opened
+            .execute_batch("PRAGMA journal_mode = wal; CREATE TABLE message(text)")
+            .unwrap();
+        let named = durable.name();
+        assert!(
+            matches!(named, Err(RestoreError::InUse { .. })),
+            "{named:?}"
+        );
+        opened
+            .execute_batch("INSERT INTO message VALUES ('hello')")
+            .unwrap();
+        assert!(folder.path().join("chats.db-wal").exists());
+        drop(opened);
+        let names = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(names, 1, "a part was left");
     }
 
     #[test]

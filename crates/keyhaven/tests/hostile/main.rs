@@ -22,6 +22,9 @@ mod lagging;
 mod malicious;
 mod mended;
 mod overwritten;
+#[path = "../../../source/tests/source/peer.rs"]
+#[expect(dead_code, reason = "the tests of sources ask more of it")]
+mod peer;
 mod refused;
 mod repack;
 mod set_up;

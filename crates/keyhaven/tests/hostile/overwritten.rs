@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use keyhaven::{BackupOptions, RestoreError, RestoreOptions, Restored, Tier};
+use keyhaven_secrets::Remedy;
 use rusqlite::Connection;
 
+use crate::peer::Peer;
 use crate::refused::OnDisk;
 use crate::world::{rows, settle};
 
@@ -76,6 +78,93 @@ fn a_log_of_another_state_is_not_played_into_what_is_restored() {
             let back = Connection::open(to.join("chats.db")).unwrap();
             assert_eq!(rows(&back), rows(&world.app), "{tier:?} {with_database}");
         }
+    }
+}
+
+/// What stands in a folder. The log's index is memory that programs share.
+fn listing(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut listing: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (std::fs::read(&path).unwrap_or_default(), path))
+        .map(|(bytes, path)| (path, bytes))
+        .collect();
+    listing.retain(|(path, _)| !path.to_string_lossy().ends_with("-shm"));
+    listing.sort_unstable();
+    listing
+}
+
+/// The database that was refused, because that program has it open.
+fn in_use(restored: Result<Restored, RestoreError>, peer: &Peer) -> PathBuf {
+    match restored {
+        Err(RestoreError::InUse { path, by }) => {
+            assert_eq!(by.process, Some(peer.process()));
+            path
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// BACKUP-1: a program whose database is replaced goes on writing into a file that has no name any more, and its log is played into
+/// the one that was restored.
+#[test]
+fn a_database_that_a_program_has_open_is_not_replaced() {
+    for tier in [Tier::Pages, Tier::Rows] {
+        for journal in ["wal", "delete"] {
+            let world = two_days(tier);
+            let to = world.at("to");
+            restore(&world, &to, false).unwrap();
+            let database = to.join("chats.db");
+            let mut peer = Peer::open(&database);
+            peer.must(&format!("PRAGMA journal_mode = {journal}"));
+            peer.must("UPDATE message SET text = 'written in the restored one'");
+            let before = listing(&to);
+            let refused = restore(&world, &to, true);
+            let told = refused.as_ref().unwrap_err();
+            assert_eq!(told.remedy(), Remedy::RetryLater);
+            let process = format!("(process {})", peer.process());
+            assert!(told.to_string().contains(&process), "{told}");
+            assert_eq!(in_use(refused, &peer), database, "{tier:?} {journal}");
+            assert!(listing(&to) == before, "{tier:?} {journal}: it was touched");
+            // The program has lost nothing, and goes on.
+            peer.must("UPDATE message SET text = 'and once more'");
+            let seen = Connection::open(&database).unwrap();
+            let text: String = seen
+                .query_row("SELECT text FROM message LIMIT 1", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(text, "and once more");
+            drop(seen);
+            peer.close();
+            restore(&world, &to, true).unwrap();
+            let back = Connection::open(&database).unwrap();
+            assert_eq!(rows(&back), rows(&world.app), "{tier:?} {journal}");
+        }
+    }
+}
+
+/// BACKUP-1: nor by a file or a link, nor is its log taken away where the database itself is gone.
+#[test]
+fn an_open_database_is_not_replaced_by_anything_else() {
+    let world = OnDisk::new();
+    std::fs::write(world.at("chats/a file"), "a file").unwrap();
+    std::os::unix::fs::symlink("media", world.at("chats/a link")).unwrap();
+    world.backup().unwrap();
+    for name in ["a file", "a link", "chats.db"] {
+        let to = world.at(&format!("to {name}"));
+        std::fs::create_dir(&to).unwrap();
+        let database = to.join(name);
+        let mut peer = Peer::open(&database);
+        peer.must("PRAGMA journal_mode = wal");
+        peer.must("CREATE TABLE other(x)");
+        if name == "chats.db" {
+            std::fs::remove_file(&database).unwrap();
+        }
+        let before = listing(&to);
+        assert_eq!(in_use(restore(&world, &to, true), &peer), database);
+        let now = listing(&to);
+        assert!(before.iter().all(|one| now.contains(one)), "{name}");
+        peer.close();
+        restore(&world, &to, true).unwrap();
     }
 }
 

@@ -10,6 +10,7 @@ mod pages;
 mod quiet;
 mod signature;
 mod state;
+mod user;
 pub(crate) mod wal;
 
 pub use connection::ConnectionPages;
@@ -19,3 +20,4 @@ pub use live::LiveDatabase;
 pub use opaque::OpaqueDatabase;
 pub use pages::{Image, ImageShape, PageSink, PageSource, Patience, ReadBy};
 pub use signature::{NotASignature, Signature};
+pub use user::{DatabaseUser, user_of};

@@ -23,5 +23,6 @@ mod read_only;
 mod rows;
 mod shapes;
 mod signatures;
+mod users;
 mod walking;
 mod world;

@@ -45,6 +45,10 @@ impl Peer {
         assert_eq!(self.run(sql), "ok", "{sql}");
     }
 
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     fn answer(&mut self) -> String {
         let mut line = String::new();
         loop {
