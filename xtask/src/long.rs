@@ -19,6 +19,9 @@ enum What {
     Power,
     /// 500 seeds of a store and of a cloud that fail in passing (BACKUP-1, BACKUP-2, F16).
     Flaky,
+    /// 500 lives of a device and its store, each from a seed (BACKUP-1, BACKUP-2, BACKUP-4, BACKUP-5). `cargo xtask sim
+    /// --engine` takes other seeds.
+    Life,
 }
 
 impl What {
@@ -30,6 +33,7 @@ impl What {
             Self::Malicious => ["keyhaven", "hostile", "malicious"],
             Self::Power => ["keyhaven-cli", "power", ""],
             Self::Flaky => ["keyhaven", "hostile", "flaky"],
+            Self::Life => ["keyhaven", "hostile", "life"],
         }
     }
 }

@@ -49,7 +49,7 @@ enum Task {
     Tidy(tidy::Options),
     /// Makes a believable chat store, or lets a day pass over one.
     Corpus(corpus::Options),
-    /// Simulates groups of vault cores among hostile hosts, seed by seed.
+    /// Simulates groups of vault cores among hostile hosts, seed by seed; with `--engine`, devices and their stores.
     Sim(sim::Options),
     /// Runs the long forms of tests that are short in `cargo test`.
     Long(long::Options),

@@ -33,6 +33,7 @@ pub struct FailAt {
     moment: Moment,
     span: Span,
     error: StoreError,
+    only_changes: bool,
     calls: AtomicU64,
 }
 
@@ -52,15 +53,38 @@ impl FailAt {
             moment,
             span,
             error,
+            only_changes: false,
             calls: AtomicU64::new(0),
         }
     }
 
-    /// How many calls were made, the failed ones included. A run that makes fewer than `at` calls
+    /// Counts only the calls that change something or make it durable.
+    #[must_use]
+    pub fn counting_changes(self) -> Self {
+        Self {
+            only_changes: true,
+            ..self
+        }
+    }
+
+    /// How many calls were counted, the failed ones included. A run that makes fewer than `at` calls
     /// never met the failure.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
+    }
+
+    fn look<T>(
+        &self,
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if !self.only_changes {
+            return self.pass(call);
+        }
+        match self.calls() > self.at && self.span == Span::ForEver {
+            true => Err(self.error.clone()),
+            false => call(&*self.store),
+        }
     }
 
     fn pass<T>(
@@ -88,15 +112,15 @@ impl Store for FailAt {
     }
 
     fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
-        self.pass(|store| store.get(path, range))
+        self.look(|store| store.get(path, range))
     }
 
     fn get_into(&self, path: &ObjectPath, offset: u64, out: &mut [u8]) -> Result<(), StoreError> {
-        self.pass(|store| store.get_into(path, offset, out))
+        self.look(|store| store.get_into(path, offset, out))
     }
 
     fn length(&self, path: &ObjectPath) -> Result<u64, StoreError> {
-        self.pass(|store| store.length(path))
+        self.look(|store| store.length(path))
     }
 
     fn visit(
@@ -104,7 +128,7 @@ impl Store for FailAt {
         folder: &ObjectFolder,
         each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.pass(|store| store.visit(folder, each))
+        self.look(|store| store.visit(folder, each))
     }
 
     fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
@@ -120,7 +144,7 @@ impl Store for FailAt {
     }
 
     fn free_space(&self) -> Result<Option<u64>, StoreError> {
-        self.pass(|store| store.free_space())
+        self.look(|store| store.free_space())
     }
 
     fn describe(&self) -> String {

@@ -47,7 +47,7 @@ mod recording;
 
 pub use fail_at::{FailAt, Moment, Span};
 pub use flaky::{Flaky, Rates};
-pub use memory::MemoryStore;
+pub use memory::{MemoryStore, body_bytes};
 pub use mutation::{Mutation, Tampered, drawn_mutation, mutations};
 pub use over::{Over, Through};
 pub use recording::{Call, Operation, Recording};

@@ -222,7 +222,10 @@ fn part<'a>(bytes: &'a [u8], range: &Range<u64>) -> Option<&'a [u8]> {
 }
 
 /// The bytes of a body, wherever they are.
-pub(crate) fn body_bytes(body: Body<'_>) -> Result<Arc<[u8]>, StoreError> {
+///
+/// # Errors
+/// [`StoreError::Disk`] if it is a file that cannot be read.
+pub fn body_bytes(body: Body<'_>) -> Result<Arc<[u8]>, StoreError> {
     match body {
         Body::Bytes(bytes) => Ok(bytes.into()),
         Body::Buffer(buffer) => Ok(buffer.as_slice().into()),
