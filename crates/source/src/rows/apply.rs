@@ -9,7 +9,7 @@ use super::diff::is_set;
 use super::patch::{Head, PatchMalformed, VERSION};
 use super::schema::{Table, quote, tables};
 use super::value::{Reader, Value};
-use super::{Mounted, RowsError, Unfit};
+use super::{Mounted, RowsError};
 
 /// Applies a patch. There is no way back, for which every page that it touches would be kept in memory: a copy on which
 /// it fails is worth nothing, and gone.
@@ -63,16 +63,14 @@ fn apply_table(
     reader: &mut Reader<'_>,
 ) -> Result<(), RowsError> {
     let name = format!("main.{}", quote(&table.name));
-    let refused = |error: rusqlite::Error| needs_its_app(table, error);
     if table.replaced {
-        connection
-            .execute(&format!("DELETE FROM {name}"), [])
-            .map_err(refused)?;
+        let sql = format!("DELETE FROM {name}");
+        table.prepare(connection, &sql)?.execute([])?;
     }
     let deletes = reader.count()?;
     if deletes > 0 {
         let sql = format!("DELETE FROM {name} WHERE {}", table.is_key());
-        let mut statement = connection.prepare(&sql).map_err(refused)?;
+        let mut statement = table.prepare(connection, &sql)?;
         let mut last = 0;
         for _ in 0..deletes {
             let (_, key) = key(table, reader, &mut last)?;
@@ -93,7 +91,7 @@ fn apply_table(
             "INSERT INTO {name} ({}) VALUES ({places})",
             columns.join(", ")
         );
-        let mut statement = connection.prepare(&sql).map_err(refused)?;
+        let mut statement = table.prepare(connection, &sql)?;
         let mut last: i64 = 0;
         for _ in 0..inserts {
             let mut values = Vec::with_capacity(columns.len());
@@ -118,7 +116,6 @@ fn updates(
     name: &str,
     reader: &mut Reader<'_>,
 ) -> Result<(), RowsError> {
-    let refused = |error: rusqlite::Error| needs_its_app(table, error);
     // One statement for each set of columns: a day changes few sets in many rows.
     let mut prepared: BTreeMap<&[u8], Statement<'_>> = BTreeMap::new();
     let mut last = 0;
@@ -143,7 +140,7 @@ fn updates(
             Entry::Vacant(place) => {
                 let sets = sets.join(", ");
                 let sql = format!("UPDATE {name} SET {sets} WHERE {}", table.is_key());
-                place.insert(connection.prepare(&sql).map_err(refused)?)
+                place.insert(table.prepare(connection, &sql)?)
             }
         };
         one(statement.execute(params_from_iter(values))?)?;
@@ -157,26 +154,5 @@ fn one(changed: usize) -> Result<(), PatchMalformed> {
         Ok(())
     } else {
         Err(PatchMalformed)
-    }
-}
-
-/// Said while a statement is prepared, before any value is in it: it quotes only the schema.
-fn needs_its_app(table: &Table, error: rusqlite::Error) -> RowsError {
-    let cause = if let rusqlite::Error::SqlInputError { msg, .. } = &error {
-        Some(msg)
-    } else if let rusqlite::Error::SqliteFailure(failure, Some(msg)) = &error
-        && failure.extended_code & 0xff == rusqlite::ffi::SQLITE_ERROR
-    {
-        Some(msg)
-    } else {
-        None
-    };
-    match cause {
-        Some(cause) => Unfit::NeedsItsApp {
-            table: table.name.clone(),
-            cause: cause.clone(),
-        }
-        .into(),
-        None => error.into(),
     }
 }

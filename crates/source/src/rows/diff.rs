@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, Statement, params_from_iter};
+use rusqlite::{Connection, Row, params_from_iter};
 
 use super::patch::{PATCH_BYTES_MAX, TableChanges, VERSION};
 use super::schema::{Derived, MAIN, Table, frame, quote, tables};
@@ -258,7 +258,7 @@ fn all(
     table: &Table,
     changes: &mut TableChanges,
 ) -> Result<(), RowsError> {
-    let mut statement = connection.prepare(&table.select(MAIN))?;
+    let mut statement = table.prepare(connection, &table.select(MAIN))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let rowid: i64 = row.get(0)?;
@@ -273,8 +273,8 @@ fn by_rowid(
     table: &Table,
     changes: &mut TableChanges,
 ) -> Result<(), RowsError> {
-    let mut new = connection.prepare(&table.select(MAIN))?;
-    let mut old = connection.prepare(&table.select(OLD))?;
+    let mut new = table.prepare(connection, &table.select(MAIN))?;
+    let mut old = table.prepare(connection, &table.select(OLD))?;
     let (mut new, mut old) = (new.query([])?, old.query([])?);
     let (mut now, mut before) = (new.next()?, old.next()?);
     loop {
@@ -361,18 +361,16 @@ fn by_key(
     table: &Table,
     changes: &mut TableChanges,
 ) -> Result<(), RowsError> {
-    let lookup = |database: &str| -> Result<Statement<'_>, RowsError> {
-        Ok(connection.prepare(&table.lookup(database))?)
-    };
+    let lookup = |database| table.prepare(connection, &table.lookup(database));
     let (mut in_old, mut in_new) = (lookup(OLD)?, lookup(MAIN)?);
-    let mut rows = connection.prepare(&table.select(OLD))?;
+    let mut rows = table.prepare(connection, &table.select(OLD))?;
     let mut rows = rows.query([])?;
     while let Some(before) = rows.next()? {
         if !in_new.exists(params_from_iter(key_of(before, table)?))? {
             put_key(changes.delete(None), before, table)?;
         }
     }
-    let mut rows = connection.prepare(&table.select(MAIN))?;
+    let mut rows = table.prepare(connection, &table.select(MAIN))?;
     let mut rows = rows.query([])?;
     while let Some(now) = rows.next()? {
         let mut found = in_old.query(params_from_iter(key_of(now, table)?))?;

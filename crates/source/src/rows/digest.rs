@@ -40,7 +40,7 @@ pub fn digest(copy: &Mounted, hash: &mut dyn FnMut(&[u8])) -> Result<(), RowsErr
         let count = usize::from(table.rowid.is_some())
             .saturating_add(table.columns.len())
             .saturating_add(table.stored.len());
-        let mut statement = connection.prepare(&table.select(MAIN))?;
+        let mut statement = table.prepare(&connection, &table.select(MAIN))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             out.push(1);

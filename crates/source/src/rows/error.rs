@@ -29,9 +29,9 @@ pub enum Unfit {
     /// The change is so large that pages weigh no more.
     #[error("too much of it has changed")]
     TooLarge,
-    /// A table cannot be written with what SQLite has built in: it needs a collation, a function or
-    /// a module of the app.
-    #[error("table {table:?} needs something that only its own app has: {cause}")]
+    /// A table cannot be read by its key, or written, with what SQLite has built in: it needs a collation or a function
+    /// of the app.
+    #[error("table {table:?} needs something that only its own app has ({cause})")]
     NeedsItsApp {
         /// The table.
         table: String,

@@ -1,6 +1,6 @@
 //! The tables of a database, as far as rows need them.
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Statement};
 
 use super::condition;
 use super::patch::{Head, REPLACES_ALL, WITHOUT_ROWID};
@@ -83,6 +83,34 @@ impl Table {
             .collect();
         let from = format!("{}.{}", quote(database), quote(&self.name));
         format!("SELECT {} FROM {from}", names.join(", "))
+    }
+
+    /// Prepares a statement on this table. What the schema needs and SQLite here does not have is told by its name: no value is in
+    /// it yet, so that what SQLite says quotes only the schema.
+    pub(super) fn prepare<'c>(
+        &self,
+        connection: &'c Connection,
+        sql: &str,
+    ) -> Result<Statement<'c>, RowsError> {
+        connection.prepare(sql).map_err(|error| {
+            let cause = if let rusqlite::Error::SqlInputError { msg, .. } = &error {
+                Some(msg)
+            } else if let rusqlite::Error::SqliteFailure(failure, Some(msg)) = &error
+                && failure.extended_code & 0xff == rusqlite::ffi::SQLITE_ERROR
+            {
+                Some(msg)
+            } else {
+                None
+            };
+            match cause {
+                Some(cause) => Unfit::NeedsItsApp {
+                    table: self.name.clone(),
+                    cause: cause.clone(),
+                }
+                .into(),
+                None => error.into(),
+            }
+        })
     }
 
     /// The condition that the key is the first parameters.

@@ -375,22 +375,52 @@ fn a_large_change_comes_in_parts() {
     assert_eq!(sum(&shadow), sum(&new));
 }
 
-/// An index over a collation or a function of the app's cannot be kept up by anybody else.
+/// What needs a collation or a function of the app's cannot be kept up by anybody else, and says which. A table that
+/// has not changed is no hindrance, unless its rows are found by such a key.
 #[test]
 fn what_only_the_app_has_is_named() {
-    // The app's own collation orders as NOCASE does; nobody else knows its name.
-    let world = World::new(
-        "CREATE TABLE names(n TEXT COLLATE NOCASE); CREATE INDEX i ON names(n);
-         PRAGMA writable_schema = ON;
-         UPDATE sqlite_schema SET sql = replace(sql, 'NOCASE', 'mine') WHERE name = 'names';",
-    );
-    let (shadow, _, patch) = world.change("INSERT INTO names VALUES ('x'), ('y')");
-    let result = patch.and_then(|patch| apply(shadow, &patch));
-    let Err(RowsError::Unfit(Unfit::NeedsItsApp { table, cause })) = result else {
-        panic!("{result:?}");
+    // The app's own collation orders as NOCASE does, its function gives what `lower` gives; nobody else knows their names.
+    let tried = |setup: &str, change: &str| {
+        let world = World::new(&format!(
+            "CREATE TABLE other(x); {setup} INSERT INTO names VALUES ('a', 1);
+             PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = replace(replace(sql, 'NOCASE', 'mine'), 'lower(', 'mine(');"
+        ));
+        let (shadow, _, patch) = world.change(change);
+        patch.and_then(|patch| apply(shadow, &patch)).map(drop)
     };
-    assert_eq!(table, "names");
-    assert!(cause.contains("mine"), "{cause}");
+    let index = "CREATE TABLE names(n TEXT COLLATE NOCASE, b); CREATE INDEX i ON names(n);";
+    let unique = "CREATE TABLE names(n TEXT COLLATE NOCASE UNIQUE, b);";
+    let key = "CREATE TABLE names(n TEXT COLLATE NOCASE PRIMARY KEY, b) WITHOUT ROWID;";
+    let made = "CREATE TABLE names(n TEXT, b, c AS (lower(n)));";
+    let (touches, elsewhere) = (
+        "INSERT INTO names VALUES ('x', 2)",
+        "INSERT INTO other VALUES (1)",
+    );
+    for (setup, change) in [
+        (index, touches),
+        (index, "UPDATE names SET n = 'y'"),
+        (index, "DELETE FROM names"),
+        (unique, touches),
+        (key, touches),
+        (key, elsewhere),
+        (made, touches),
+    ] {
+        let result = tried(setup, change);
+        let Err(RowsError::Unfit(Unfit::NeedsItsApp { table, cause })) = result else {
+            panic!("{setup} {change}: {result:?}");
+        };
+        assert_eq!(table, "names");
+        let (kind, name) = cause.rsplit_once(": ").unwrap();
+        assert!(
+            name.trim_end_matches("()") == "mine"
+                && (kind.contains("collation") || kind.contains("function")),
+            "{cause}"
+        );
+    }
+    for setup in [index, unique, made] {
+        tried(setup, elsewhere).unwrap();
+    }
 }
 
 /// BACKUP-1: another version of SQLite may make something else of the same rows, as 3.43 began to do of `length(0.1 + 0.2)`.
