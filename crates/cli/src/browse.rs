@@ -83,12 +83,12 @@ fn line(one: &SnapshotInfo) -> String {
     }
     let name = one.name.to_string();
     format!(
-        "{:>5}  {}  {} UTC  {:>7} files  {:>3} databases  {:>10}  {}",
+        "{:>5}  {}  {} UTC  {:>13}  {:>13}  {:>10}  {}",
         one.sequence,
         name.get(..SHORT).unwrap_or(&name),
         crate::ui::time(one.device_time_s),
-        one.files,
-        one.databases,
+        ui::counted(one.files, "file"),
+        ui::counted(one.databases, "database"),
         ui::bytes(one.bytes),
         marks.join(", ")
     )

@@ -38,6 +38,8 @@ fn a_key_sets_up_backs_up_shows_and_restores() {
 
     let browse = world.run("browse --home home --json").is(0).json();
     assert_eq!(browse["snapshots"].as_array().unwrap().len(), 2);
+    let browse = world.run("browse --home home").is(0);
+    browse.says("      2 files     1 database  ");
     let files = world.run("browse files --home home --json").is(0).json();
     assert_eq!(files["files"].as_array().unwrap().len(), 4);
     world.run("browse files media --home home").is(0).says(NAME);
