@@ -74,6 +74,16 @@ pub enum ProtectorError {
         "{} stands inside the folder that is to be restored into; choose another home with --home", .0.display()
     )]
     HomeNested(std::path::PathBuf),
+    /// It would be restored into the home.
+    #[error(
+        "{} stands inside this device's home; restore to another folder", .0.display()
+    )]
+    InsideHome(std::path::PathBuf),
+    /// The store would be restored into, or backed up with the chats.
+    #[error(
+        "the store and the folder that is to be restored into must not stand inside each other; restore to another folder"
+    )]
+    Nested,
     /// The password is the only protector.
     #[error(
         "the password is the only way to get your backup back; prove the 64-digit key first \
@@ -110,6 +120,8 @@ impl ProtectorError {
             | Self::RemovalCutOff
             | Self::LastGuess
             | Self::HomeNested(_)
+            | Self::InsideHome(_)
+            | Self::Nested
             | Self::LastProtector => Remedy::AskUser,
         }
     }
@@ -239,8 +251,18 @@ impl Keyhaven {
         if home.is_set_up() {
             return Err(HomeError::AlreadySetUp(home.folder().to_path_buf()).into());
         }
-        if settled(home.folder()).starts_with(settled(source)) {
+        let (to, kept) = (settled(source), settled(home.folder()));
+        if kept.starts_with(&to) {
             return Err(ProtectorError::HomeNested(home.folder().to_path_buf()));
+        }
+        if to.starts_with(&kept) {
+            return Err(ProtectorError::InsideHome(source.to_path_buf()));
+        }
+        if let Some(store) = place.folder() {
+            let store = settled(store);
+            if to.starts_with(&store) || store.starts_with(&to) {
+                return Err(ProtectorError::Nested);
+            }
         }
         let _lock = home.lock()?;
         let store = place.open(CalledOff::never())?;

@@ -24,6 +24,7 @@ use crate::engine::restore::{Plan, RestoreReport, has_root, measure, restore, vi
 use crate::engine::target::{Target, relative};
 use crate::haven::{Fresh, Keyhaven, OpenError, SnapshotInfo, fresh, note};
 use crate::progress::{Cancel, Meter, Notice, Observer};
+use crate::setup::settled;
 use crate::store::patience::CalledOff;
 
 /// What is restored, and how.
@@ -123,6 +124,7 @@ impl Keyhaven {
         {
             return Err(RestoreError::NoSuchPath(relative(below)));
         }
+        self.ensure_apart(to, &plan, &mut nodes)?;
         let target =
             Target::create(to, keyring.content_hasher()).map_err(|cause| RestoreError::Target {
                 path: to.to_path_buf(),
@@ -141,6 +143,31 @@ impl Keyhaven {
             fresh: chosen.fresh,
             unreadable: chosen.unreadable,
         })
+    }
+
+    /// Refuses to write into the store or the home.
+    fn ensure_apart(
+        &self,
+        to: &Path,
+        plan: &Plan<'_>,
+        nodes: &mut Nodes<'_>,
+    ) -> Result<(), RestoreError> {
+        if let Some(store) = self.place.folder()
+            && lands_in(store, to, plan, nodes)?
+        {
+            return Err(RestoreError::IntoStore {
+                to: to.to_path_buf(),
+                store: store.to_path_buf(),
+            });
+        }
+        let home = self.home.folder();
+        if lands_in(home, to, plan, nodes)? {
+            return Err(RestoreError::IntoHome {
+                to: to.to_path_buf(),
+                home: home.to_path_buf(),
+            });
+        }
+        Ok(())
     }
 
     /// What it means that an index cannot be read from its root on: nothing of this snapshot comes
@@ -434,6 +461,37 @@ pub(crate) fn reader(
     let store = Arc::clone(&access.store);
     let nodes = Nodes::new(store, Arc::clone(&keyring), access.cache.as_deref())?;
     Ok((nodes, keyring))
+}
+
+/// Whether anything of a restore to `to` would stand at `kept` or inside it. That `kept` lies inside the target is no matter as long
+/// as the backup has nothing there.
+fn lands_in(
+    kept: &Path,
+    to: &Path,
+    plan: &Plan<'_>,
+    nodes: &mut Nodes<'_>,
+) -> Result<bool, RestoreError> {
+    let (kept, to) = (settled(kept), settled(to));
+    if to.starts_with(&kept) {
+        return Ok(true);
+    }
+    let Ok(place) = kept.strip_prefix(&to) else {
+        return Ok(false);
+    };
+    // A path that is longer than one may be in a backup is in none.
+    let Ok(Some(place)) = key_of(place) else {
+        return Ok(false);
+    };
+    let below = match plan.below {
+        Some(below) if below.is_within(&place) => below,
+        Some(below) if !place.is_within(below) => return Ok(false),
+        Some(_) | None => &place,
+    };
+    let there = Plan {
+        below: Some(below),
+        ..*plan
+    };
+    Ok(measure(&there, nodes)?.covers_anything)
 }
 
 /// A path below the source as the manifest has it; none for the source itself.

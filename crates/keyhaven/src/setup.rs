@@ -10,7 +10,7 @@
 
 mod store;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use keyhaven_secrets::{BackupKey, Digits, DigitsError, Password, Remedy};
@@ -379,12 +379,32 @@ impl ProvenSetup {
 
 /// Where a folder stands, links followed, also if its last parts are not there yet.
 pub(crate) fn settled(folder: &Path) -> PathBuf {
-    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
-    absolute
+    let mut place = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    // What is not there is no link, so the folder above it can be told; what follows may be there again.
+    while let Some(at) = first_step_up(&place) {
+        place = at;
+    }
+    place
         .ancestors()
         .find_map(|there| {
-            let rest = absolute.strip_prefix(there).ok()?;
+            let rest = place.strip_prefix(there).ok()?;
             Some(there.canonicalize().ok()?.join(rest))
         })
-        .unwrap_or(absolute)
+        .unwrap_or(place)
+}
+
+/// The same place without its first step up (`..`).
+fn first_step_up(place: &Path) -> Option<PathBuf> {
+    let mut components = place.components();
+    let mut before = PathBuf::new();
+    loop {
+        let component = components.next()?;
+        if component == Component::ParentDir {
+            break;
+        }
+        before.push(component);
+    }
+    let mut before = before.canonicalize().unwrap_or(before);
+    before.pop();
+    Some(before.join(components.as_path()))
 }

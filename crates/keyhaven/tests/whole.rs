@@ -6,12 +6,13 @@
     reason = "a test program, helpers included: a failure is a panic"
 )]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use keyhaven::{
     BackupError, BackupOptions, Depth, Keyhaven, Outcome, Place, ProtectorError, Recovery,
-    RestoreOptions, Setup,
+    RestoreError, RestoreOptions, Setup,
 };
+use keyhaven_secrets::Remedy;
 use rusqlite::Connection;
 
 fn chats(root: &Path) {
@@ -248,6 +249,120 @@ fn a_home_inside_the_restored_folder_is_refused() {
         "{refused}"
     );
     assert!(!home.exists());
+}
+
+/// Everything in a folder, as paths and bytes.
+fn everything(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut all = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path.clone());
+            }
+            all.push((path.clone(), std::fs::read(&path).unwrap_or_default()));
+        }
+    }
+    all.sort_unstable();
+    all
+}
+
+/// BACKUP-1: a restore does not write into what it reads from, or into what it is a restore of.
+#[test]
+fn nothing_is_restored_into_the_store_or_the_home() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = folder.path();
+    let chats = world.join("chats");
+    self::chats(&chats);
+    for place in ["kept/store/packs", "kept/home"] {
+        std::fs::create_dir_all(chats.join(place)).unwrap();
+        std::fs::write(chats.join(place).join("mine.txt"), "mine").unwrap();
+    }
+    settle();
+    let haven = set_up(world);
+    haven.backup(BackupOptions::default(), &mut ()).unwrap();
+    std::fs::create_dir(world.join("kept")).unwrap();
+    for name in ["store", "home"] {
+        std::fs::rename(world.join(name), world.join("kept").join(name)).unwrap();
+        std::os::unix::fs::symlink(world.join("kept").join(name), world.join(name)).unwrap();
+    }
+    let haven = Keyhaven::open(&world.join("home"), None).unwrap();
+    let before = everything(world);
+    let restore = |to: &str, path: Option<&str>| {
+        let options = RestoreOptions {
+            path: path.map(PathBuf::from),
+            overwrite: true,
+            ..RestoreOptions::default()
+        };
+        haven.restore(&world.join(to), &options, &mut ())
+    };
+    for (to, path) in [
+        ("store", None),
+        ("kept/store/packs/deep/er", None),
+        ("none/../store/x", None),
+        ("", None),
+        ("", Some("kept/store")),
+        ("", Some("kept/store/packs/mine.txt")),
+    ] {
+        let refused = restore(to, path).unwrap_err();
+        assert!(
+            matches!(refused, RestoreError::IntoStore { .. }),
+            "{to}: {refused}"
+        );
+        assert_eq!(refused.remedy(), Remedy::AskUser);
+    }
+    for (to, path) in [
+        ("home", None),
+        ("home/state/x", None),
+        ("", Some("kept/home")),
+    ] {
+        let refused = restore(to, path).unwrap_err();
+        assert!(
+            matches!(refused, RestoreError::IntoHome { .. }),
+            "{to}: {refused}"
+        );
+        assert_eq!(refused.remedy(), Remedy::AskUser);
+    }
+    assert!(everything(world) == before, "something was written");
+    // Around them is no matter where nothing comes into them.
+    let photo = "Media/Photos/IMG-0001.jpg";
+    restore("", Some(photo)).unwrap();
+    assert!(world.join(photo).exists());
+    restore("kept/beside", None).unwrap();
+    restore("kept", Some(photo)).unwrap();
+}
+
+/// The same for a new device, before anything is kept of the key.
+#[test]
+fn a_new_device_does_not_restore_into_the_store_or_its_home() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = folder.path();
+    chats(&world.join("chats"));
+    let digits = set_up(world).backup_key().unwrap().digits().to_string();
+    let before = everything(world);
+    for (to, is_expected) in [
+        ("store/back", true),
+        ("store", true),
+        ("", true),
+        ("new/back", false),
+    ] {
+        let place = Place::parse(world.join("store").to_str().unwrap()).unwrap();
+        let by = Recovery::RecoveryKey(&digits);
+        let refused = Keyhaven::recover(&world.join("new"), &world.join(to), place, by);
+        let refused = refused.unwrap_err();
+        let is_nested = matches!(
+            refused,
+            ProtectorError::Nested | ProtectorError::HomeNested(_)
+        );
+        let is_inside = matches!(refused, ProtectorError::InsideHome(_));
+        assert_eq!(
+            (is_nested, is_inside),
+            (is_expected, !is_expected),
+            "{to}: {refused}"
+        );
+    }
+    assert!(everything(world) == before, "something was written");
 }
 
 /// BACKUP-1: whoever sends files chooses their names. None of them is what a restore calls another one while it is written; and two

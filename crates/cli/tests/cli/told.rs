@@ -453,3 +453,24 @@ fn a_store_that_went_back_is_told_by_every_command() {
         .is(0)
         .says("ALARM: the store serves");
 }
+
+/// BACKUP-1: what is restored from is not written into.
+#[test]
+fn a_restore_into_the_store_or_the_home_is_refused() {
+    let world = World::with_key();
+    world.run("backup --home home").is(0);
+    let before = (files(&world.at("store")), files(&world.at("home")));
+    world
+        .run("restore --home home --to store/back")
+        .is(4)
+        .says("lies inside the store")
+        .says("Nothing was written");
+    let told = world.run("restore --home home --to home --json").is(4);
+    assert_eq!(told.json()["remedy"], "ask-user");
+    world
+        .run("restore --home new --store store --recovery-key-file key --to store/back")
+        .is(4)
+        .says("must not stand inside each other");
+    assert!(!world.at("new").exists());
+    assert!((files(&world.at("store")), files(&world.at("home"))) == before);
+}

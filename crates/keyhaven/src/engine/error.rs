@@ -239,6 +239,28 @@ pub enum RestoreError {
          what differs)", .0.display()
     )]
     Differs(PathBuf),
+    /// What is restored would come to stand inside the store, or replace a part of it.
+    #[error(
+        "{} lies inside the store, or what is restored there would: {}. Restore to another folder. Nothing was written",
+        to.display(), store.display()
+    )]
+    IntoStore {
+        /// Where it was to be restored to.
+        to: PathBuf,
+        /// The store's folder.
+        store: PathBuf,
+    },
+    /// What is restored would come to stand inside the home, or replace a part of it.
+    #[error(
+        "{} lies inside this device's home, or what is restored there would: {}. Restore to another folder. Nothing was \
+         written", to.display(), home.display()
+    )]
+    IntoHome {
+        /// Where it was to be restored to.
+        to: PathBuf,
+        /// The home.
+        home: PathBuf,
+    },
     /// A program has the database open that was to be replaced, and would go on writing into one that has no name any more. Nothing of
     /// that database was touched.
     #[error(
@@ -312,6 +334,8 @@ impl RestoreError {
             | Self::NotAFile(_)
             | Self::NotFresh { .. }
             | Self::Differs(_)
+            | Self::IntoStore { .. }
+            | Self::IntoHome { .. }
             | Self::Target { .. }
             | Self::TargetFull { .. }
             | Self::TargetFilled(_) => Remedy::AskUser,
