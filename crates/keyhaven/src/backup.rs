@@ -382,10 +382,18 @@ impl Keyhaven {
         })
     }
 
-    /// How databases went when they were last read, and why.
+    /// How the databases of the newest backup went when they were last read, and why. Where the store does not say which those are,
+    /// all that are remembered are told.
     #[must_use]
     pub fn ways(&self) -> Vec<Way> {
-        recall_ways(&self.home.ways())
+        let mut ways = recall_ways(&self.home.ways());
+        if !ways.is_empty()
+            && let Ok(is_there) = self.databases_among(&ways)
+        {
+            let mut is_there = is_there.into_iter();
+            ways.retain(|_| is_there.next().unwrap_or(true));
+        }
+        ways
     }
 
     /// Local state; one that is damaged is begun anew.

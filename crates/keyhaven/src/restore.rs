@@ -21,6 +21,7 @@ use crate::engine::nodes::{Nodes, store_error};
 use crate::engine::pages::{FrameReader, ReadBackError};
 use crate::engine::replay::{Replayer, write_out};
 use crate::engine::restore::{Plan, RestoreReport, has_root, measure, restore, visit};
+use crate::engine::rows::Way;
 use crate::engine::target::{Target, relative};
 use crate::haven::{Fresh, Keyhaven, OpenError, SnapshotInfo, fresh, note};
 use crate::progress::{Cancel, Meter, Notice, Observer};
@@ -268,6 +269,26 @@ impl Keyhaven {
             Some(below) if !any => Err(RestoreError::NoSuchPath(relative(&below))),
             Some(_) | None => Ok(chosen.info),
         }
+    }
+
+    /// Which of these the newest backup has, as databases.
+    pub(crate) fn databases_among(&self, ways: &[Way]) -> Result<Vec<bool>, RestoreError> {
+        let access = self.access(CalledOff::never())?;
+        let chosen = self.choose(&access, None, None)?;
+        let (mut nodes, _) = reader(&access, &chosen)?;
+        let is_there = |way: &Way| {
+            // What is not UTF-8 in a name is not remembered, so such a one is not found.
+            let is_whole = !way
+                .path
+                .to_string_lossy()
+                .contains(char::REPLACEMENT_CHARACTER);
+            let Some(key) = key_of(&way.path)?.filter(|_| is_whole) else {
+                return Ok(true);
+            };
+            let found = find(chosen.open.snapshot.root, &key, &mut nodes)?;
+            Ok(matches!(found, Some(FileEntry::Database { .. })))
+        };
+        ways.iter().map(is_there).collect()
     }
 
     /// Writes one file of a snapshot to `out`. What was written counts only when this returns
