@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use keyhaven_repo::entry::FileEntry;
+use keyhaven_repo::keyring::Keyring;
 use keyhaven_repo::names::{PackName, StoreId};
 use keyhaven_repo::node::NodeError;
 use keyhaven_repo::path::Key;
@@ -268,7 +269,7 @@ impl Keyhaven {
             // What is found in a store of which something is damaged may be so too.
             left = Left::default();
         }
-        let (access, left) = self.spooled(access, &found, needed, left)?;
+        let (access, left) = self.spooled(access, &found, needed, left, &keyring)?;
         contents.take_over(&left.contents);
         let access = &access;
         let workers = if self.place.is_remote() {
@@ -561,6 +562,7 @@ impl Keyhaven {
         found: &Survey,
         needed: u64,
         left: Left,
+        keyring: &Keyring,
     ) -> Result<(Access, Left), BackupError> {
         access.store.ensure_room(needed)?;
         if !self.place.is_remote() {
@@ -571,7 +573,7 @@ impl Keyhaven {
         let limits = SpoolLimits::default();
         let called_off = access.called_off.clone();
         let spool = SpooledStore::open(Arc::clone(&access.store), &folder, limits, called_off)?;
-        let left = take_up(&spool, access.store.as_ref(), left)?;
+        let left = take_up(&spool, access.store.as_ref(), left, keyring)?;
         spool.ensure_spool_room(found.database_bytes())?;
         let access = Access {
             store: Arc::new(spool),
@@ -665,21 +667,37 @@ fn tails(
 /// Takes up what a run that was cut off had on its way: its packs in the spool are sent, and what they
 /// and the packs in the store hold is not sealed again. A pack that no local state knows is named by
 /// nothing, and dropped.
-fn take_up(spool: &SpooledStore, remote: &dyn Store, left: Left) -> Result<Left, BackupError> {
-    let known = left.packs();
+///
+/// BACKUP-1: so is one that is not what was sealed any more, for a disk may have spoilt it since: what it held is sealed anew,
+/// also where the store has something under its name.
+fn take_up(
+    spool: &SpooledStore,
+    remote: &dyn Store,
+    left: Left,
+    keyring: &Keyring,
+) -> Result<Left, BackupError> {
+    let mut known = left.packs();
     if known.is_empty() {
         spool.drop_leftovers()?;
         return Ok(left);
+    }
+    let mut waiting = BTreeMap::new();
+    for left in spool.leftovers() {
+        let Ok(pack) = PackName::parse_path(left.path.as_str()) else {
+            continue;
+        };
+        if !known.contains(&pack) {
+            continue;
+        }
+        match Packs::read(spool, pack, keyring)? {
+            None => drop(waiting.insert(pack, left.len)),
+            Some(_) => drop(known.remove(&pack)),
+        }
     }
     let pack = |path: &ObjectPath| {
         let pack = PackName::parse_path(path.as_str()).ok();
         pack.filter(|pack| known.contains(pack))
     };
-    let waiting: BTreeMap<PackName, u64> = spool
-        .leftovers()
-        .iter()
-        .filter_map(|left| Some((pack(&left.path)?, left.len)))
-        .collect();
     let mut there: BTreeSet<PackName> = waiting.keys().copied().collect();
     let mut arrived = BTreeSet::new();
     remote.visit(&packs_folder(), &mut |listed| {

@@ -345,6 +345,57 @@ fn what_a_killed_run_had_sent_is_not_sent_again() {
     }
 }
 
+/// BACKUP-1, BACKUP-5: what a killed run left in the spool is sent only as it was sealed. Where a disk has spoilt it meanwhile, in a byte or
+/// in its length, its contents are sealed anew.
+#[test]
+fn what_waits_in_the_spool_is_not_sent_once_it_is_spoilt() {
+    let world = World::new();
+    let reach = Reach::Far;
+    let whole = {
+        let (store, copy) = (Arc::new(world.store.copy()), scratch());
+        copy_folder(&world.home(), copy.path());
+        reach.backup(copy.path(), store.clone()).unwrap();
+        reach.restored(copy.path(), store).unwrap()
+    };
+    let mut waited = 0;
+    for spoilt in [
+        |at: &mut Vec<u8>| at[2_500] ^= 1,
+        |at: &mut Vec<u8>| at.truncate(at.len() / 2),
+    ] {
+        for at in 0..12 {
+            let (store, copy) = (world.store.copy(), scratch());
+            copy_folder(&world.home(), copy.path());
+            let failing = killed_at(&store, at, Moment::Before, Span::ForEver);
+            let _ = reach.backup(copy.path(), failing);
+            let spool = copy.path().join("state/spool");
+            if !spool.exists() {
+                continue;
+            }
+            let left = read_folder(&spool);
+            for (path, mut bytes) in left
+                .into_iter()
+                .filter(|(path, _)| path.starts_with("packs"))
+            {
+                spoilt(&mut bytes);
+                waited += 1;
+                std::fs::write(spool.join(path), bytes).unwrap();
+            }
+            let before: BTreeMap<_, _> = store.objects().into_iter().collect();
+            reach.backup(copy.path(), Arc::new(store.clone())).unwrap();
+            let now: BTreeMap<_, _> = store.objects().into_iter().collect();
+            assert!(
+                before
+                    .iter()
+                    .all(|(path, bytes)| now.get(path) == Some(bytes)),
+                "call {at}"
+            );
+            let there = reach.restored(copy.path(), Arc::new(store)).unwrap();
+            assert!(there == whole, "call {at}: other bytes");
+        }
+    }
+    assert!(waited > 2, "{waited} objects waited");
+}
+
 fn stored(store: &MemoryStore) -> u64 {
     let objects = store.objects();
     objects.iter().map(|(_, bytes)| bytes.len() as u64).sum()
