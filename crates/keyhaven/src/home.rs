@@ -242,6 +242,16 @@ impl Home {
         self.folder.join("state")
     }
 
+    /// The folder of local state, for who wants to put something there for a moment: it is made where it is gone. Where it cannot be,
+    /// whoever needs it says so.
+    pub(crate) fn state_made(&self) -> PathBuf {
+        let state = self.state();
+        if !state.is_dir() {
+            let _ = files::create_private_folder(&state);
+        }
+        state
+    }
+
     pub(crate) fn vault(&self) -> PathBuf {
         self.state().join("vault")
     }

@@ -336,7 +336,7 @@ impl Keyhaven {
                 rows: Some(rows),
                 ..
             } => {
-                let databases = Replayer::new(&fetcher, &keyring, &self.home.state());
+                let databases = Replayer::new(&fetcher, &keyring, &self.home.state_made());
                 let copy = databases.replay(&pages, &rows, &mut nodes, |_| Ok(()));
                 copy.and_then(|(copy, ())| write_out(&copy, out))
                     .map_err(|cause| damaged(path, cause))?;

@@ -143,7 +143,7 @@ impl Keyhaven {
         let gone_back = self.gone_back_in(&access, &loaded, known)?;
         let (mut nodes, keyring) = reader(&access, &chosen)?;
         let mut meter = Meter::new(observer);
-        let place = self.home.state();
+        let place = self.home.state_made();
         let keyring = newest_keys(&loaded).unwrap_or(keyring);
         let mut checker = Checker::new(&access, keyring, place, cancel)?;
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyhaven::store::{ObjectPath, Outage, Store, StoreError};
-use keyhaven::{BackupError, BackupReport, Outcome};
+use keyhaven::{BackupError, BackupReport, Cancel, Depth, Keyhaven, Outcome};
 use keyhaven_hostile_store::{FailAt, MemoryStore, Moment, Operation, Recording, Span};
 use keyhaven_secrets::Remedy;
 
@@ -434,6 +434,26 @@ fn a_device_that_lost_its_local_state_sends_nothing_again() {
     assert_eq!(with.sent_bytes, without.sent_bytes);
 }
 
+/// BACKUP-2: what is looked at without local state is looked at all the same, also a database by rows, which is put together there.
+#[test]
+fn a_device_that_lost_its_local_state_verifies_and_shows_what_goes_by_rows() {
+    let world = World::new();
+    let reach = Reach::ByRows;
+    let store = Arc::new(world.store.clone());
+    reach.backup(&world.home(), store.clone()).unwrap();
+    world.a_day_passes();
+    reach.backup(&world.home(), store.clone()).unwrap();
+    let haven = Keyhaven::open_at(&world.home(), reach.place(store)).unwrap();
+    let state = world.home().join("state");
+    std::fs::remove_dir_all(&state).unwrap();
+    let report = haven.verify(Depth::All, None, &Cancel::new(), &mut ());
+    assert!(report.unwrap().is_good());
+    std::fs::remove_dir_all(&state).unwrap();
+    let mut shown = Vec::new();
+    haven.cat(None, Path::new("chats.db"), &mut shown).unwrap();
+    assert!(shown.starts_with(b"SQLite format 3"));
+}
+
 /// BACKUP-1, BACKUP-2: local state of which a disk has spoilt a byte or a sector, wherever, is not believed: the next backup
 /// is whole. redb panics over some of them, and believes others.
 #[test]
@@ -490,9 +510,8 @@ fn a_cloned_device_makes_a_second_head_and_reuses_no_name() {
     let expected = restored(&world.home(), Arc::new(one.clone())).unwrap();
     assert!(restored(clone.path(), Arc::new(one.clone())).unwrap() == expected);
     let haven =
-        keyhaven::Keyhaven::open_at(clone.path(), crate::world::place(Arc::new(one.clone())))
-            .unwrap();
-    let heads = |haven: &keyhaven::Keyhaven| {
+        Keyhaven::open_at(clone.path(), crate::world::place(Arc::new(one.clone()))).unwrap();
+    let heads = |haven: &Keyhaven| {
         let all = haven.snapshots().unwrap();
         all.iter().filter(|one| one.head).count()
     };
