@@ -319,6 +319,54 @@ fn what_does_not_pass_is_an_error_of_its_kind_after_bounded_tries() {
     }
 }
 
+/// An S3 session ends after some hours, also within a run, and a server does not take a signature of another time. A person
+/// hears which of the two it is, at once.
+#[test]
+fn credentials_that_have_expired_are_told_from_a_clock_that_is_wrong() {
+    let calls = |store: &CloudStore| {
+        [
+            store.get(&path("packs/00/one"), None).unwrap_err(),
+            store
+                .put(&path("packs/00/one"), Body::Bytes(b"x"))
+                .unwrap_err(),
+            store.list(&ObjectFolder::root()).unwrap_err(),
+            store.delete(&path("packs/00/one")).unwrap_err(),
+        ]
+    };
+    for (code, status, is_clock) in [
+        ("ExpiredToken", "400 Bad Request", false),
+        ("ExpiredToken", "403 Forbidden", false),
+        ("TokenRefreshRequired", "400 Bad Request", false),
+        ("InvalidToken", "400 Bad Request", false),
+        ("RequestTimeTooSkewed", "403 Forbidden", true),
+    ] {
+        let said = format!("<Error><Code>{code}</Code><Message>{GOSSIP}</Message></Error>");
+        let server = Rude::start(move |_, _| Answer::whole(status, "", &said));
+        let store = connect(&s3_at(&server.address), quick());
+        for error in calls(&store) {
+            let is_it = match is_clock {
+                true => matches!(error, StoreError::ClockDiffers { .. }),
+                false => matches!(error, StoreError::Expired { .. }),
+            };
+            assert!(is_it, "{code}, {status}: {error:?}");
+            assert_eq!(format!("{:?}", error.remedy()), "AskUser");
+            assert_clean(&store, &error);
+        }
+        assert_eq!(server.requests(), 4, "{code}: tried once each");
+    }
+    // What else is refused is as it was, however long it is.
+    let long = format!(
+        "<Error><Code>InvalidDigest</Code><Message>{}</Message></Error>",
+        "x".repeat(100_000)
+    );
+    let server = Rude::start(move |_, _| Answer::whole("400 Bad Request", "", &long));
+    let store = connect(&s3_at(&server.address), quick());
+    for error in calls(&store) {
+        assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
+    }
+    assert_eq!(server.requests(), 4);
+}
+
 #[test]
 fn what_cannot_pass_is_an_error_at_once() {
     let denied = "<Error><Code>AccessDenied</Code><Message>CANARYGOSSIP</Message></Error>";

@@ -117,6 +117,24 @@ pub enum StoreError {
         /// The store's address.
         place: String,
     },
+    /// Credentials that are good for some hours, and were good until now.
+    #[error(
+        "the credentials for {place} have expired: get new ones (for S3 all three, the session token too), put \
+         them where the old ones stood, and run this again"
+    )]
+    Expired {
+        /// The store's address.
+        place: String,
+    },
+    /// The server does not take what was signed at another time.
+    #[error(
+        "the clock of this device and that of {place} differ by too much: set this device's clock, and run \
+         this again"
+    )]
+    ClockDiffers {
+        /// The store's address.
+        place: String,
+    },
     /// The server does not prove that it is the one that the address names: its certificate is
     /// not trusted here, is out of date, or names another host. Nothing was sent to it.
     #[error(
@@ -298,6 +316,8 @@ impl StoreError {
             | Self::AlreadyAStore { .. }
             | Self::NotEmpty { .. }
             | Self::Denied { .. }
+            | Self::Expired { .. }
+            | Self::ClockDiffers { .. }
             | Self::Untrusted { .. }
             | Self::ReadOnly { .. }
             | Self::Full { .. }
@@ -331,6 +351,8 @@ impl StoreError {
             | Self::AlreadyAStore { .. }
             | Self::NotEmpty { .. }
             | Self::Denied { .. }
+            | Self::Expired { .. }
+            | Self::ClockDiffers { .. }
             | Self::Untrusted { .. }
             | Self::ReadOnly { .. }
             | Self::Full { .. }

@@ -21,6 +21,10 @@ pub(super) enum Fault {
     },
     /// The credentials are not accepted.
     Denied,
+    /// The credentials were good, and are no longer.
+    Expired,
+    /// What was signed is of another time than the server's.
+    ClockDiffers,
     /// The server's certificate is not accepted.
     Untrusted,
     /// The server has no room left.
@@ -110,6 +114,12 @@ impl Doing {
             },
             Fault::Denied => StoreError::Denied {
                 action: self.action,
+                place: self.place.clone(),
+            },
+            Fault::Expired => StoreError::Expired {
+                place: self.place.clone(),
+            },
+            Fault::ClockDiffers => StoreError::ClockDiffers {
                 place: self.place.clone(),
             },
             Fault::Untrusted => StoreError::Untrusted {

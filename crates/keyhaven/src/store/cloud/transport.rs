@@ -29,6 +29,9 @@ const ANSWER_BYTES_MAX: u64 = 2 * OBJECT_BYTES_MAX;
 /// What is handed to the connection at a time, so that progress can be seen.
 const PIECE_BYTES: usize = 64 << 10;
 
+/// What is read of a refusal. S3's are some hundred bytes, and begin with their code.
+const REFUSAL_BYTES_MAX: usize = 4 << 10;
+
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 3;
 
@@ -99,6 +102,35 @@ impl Transport {
         }
     }
 
+    /// Tells by its code why S3 refused a request, where the status does not. What else the server says is not looked at, and
+    /// the driver gets the beginning of it.
+    async fn refusal(
+        &self,
+        answer: &mut reqwest::Response,
+        uri: http::Uri,
+    ) -> opendal::Result<Response<HttpBody>> {
+        let mut said = Vec::new();
+        // One that is cut off, or never ends, is a refusal all the same.
+        let _ = tokio::time::timeout(self.stall_max, async {
+            while said.len() < REFUSAL_BYTES_MAX
+                && let Ok(Some(piece)) = answer.chunk().await
+            {
+                said.extend_from_slice(&piece);
+            }
+        })
+        .await;
+        said.truncate(REFUSAL_BYTES_MAX);
+        if let Some(fault) = fault_of_code(&said) {
+            return Err(fault.into_error());
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = answer.status();
+        response.extensions_mut().insert(uri);
+        let said = Buffer::from(said);
+        let body = futures_util::stream::once(std::future::ready(Ok(said)));
+        Ok(response.map(|()| HttpBody::new(body, None)))
+    }
+
     /// Waits for `answer` for as long as the request's body moves or the stall has not lasted.
     async fn wait<T>(
         &self,
@@ -139,9 +171,16 @@ impl HttpTransport for Transport {
                 sent: Arc::clone(&sent),
             }));
         }
-        let answer = self.wait(&sent, request.send()).await?;
+        let mut answer = self.wait(&sent, request.send()).await?;
         if let Some(fault) = fault_of_status(&answer) {
             return Err(fault.into_error());
+        }
+        let is_refusal = matches!(
+            answer.status(),
+            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN
+        );
+        if is_refusal && !is_head {
+            return self.refusal(&mut answer, parts.uri).await;
         }
         // Where the client unpacked an encoding, the header's length is not the body's.
         let is_encoded = answer
@@ -273,6 +312,19 @@ fn is_about_trust(error: &reqwest::Error) -> bool {
         source = error.source();
     }
     false
+}
+
+/// The codes of S3 that say more than their status, 400 or 403: a session ends after some hours, and a signature holds for
+/// a quarter of an hour.
+fn fault_of_code(said: &[u8]) -> Option<Fault> {
+    let said = String::from_utf8_lossy(said);
+    let (_, code) = said.split_once("<Code>")?;
+    let (code, _) = code.split_once("</Code>")?;
+    match code.trim() {
+        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => Some(Fault::Expired),
+        "RequestTimeTooSkewed" | "RequestExpired" => Some(Fault::ClockDiffers),
+        _ => None,
+    }
 }
 
 /// The statuses that mean the same to every service; the driver interprets the others.
