@@ -23,7 +23,10 @@ pub struct Rates {
     /// The body of a get or a put is cut off; a put leaves nothing.
     pub cut_body: u16,
     /// A put is cut off and leaves a torn object under its name, as a server does that writes in
-    /// place. No honest [`Store`] lets that through; it is for testing what stands before one.
+    /// place. It is in none of the sets below: a [`Store`] promises that a put which fails leaves nothing under the name, and
+    /// those that ship keep it. A folder renames what is whole, an S3 object is one request, and on WebDAV, where servers do
+    /// write in place, an object is moved from `.spool/`. It is for what stands before such a server: patience and a spool
+    /// repeat a put until it is whole.
     pub torn_put: u16,
     /// A length, or a whole object, comes back one byte short without an error.
     pub wrong_length: u16,
@@ -31,6 +34,9 @@ pub struct Rates {
     pub stale_list: u16,
     /// A delete is acknowledged and forgotten.
     pub lost_delete: u16,
+    /// The credentials end, for this call and all later ones until they are [renewed](Flaky::renew). It does not pass by itself,
+    /// so it is in none of the sets below.
+    pub expired: u16,
 }
 
 impl Rates {
@@ -73,6 +79,7 @@ struct State {
     random: u64,
     newest: VecDeque<ObjectPath>,
     struck: u64,
+    has_expired: bool,
 }
 
 impl Flaky {
@@ -86,6 +93,7 @@ impl Flaky {
                 random: seed,
                 newest: VecDeque::new(),
                 struck: 0,
+                has_expired: false,
             }),
         }
     }
@@ -94,6 +102,24 @@ impl Flaky {
     #[must_use]
     pub fn struck(&self) -> u64 {
         self.with(|state| state.struck)
+    }
+
+    /// The credentials are good again.
+    pub fn renew(&self) {
+        self.with(|state| state.has_expired = false);
+    }
+
+    /// Whether the credentials are still good.
+    fn admits(&self) -> Result<(), StoreError> {
+        if self.rates.expired > 0 && self.strikes(self.rates.expired) {
+            self.with(|state| state.has_expired = true);
+        }
+        match self.with(|state| state.has_expired) {
+            true => Err(StoreError::Expired {
+                place: self.describe(),
+            }),
+            false => Ok(()),
+        }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -110,6 +136,7 @@ impl Flaky {
 
     /// The faults that any call may meet.
     fn pass<T>(&self, call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.admits()?;
         for (rate, outage) in [
             (self.rates.throttled, Outage::Throttled),
             (self.rates.server_fault, Outage::ServerFault),
@@ -152,6 +179,7 @@ impl Store for Flaky {
             return Err(unreachable(Outage::CutBody));
         }
         if self.strikes(self.rates.torn_put) {
+            self.admits()?;
             let bytes = body_bytes(body)?;
             let torn = bytes.get(..bytes.len() >> 1).unwrap_or_default();
             self.store.put(path, Body::Bytes(torn))?;
@@ -218,6 +246,7 @@ impl Store for Flaky {
 
     fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
         if self.strikes(self.rates.lost_delete) {
+            self.admits()?;
             return Ok(());
         }
         self.pass(|| self.store.delete(path))

@@ -8,7 +8,7 @@ use keyhaven_secrets::Remedy;
 use super::chance::Pick;
 use super::plan::{Kill, Weather};
 use super::source::{State, restored_state};
-use super::world::{Broken, Held, World, broken};
+use super::world::{Broken, Held, World, broken, tells_of_expiry};
 use crate::world::scratch;
 
 impl World {
@@ -33,6 +33,7 @@ impl World {
                 let is_due = match weather {
                     Weather::Calm => false,
                     Weather::Passing { .. } => error.remedy() == Remedy::RetryLater,
+                    Weather::Expiring { .. } => tells_of_expiry(error, error.remedy()),
                     Weather::Dishonest { .. } => {
                         error.remedy() == Remedy::RetryLater
                             || matches!(
@@ -191,6 +192,9 @@ impl World {
             (Ok(report), _) if report.is_good() => Ok(()),
             (Ok(report), _) => broken(format!("a sound store is said to be damaged: {report:?}")),
             (Err(error), Weather::Passing { .. }) if error.remedy() == Remedy::RetryLater => Ok(()),
+            (Err(error), Weather::Expiring { .. }) if tells_of_expiry(&error, error.remedy()) => {
+                Ok(())
+            }
             (Err(error), _) => broken(format!("a verification ended with: {error}")),
         }
     }

@@ -39,7 +39,7 @@ const SEEDS_LONG: u64 = 500;
 const SEEDS_FOR_ALL: u64 = 200;
 
 /// What every long run meets, or it has shown nothing of it.
-const ALL: [&str; 28] = [
+const ALL: [&str; 29] = [
     "a backup is complete",
     "a backup is killed",
     "a backup is partial",
@@ -58,6 +58,7 @@ const ALL: [&str; 28] = [
     "all local state is gone",
     "an older backup is restored",
     "an older copy of a home is put back",
+    "credentials expire in a backup",
     "faults strike a backup",
     "faults strike a restore",
     "packs are emptied",

@@ -211,6 +211,11 @@ pub(crate) enum Weather {
         rate: u16,
         noise: u64,
     },
+    /// From some call on, the credentials are no longer good. The next run has new ones.
+    Expiring {
+        rate: u16,
+        noise: u64,
+    },
 }
 
 /// What befalls the files of local state that can be deleted without loss.
@@ -269,7 +274,7 @@ struct Habits {
     manner: Manner,
     steps: [u64; 12],
     changes: [u64; 20],
-    weathers: [u64; 3],
+    weathers: [u64; 4],
     kills: u64,
     power: u64,
     films_left: u64,
@@ -296,7 +301,7 @@ impl Habits {
             [4, 3, 3, 2, 6, 4, 4, 1, 3, 2, 2, 2, 2, 8, 6, 3, 2, 2, 3, 3].map(&mut often);
         changes[0] += 2;
         changes[13] += 2;
-        let weathers = [10, often(3), often(2)];
+        let weathers = [10, often(3), often(2), often(1)];
         Self {
             manner,
             steps,
@@ -347,7 +352,8 @@ impl Habits {
         match chance.weighted(&self.weathers) {
             0 => Weather::Calm,
             1 => Weather::Passing { rate, noise },
-            _ => Weather::Dishonest { rate, noise },
+            2 => Weather::Dishonest { rate, noise },
+            _ => Weather::Expiring { rate, noise },
         }
     }
 

@@ -15,7 +15,9 @@ use super::back::bring;
 use super::chance::Pick;
 use super::plan::{Backup, Change, Ending, Kill, Step, Tiers, Weather};
 use super::source::{Source, State};
-use super::world::{Broken, Device, Held, World, broken, bytes_in, haven, names_in, place};
+use super::world::{
+    Broken, Device, Held, World, broken, bytes_in, haven, names_in, place, tells_of_expiry,
+};
 use crate::world::{copy_folder, scratch, settle};
 
 /// A kill costs one full pack that has its name and is not noted, the part of a film that began in it, and the index.
@@ -182,6 +184,11 @@ impl World {
             Err(error) => {
                 let is_disturbed = meeting.was_killed() || meeting.struck() > 0;
                 let is_dishonest = matches!(run.weather, Weather::Dishonest { .. });
+                let is_expiry = tells_of_expiry(&error, error.remedy());
+                if is_expiry && matches!(run.weather, Weather::Expiring { .. }) {
+                    self.meet("credentials expire in a backup");
+                    return Ok(());
+                }
                 let is_due = error.remedy() == Remedy::RetryLater
                     || is_dishonest
                         && matches!(

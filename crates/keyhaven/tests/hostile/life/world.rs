@@ -8,6 +8,7 @@ use std::sync::Arc;
 use keyhaven::store::{Outage, Store, StoreError};
 use keyhaven::{Keyhaven, Place, Setup, SnapshotInfo};
 use keyhaven_hostile_store::{FailAt, Flaky, MemoryStore, Moment, Rates, Span, Through};
+use keyhaven_secrets::Remedy;
 use tempfile::TempDir;
 
 use super::disk::{Disk, Ledger};
@@ -262,6 +263,14 @@ impl World {
     }
 }
 
+/// Whether a person hears that the credentials have expired, of the error or of what lies behind it, and that it is for them to
+/// get others.
+pub(crate) fn tells_of_expiry(error: &(dyn std::error::Error + 'static), remedy: Remedy) -> bool {
+    let behind = std::iter::successors(Some(error), |error| error.source());
+    let said: String = behind.map(ToString::to_string).collect();
+    said.contains("have expired") && remedy == Remedy::AskUser
+}
+
 pub(crate) fn names_in(store: &MemoryStore) -> BTreeSet<String> {
     let objects = store.objects().into_iter();
     let names =
@@ -290,5 +299,12 @@ fn rates(weather: Weather) -> Option<(u64, Rates)> {
         Weather::Calm => None,
         Weather::Passing { rate, noise } => Some((noise, Rates::passing(rate))),
         Weather::Dishonest { rate, noise } => Some((noise, Rates::all(rate))),
+        Weather::Expiring { rate, noise } => {
+            let rates = Rates {
+                expired: rate,
+                ..Rates::default()
+            };
+            Some((noise, rates))
+        }
     }
 }
