@@ -246,6 +246,7 @@ impl World {
             Outcome::Partial { .. } => return broken(format!("it is partial: {report:?}")),
         }
         self.is_told(on, report.sequence)
+            .map_err(|Broken(what)| Broken(format!("{what}: {report:?}")))
     }
 
     /// BACKUP-1, BACKUP-2: what a person is told to be complete holds what the source holds.
@@ -257,7 +258,7 @@ impl World {
             let is_it = made
                 .into_iter()
                 .any(|made| self.is_state(made, &state).is_ok());
-            one.sequence == sequence && one.complete && !one.pinned && is_it
+            one.sequence == sequence && one.complete && is_it
         };
         let Some(told) = listed.iter().find(holds) else {
             return broken(format!(
@@ -266,6 +267,8 @@ impl World {
         };
         let name = told.name.to_string();
         self.told.insert(name.clone(), sequence);
+        // From now on it is of this state, also one that another device has pinned.
+        self.made.insert(name.clone(), vec![state.clone()]);
         // A snapshot that holds nothing is nobody's to miss.
         if !state.is_empty() {
             self.devices[on].knows = Some(name.clone());
