@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use keyhaven_source::guard::Census;
 use keyhaven_source::{
-    Content, ImageShape, Item, LiveDatabase, PageSink, PageSource, Profile, Rules, walk,
+    Content, ImageShape, Item, LiveDatabase, PageSink, PageSource, Profile, Rules, SkipReason, walk,
 };
 
 /// Takes pages and lets them go.
@@ -52,6 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 Err(reason) => println!("{} {reason}", regular.key()),
             },
             Item::Skipped { key, reason } => println!("{key} {reason}"),
+            Item::CutOff { key, kind, .. } => println!("{key} {}", SkipReason::CutOff(kind)),
             Item::Dir { .. } | Item::Symlink { .. } => {}
         }
     }

@@ -50,7 +50,7 @@ impl From<SkipReason> for FileError {
     fn from(reason: SkipReason) -> Self {
         match reason {
             SkipReason::Denied => Self::Denied,
-            SkipReason::Io(kind) => Self::Io(kind),
+            SkipReason::Io(kind) | SkipReason::CutOff(kind) => Self::Io(kind),
             SkipReason::Vanished
             | SkipReason::Replaced
             | SkipReason::Pipe

@@ -6,12 +6,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
 
 use crate::item::{Regular, SkipReason};
 use crate::key::PathKey;
 use crate::leveldb::LevelDb;
-use crate::names::Names;
+use crate::names::{CutOff, Names};
 use crate::sniff::{Companions, Content, Siblings};
 use crate::stat::Stat;
 use crate::walk::Rules;
@@ -31,7 +31,7 @@ pub(crate) struct Folder {
     fd: OwnedFd,
     pub(crate) key: Option<PathKey>,
     path: PathBuf,
-    pub(crate) names: Names,
+    names: Names,
     /// Whether its files belong together in a database that we cannot read.
     pub(crate) leveldb: Option<LevelDb>,
     /// The databases of this folder that have companions, so that those can be told.
@@ -43,11 +43,12 @@ impl Folder {
         fd: OwnedFd,
         key: Option<PathKey>,
         path: PathBuf,
+        rules: &Rules,
     ) -> Result<Self, SkipReason> {
         let reason = |error: rustix::io::Errno| SkipReason::from_io(&error.into());
         // The stat before the names: what comes or goes after it changes it.
         let stat = Stat::from(&fstat(&fd).map_err(reason)?);
-        let names = read_names(&fd).map_err(reason)?;
+        let names = Names::list(&fd, rules.names_bytes_max).map_err(reason)?;
         let leveldb = LevelDb::recognise(&fd, key.as_ref(), &path, stat, &names);
         Ok(Self {
             fd,
@@ -64,6 +65,7 @@ impl Folder {
         name: &[u8],
         key: &PathKey,
         stat: &Stat,
+        rules: &Rules,
     ) -> Result<Self, SkipReason> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let reason = |error: rustix::io::Errno| SkipReason::from_io(&error.into());
@@ -76,7 +78,13 @@ impl Folder {
             fd,
             Some(key.clone()),
             self.path.join(OsStr::from_bytes(name)),
+            rules,
         )
+    }
+
+    /// The next name in order.
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, CutOff> {
+        self.names.next(&self.fd)
     }
 
     pub(crate) fn look(
@@ -153,23 +161,10 @@ impl Folder {
 
 impl Siblings for Names {
     fn has(&self, name: &[u8]) -> bool {
-        self.contains(name)
+        self.told(name)
     }
 
     fn may_have_companions(&self) -> bool {
         self.has_companion_names()
     }
-}
-
-fn read_names(fd: &OwnedFd) -> rustix::io::Result<Names> {
-    let mut names = Names::default();
-    for entry in Dir::read_from(fd)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
 }

@@ -40,6 +40,15 @@ pub enum Item {
         /// Why.
         reason: SkipReason,
     },
+    /// A folder could not be listed to its end. What an earlier backup knows in it from here on is not gone, it is unknown.
+    CutOff {
+        /// What was given last of the folder.
+        key: PathKey,
+        /// The folder; none is the root.
+        folder: Option<PathKey>,
+        /// What the file system said.
+        kind: io::ErrorKind,
+    },
 }
 
 impl Item {
@@ -48,7 +57,10 @@ impl Item {
     pub fn key(&self) -> &PathKey {
         match self {
             Self::Regular(regular) => &regular.key,
-            Self::Dir { key, .. } | Self::Symlink { key, .. } | Self::Skipped { key, .. } => key,
+            Self::Dir { key, .. }
+            | Self::Symlink { key, .. }
+            | Self::Skipped { key, .. }
+            | Self::CutOff { key, .. } => key,
         }
     }
 }
@@ -91,6 +103,9 @@ pub enum SkipReason {
     /// make sense only together, and cannot be copied as one state.
     #[error("belongs to a database that another program has open")]
     InUse,
+    /// Its folder could be listed up to here, and not to its end.
+    #[error("is the last of its folder that could be listed ({0})")]
+    CutOff(io::ErrorKind),
     /// The rules leave it out.
     #[error("is left out by the rules")]
     Excluded,

@@ -16,6 +16,13 @@ use crate::lock::is_locked_anywhere;
 use crate::names::Names;
 use crate::stat::{Stat, now_ns};
 
+const MANIFEST: &[u8] = b"MANIFEST-";
+
+/// Whether a name is one of those by which such a folder is recognised.
+pub(crate) fn is_mark(name: &[u8]) -> bool {
+    name == b"CURRENT" || name == b"LOCK" || name.starts_with(MANIFEST)
+}
+
 /// A LevelDB folder as it was when it was listed.
 #[derive(Debug, Clone)]
 pub(crate) struct LevelDb {
@@ -35,8 +42,7 @@ impl LevelDb {
         listed: Stat,
         names: &Names,
     ) -> Option<Self> {
-        let is_one =
-            names.contains(b"CURRENT") && names.contains(b"LOCK") && names.has_prefix(b"MANIFEST-");
+        let is_one = names.told(b"CURRENT") && names.told(b"LOCK") && names.told_prefix(MANIFEST);
         is_one.then(|| Self {
             key: key.cloned(),
             path: path.to_owned(),

@@ -10,6 +10,7 @@ use crate::folder::{Folder, Seen};
 use crate::item::{Item, SkipReason};
 use crate::key::PathKey;
 use crate::leveldb::Watch;
+use crate::names::CutOff;
 use crate::stat::Stat;
 
 /// What a walk leaves out, and where it stops.
@@ -24,6 +25,9 @@ pub struct Rules {
     pub stay_on_device: bool,
     /// How deep folders may nest. Each level costs one file descriptor.
     pub depth_max: usize,
+    /// About how many bytes of memory the names of one folder may take. A folder of more names is listed again for the next of
+    /// them. Names like a database's log or journal do not count: they are all kept.
+    pub names_bytes_max: usize,
 }
 
 impl Default for Rules {
@@ -34,6 +38,8 @@ impl Default for Rules {
             supplied: BTreeSet::new(),
             stay_on_device: false,
             depth_max: 128,
+            // Some 250,000 photos of one folder.
+            names_bytes_max: 8 << 20,
         }
     }
 }
@@ -83,8 +89,7 @@ impl WalkError {
 /// Walks all below `root` in the bytewise order of path keys. Symbolic links are not followed,
 /// except that the root itself may be reached through one.
 ///
-/// Memory grows with the names of the folders on the way down to the current item, and with
-/// nothing else. What cannot be read is reported as an item, and the walk goes on.
+/// Memory grows with the depth of folders: each on the way down to the current item holds a limited part of its names. What cannot be read is reported as an item, and the walk goes on.
 ///
 /// # Errors
 /// When the root itself cannot be listed.
@@ -93,7 +98,7 @@ pub fn walk(root: &Path, rules: &Rules) -> Result<Walk, WalkError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = rustix::fs::open(root, flags, Mode::empty()).map_err(error)?;
     let stat = Stat::from(&fstat(&fd).map_err(error)?);
-    let folder = Folder::list(fd, None, root.to_owned()).map_err(|reason| {
+    let folder = Folder::list(fd, None, root.to_owned(), rules).map_err(|reason| {
         if let SkipReason::Io(kind) = reason {
             WalkError::Io(kind)
         } else {
@@ -139,11 +144,19 @@ impl Iterator for Walk {
         loop {
             let depth = self.folders.len();
             let folder = self.folders.last_mut()?;
-            let Some(name) = folder.names.next() else {
-                self.folders.pop();
-                continue;
+            let name = match folder.next() {
+                Ok(Some(name)) => name,
+                Ok(None) => {
+                    self.folders.pop();
+                    continue;
+                }
+                Err(CutOff { after, error }) => {
+                    let folder = self.folders.pop()?.key;
+                    let key = PathKey::child(folder.as_ref(), &after);
+                    let kind = std::io::Error::from(error).kind();
+                    return Some(Item::CutOff { key, folder, kind });
+                }
             };
-            let name = name.to_vec();
             let key = PathKey::child(folder.key.as_ref(), &name);
             if self.rules.exclude.contains(&key) {
                 return Some(Item::Skipped {
@@ -170,7 +183,7 @@ impl Iterator for Walk {
                             reason: SkipReason::TooDeep,
                         });
                     }
-                    return Some(match folder.enter(&name, &key, &stat) {
+                    return Some(match folder.enter(&name, &key, &stat, &self.rules) {
                         Ok(below) => {
                             self.go_into(below);
                             Item::Dir { key, stat }

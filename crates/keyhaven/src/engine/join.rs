@@ -57,26 +57,43 @@ pub(crate) enum Reading {
 }
 
 /// Meets a walk with a tree.
-pub(crate) struct Join {
-    walk: Peekable<Walk>,
+pub(crate) struct Join<W: Iterator<Item = Item> = Walk> {
+    walk: Peekable<W>,
     cursor: Cursor,
     old: Option<(Key, FileEntry)>,
     begun: bool,
     /// Whether a database that stands by rows is to stand by pages.
     by_pages: bool,
-    /// Below this, nothing was seen: what the tree knows there is not gone, it is unknown.
-    unseen: Option<PathKey>,
+    unseen: Unseen,
 }
 
-impl Join {
-    pub(crate) fn new(walk: Walk, root: Option<NodeRef>) -> Self {
+/// Where nothing was seen: what the tree knows there is not gone, it is unknown.
+enum Unseen {
+    Nothing,
+    Below(PathKey),
+    All,
+}
+
+impl From<Item> for Unseen {
+    /// What an item that could not be taken leaves unseen.
+    fn from(item: Item) -> Self {
+        if let Item::CutOff { folder, .. } = item {
+            folder.map_or(Self::All, Self::Below)
+        } else {
+            Self::Below(item.key().clone())
+        }
+    }
+}
+
+impl<W: Iterator<Item = Item>> Join<W> {
+    pub(crate) fn new(walk: W, root: Option<NodeRef>) -> Self {
         Self {
             walk: walk.peekable(),
             cursor: Cursor::new(root),
             old: None,
             begun: false,
             by_pages: false,
-            unseen: None,
+            unseen: Unseen::Nothing,
         }
     }
 
@@ -123,11 +140,14 @@ impl Join {
     }
 
     fn is_unseen(&self, key: &Key) -> bool {
-        self.unseen.as_ref().is_some_and(|above| {
-            let (above, key) = (above.as_bytes(), key.as_bytes());
-            key.strip_prefix(above)
-                .is_some_and(|rest| rest.first().is_none_or(|&byte| byte == 0))
-        })
+        match &self.unseen {
+            Unseen::Nothing => false,
+            Unseen::Below(above) => {
+                let rest = key.as_bytes().strip_prefix(above.as_bytes());
+                rest.is_some_and(|rest| rest.first().is_none_or(|&byte| byte == 0))
+            }
+            Unseen::All => true,
+        }
     }
 
     fn meet(&mut self, item: Item, before: Option<FileEntry>) -> Met {
@@ -135,7 +155,7 @@ impl Join {
         // A walk gives nothing that is no path below its root; longer than a path may be, perhaps.
         let Ok(key) = Key::parse(place.as_bytes()) else {
             let shown = Key::parse(b"(a path that is too long)");
-            self.unseen = Some(place);
+            self.unseen = Unseen::from(item);
             return match shown {
                 Ok(key) => Met::Skipped {
                     key,
@@ -182,6 +202,11 @@ impl Join {
                 }
             }
             Item::Skipped { reason, .. } => self.skipped(place, key, reason),
+            Item::CutOff { kind, .. } => {
+                self.unseen = Unseen::from(item);
+                let reason = SkipReason::CutOff(kind);
+                Met::Skipped { key, reason }
+            }
             Item::Regular(regular) => {
                 let stat = *regular.stat();
                 if let Some(FileEntry::File { stat: old, .. }) = &before
@@ -246,7 +271,7 @@ impl Join {
     }
 
     fn skipped(&mut self, place: PathKey, key: Key, reason: SkipReason) -> Met {
-        self.unseen = Some(place);
+        self.unseen = Unseen::Below(place);
         Met::Skipped { key, reason }
     }
 }
@@ -299,5 +324,94 @@ pub(crate) fn to_source(stat: &keyhaven_repo::entry::Stat) -> Stat {
         inode,
         device,
         mode,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use keyhaven_repo::hash::NodeDigest;
+    use keyhaven_repo::layout::Extent;
+    use keyhaven_repo::names::PackName;
+    use keyhaven_repo::node::NodeKind;
+    use keyhaven_repo::tree::update;
+
+    use super::*;
+    use crate::engine::target::relative;
+
+    /// Nodes, each at the offset that is its number.
+    #[derive(Default)]
+    struct Memory(Vec<Vec<u8>>);
+
+    impl NodeStore for Memory {
+        fn load(&mut self, node: &NodeRef) -> Result<Vec<u8>, NodeError> {
+            let raw = self.0.get(node.extent.offset as usize);
+            raw.cloned().ok_or(NodeError::Malformed)
+        }
+
+        fn save(&mut self, _: NodeKind, raw: &[u8]) -> Result<NodeRef, NodeError> {
+            let offset = u32::try_from(self.0.len()).unwrap();
+            let len = u32::try_from(raw.len()).unwrap();
+            self.0.push(raw.to_vec());
+            Ok(NodeRef {
+                extent: Extent {
+                    pack: PackName::from_bytes([0; 32]),
+                    offset,
+                    len,
+                },
+                raw_len: len,
+                digest: NodeDigest::from_bytes([0; 32]),
+            })
+        }
+    }
+
+    fn place(path: &str) -> PathKey {
+        PathKey::parse(path.replace('/', "\0").into_bytes()).unwrap()
+    }
+
+    /// BACKUP-1: a folder that could not be listed to its end has lost nothing by it.
+    #[test]
+    fn what_a_listing_did_not_come_to_is_not_gone() {
+        let mut nodes = Memory::default();
+        let stat = Stat::from(&rustix::fs::stat("/").unwrap());
+        let old = ["a", "in", "in/a", "in/b", "in/b/c", "in-2", "z"].map(|path| {
+            let key = Key::parse(place(path).as_bytes()).unwrap();
+            let stat = to_repo(&stat);
+            (key, Some(FileEntry::Dir { stat }))
+        });
+        let root = update(None, old, &mut nodes).unwrap();
+        let mut gone = |seen: &[&str], last: &str, folder: Option<&str>| {
+            let dir = |path: &&str| Item::Dir {
+                key: place(path),
+                stat,
+            };
+            let mut items: Vec<Item> = seen.iter().map(dir).collect();
+            let at = items.iter().position(|item| item.key() == &place(last));
+            let cut_off = Item::CutOff {
+                key: place(last),
+                folder: folder.map(place),
+                kind: io::ErrorKind::Other,
+            };
+            items.insert(at.unwrap() + 1, cut_off);
+            let mut join = Join::new(items.into_iter(), root);
+            let mut gone = Vec::new();
+            while let Some(met) = join.next(&mut nodes).unwrap() {
+                if let Met::Gone { key } = met {
+                    gone.push(relative(&key));
+                }
+            }
+            gone
+        };
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(
+            gone(&["in", "in/a", "z"], "in/a", Some("in")),
+            paths(&["a", "in-2"])
+        );
+        assert_eq!(
+            gone(&["in", "in/b", "in-2"], "in/b", Some("in")),
+            paths(&["a", "in/a", "z"])
+        );
+        assert_eq!(gone(&["a", "in", "in/b"], "in/b", None), paths(&["in/a"]));
     }
 }

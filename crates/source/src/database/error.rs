@@ -87,7 +87,7 @@ impl DatabaseError {
         match reason {
             SkipReason::Denied => Self::Denied,
             SkipReason::Io(io::ErrorKind::OutOfMemory) => Self::OutOfMemory,
-            SkipReason::Io(kind) => Self::Io(kind),
+            SkipReason::Io(kind) | SkipReason::CutOff(kind) => Self::Io(kind),
             SkipReason::Vanished
             | SkipReason::Replaced
             | SkipReason::Pipe

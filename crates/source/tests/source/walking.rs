@@ -32,6 +32,7 @@ fn told(root: &Path, rules: &Rules) -> Vec<(String, String)> {
                 Item::Dir { .. } => "Dir".to_owned(),
                 Item::Symlink { target, .. } => format!("-> {}", target.display()),
                 Item::Skipped { reason, .. } => format!("{reason:?}"),
+                Item::CutOff { kind, .. } => format!("{kind:?}"),
             };
             (item.key().to_string(), word)
         })
@@ -430,6 +431,43 @@ fn a_walk_survives_what_happens_meanwhile() {
     fs::write(root.join("other"), "a").unwrap();
     fs::rename(root.join("other"), root.join("a")).unwrap();
     assert_eq!(a.content(), Err(SkipReason::Replaced));
+}
+
+/// A large folder is listed in parts, and what is told of it is the same: databases with their companions, LevelDB, names
+/// that begin alike.
+#[test]
+fn a_folder_is_told_alike_however_few_of_its_names_are_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let at = |name: &str| root.join(name);
+    for name in ["db", "level", "a", "a.b", "a/deep"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    drop(make(&at("db/chats.db"), Make::default()));
+    for name in [
+        "db/chats.db-journal",
+        "db/chats.db.old",
+        "db/other-wal",
+        "level/000001.log",
+        "level/CURRENT",
+        "level/LOCK",
+        "level/MANIFEST-000004",
+        "a/1",
+        "a/deep/2",
+        "a.b/3",
+        "z",
+    ] {
+        fs::write(at(name), "").unwrap();
+    }
+    let at_once = told(root, &Rules::default());
+    assert!(at_once.iter().any(|(_, word)| word == "InUse"));
+    for names_bytes_max in [0, 30, 60, 120] {
+        let rules = Rules {
+            names_bytes_max,
+            ..Rules::default()
+        };
+        assert_eq!(told(root, &rules), at_once, "{names_bytes_max}");
+    }
 }
 
 /// An unchanged folder costs no opening: the files are made unreadable, and nobody notices.
