@@ -157,6 +157,9 @@ pub(crate) struct Backup {
     /// Back up although the source has vanished, emptied or shrunk by half
     #[arg(long)]
     pub(crate) accept_shrunk: bool,
+    /// Go on from what is there although the store has lost the newest backup that this device made, or serves an older state
+    #[arg(long)]
+    pub(crate) accept_lost: bool,
     /// Stop reading after so many seconds; the next run goes on
     #[arg(long, value_name = "SECONDS")]
     pub(crate) time_limit: Option<u64>,

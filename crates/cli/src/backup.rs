@@ -27,6 +27,7 @@ pub(crate) fn run(world: &World, args: &args::Backup) -> Outcome {
             bytes: args.upload_limit.map(|mib| mib.saturating_mul(1 << 20)),
         },
         accept_shrunk: args.accept_shrunk,
+        accept_lost: args.accept_lost,
         repack: args.repack.map(RepackBudget::of_mib),
         cancel: cancel_on_signals()?,
         tier: match args.tier {

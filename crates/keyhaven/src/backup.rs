@@ -48,6 +48,9 @@ pub struct BackupOptions<'a> {
     pub budget: Budget,
     /// Backs up although the source has vanished, emptied or shrunk by half.
     pub accept_shrunk: bool,
+    /// Goes on from what is there although the store has lost the newest backup that this device made, or was put back to an older
+    /// state (BACKUP-4). The new backup follows the lost one, so that it counts as newer wherever that is known.
+    pub accept_lost: bool,
     /// How databases are backed up.
     pub tier: Tier,
     /// Sends again, within this budget, what the newest backup needs of short packs, so that a restore needs fewer
@@ -87,8 +90,16 @@ pub struct BackupReport {
 enum State {
     Known,
     Stale,
-    /// It describes a newer one, which is in the store and does not open.
+    /// It describes a newer one, which is in the store and does not open, or is lost.
     Ahead(DamagedBackup),
+}
+
+/// What is done where the store no longer has the newest backup that this device made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    Refused,
+    /// A person has said that it will not come back.
+    Accepted,
 }
 
 /// Whether the newest backup is taken as what it says it is.
@@ -160,10 +171,18 @@ impl Keyhaven {
         let tier = options.tier;
         let mut loaded = access.load()?;
         let mut contents = self.open_contents(meter)?;
-        let started = match self.start(access, &mut loaded, &contents, meter) {
+        let started = match self.start(access, &mut loaded, &contents, Lost::Refused, meter) {
             Err(gone_back @ BackupError::RolledBack { .. }) => {
-                loaded = self.look_again(access)?.ok_or(gone_back)?;
-                self.start(access, &mut loaded, &contents, meter)?
+                let lost = match options.accept_lost {
+                    true => Lost::Accepted,
+                    false => Lost::Refused,
+                };
+                match self.look_again(access)? {
+                    Some(again) => loaded = again,
+                    None if options.accept_lost => {}
+                    None => return Err(gone_back),
+                }
+                self.start(access, &mut loaded, &contents, lost, meter)?
             }
             started => started?,
         };
@@ -416,13 +435,14 @@ impl Keyhaven {
 
     /// Where this run goes on from.
     ///
-    /// BACKUP-4: a store that no longer has what this device wrote is not written to. One that has it, damaged, is: the next
-    /// backup follows it, and refers to nothing that was not looked for.
+    /// BACKUP-4: a store that no longer has what this device wrote is not written to, unless a person says so. One that has it,
+    /// damaged, is. The next backup follows what was lost, and refers to nothing that was not looked for.
     fn start(
         &self,
         access: &Access,
         loaded: &mut Loaded,
         contents: &Contents,
+        lost: Lost,
         meter: &mut Meter<'_>,
     ) -> Result<(Start, State), BackupError> {
         let writer = self.writer()?;
@@ -435,12 +455,17 @@ impl Keyhaven {
         let ahead = match (crate::haven::fresh(judged.freshness), newest) {
             (Ok(_), _) => None,
             (Err((noted, served)), newest) => {
-                let unreadable = newest.and_then(|head| Some((head, loaded.fault(&head.name)?)));
+                let why = |head: &Head| match (loaded.fault(&head.name), lost) {
+                    (Some(fault), _) => Some(fault),
+                    (None, Lost::Accepted) => Some("the store does not have it".to_owned()),
+                    (None, Lost::Refused) => None,
+                };
+                let given_up = newest.and_then(|head| Some((head, why(&head)?)));
                 let gone_back = BackupError::RolledBack {
                     noted,
                     newest: served,
                 };
-                Some(unreadable.ok_or(gone_back)?)
+                Some(given_up.ok_or(gone_back)?)
             }
         };
         let heads = loaded.history.heads();

@@ -309,3 +309,31 @@ fn a_full_target_is_told_and_with_room_the_same_restore_succeeds() {
     world.same("back");
     assert_eq!(files(&world.at("back/media/small")).len(), 500);
 }
+
+/// BACKUP-1: a database by rows is put together in a sealed copy beside what is restored. The room for both is asked for.
+#[test]
+fn a_target_without_room_for_a_copy_of_a_database_by_rows_is_told_before() {
+    if !may_mount("full::a_target_without_room_for_a_copy_of_a_database_by_rows_is_told_before") {
+        return;
+    }
+    let world = World::with_key();
+    let chats = rusqlite::Connection::open(world.at("chats/chats.db")).unwrap();
+    let say = |bytes: u32| {
+        let row = format!("INSERT INTO message VALUES (hex(randomblob({bytes})))");
+        chats.execute_batch(&row).unwrap();
+    };
+    say(2 << 20);
+    world.run("backup --home home --tier rows").is(0);
+    say(1000);
+    drop(chats);
+    world.run("backup --home home --tier rows").is(0);
+    let disk = Disk::mount(&world, "back", 6 << 10);
+    world
+        .run("restore --home home --to back")
+        .is(4)
+        .says("more bytes");
+    assert_eq!(files(&world.at("back")), Vec::<PathBuf>::new());
+    disk.resize(16 << 10);
+    world.run("restore --home home --to back").is(0);
+    world.same("back");
+}

@@ -454,6 +454,56 @@ fn a_store_that_went_back_is_told_by_every_command() {
         .says("ALARM: the store serves");
 }
 
+/// BACKUP-4, BACKUP-1: what a store has lost for good ends nothing. A person says so, and the next backup is whole, newer than the
+/// lost one, and refers to nothing that is not there.
+#[test]
+fn a_newest_backup_that_is_lost_for_good_is_given_up_by_word() {
+    let world = World::with_key();
+    world.run("backup --home home").is(0);
+    let kept = files(&world.at("store"));
+    fs::write(world.at("chats/more.txt"), "more").unwrap();
+    world.run("backup --home home").is(0);
+    // Its packs are gone with it.
+    for path in files(&world.at("store")) {
+        if !kept.contains(&path) {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let before = files(&world.at("store"));
+    world.run("backup --home home").is(4).says("--accept-lost");
+    let restore = "restore --home home --to older";
+    world.run(restore).is(4).says("restore --snapshot");
+    let newest = world.run("browse --home home --json").is(0).json();
+    let newest = newest["snapshots"][0]["name"].as_str().unwrap().to_owned();
+    world.run(&format!("{restore} --snapshot {newest}")).is(0);
+    world.same("older");
+    assert!(files(&world.at("store")) == before);
+
+    let made = world
+        .run("backup --home home --accept-lost --json")
+        .is(6)
+        .json();
+    assert_eq!(made["sequence"], 4);
+    assert_eq!(made["damaged"]["sequence"], 3);
+    world.run("backup --home home").is(0);
+    world.run("verify --home home").is(0).says("all is well");
+    for device in [
+        "--home home",
+        "--home new --store store --recovery-key-file key",
+    ] {
+        let to = format!("back{}", device.len());
+        world.run(&format!("restore {device} --to {to}")).is(0);
+        world.same(&to);
+        assert_eq!(fs::read(world.at(&to).join("more.txt")).unwrap(), b"more");
+    }
+    // Where nothing is lost, the word changes nothing.
+    let nothing = world
+        .run("backup --home home --accept-lost --json")
+        .is(0)
+        .json();
+    assert!(nothing["damaged"].is_null());
+}
+
 /// BACKUP-1: what is restored from is not written into.
 #[test]
 fn a_restore_into_the_store_or_the_home_is_refused() {

@@ -58,7 +58,8 @@ pub enum BackupError {
     /// The store no longer has the newest backup that this device made (BACKUP-4).
     #[error(
         "the store serves an older state than this device has written (number {newest}, this device \
-         wrote {noted}): it was rolled back, or another copy of it is connected. Nothing was changed"
+         wrote {noted}): it was rolled back, or another copy of it is connected. Nothing was changed. Connect \
+         the right one; where what is missing is lost for good, `backup --accept-lost` goes on from what is there"
     )]
     RolledBack {
         /// The number that this device wrote.
@@ -225,7 +226,8 @@ pub enum RestoreError {
     /// The store serves an older or another history than the vault knows of (BACKUP-4).
     #[error(
         "the store serves an older state than was noted (number {newest}, noted was {noted}): it was \
-         rolled back, forked, or parts are hidden. Nothing was restored"
+         rolled back, forked, or parts are hidden. Nothing was restored. Connect the right one; where what is \
+         missing is lost for good, `restore --snapshot` brings back one of those that `browse` lists"
     )]
     NotFresh {
         /// The noted number.

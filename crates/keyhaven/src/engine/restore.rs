@@ -99,29 +99,55 @@ enum Done {
 pub(crate) struct Measure {
     pub(crate) files: u64,
     pub(crate) bytes: u64,
+    /// What the largest database by rows takes beside that while it is brought back.
+    scratch: u64,
     /// Whether anything at all stands there, or may stand there.
     pub(crate) covers_anything: bool,
 }
 
 /// Counts what a snapshot would restore. It fails if the root of the index cannot be read.
 pub(crate) fn measure(plan: &Plan<'_>, nodes: &mut Nodes<'_>) -> Result<Measure, NodeError> {
-    let (mut files, mut bytes, mut any) = (0_u64, 0_u64, false);
+    let (mut files, mut bytes, mut scratch, mut any) = (0_u64, 0_u64, 0, false);
     let gaps = visit(plan, nodes, &mut |_, entry, _| {
         any = true;
-        let len = match entry {
-            FileEntry::File { stat, .. } => stat.size,
-            FileEntry::Database { pages, .. } => pages.image_len(),
-            FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok::<_, NodeError>(()),
-        };
-        files = files.saturating_add(1);
-        bytes = bytes.saturating_add(len);
-        Ok(())
+        if let Some(room) = room_of(&entry) {
+            files = files.saturating_add(1);
+            bytes = bytes.saturating_add(room.bytes);
+            scratch = room.scratch.max(scratch);
+        }
+        Ok::<_, NodeError>(())
     })?;
     Ok(Measure {
         files,
         bytes,
+        scratch,
         covers_anything: any || !gaps.is_empty(),
     })
+}
+
+/// What a file or a database takes of the target's disk.
+struct Room {
+    bytes: u64,
+    /// What it takes beside that meanwhile: a database by rows is put together in a sealed copy before it is written out. There
+    /// is one at a time.
+    scratch: u64,
+}
+
+fn room_of(entry: &FileEntry) -> Option<Room> {
+    let (bytes, scratch) = match entry {
+        FileEntry::File { stat, .. } => (stat.size, 0),
+        FileEntry::Database {
+            pages, rows, stat, ..
+        } => {
+            let base = pages.image_len();
+            // It may have grown since its base.
+            let whole = base.max(stat.size);
+            let copy = rows.map(|_| whole.saturating_add(whole.saturating_sub(base)));
+            (base, copy.unwrap_or(0))
+        }
+        FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return None,
+    };
+    Some(Room { bytes, scratch })
 }
 
 /// Hands every entry that the plan covers to `each`, in order, and returns the parts of the index
@@ -192,7 +218,7 @@ pub(crate) fn restore(
     meter: &mut Meter<'_>,
 ) -> Result<RestoreReport, RestoreError> {
     let mut report = RestoreReport::default();
-    ensure_room(nodes, plan, target, measure.bytes)?;
+    ensure_room(nodes, plan, target, measure)?;
     meter.begin(Phase::Messages, measure.files, measure.bytes);
     let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
     let fetcher = fetcher.until(access.called_off.clone());
@@ -226,20 +252,18 @@ fn ensure_room(
     nodes: &mut Nodes<'_>,
     plan: &Plan<'_>,
     target: &Target,
-    bytes: u64,
+    measure: &Measure,
 ) -> Result<(), RestoreError> {
     let free = target
         .free_bytes()
         .map_err(|cause| refused(PathBuf::new(), cause))?;
-    if bytes <= free {
+    if measure.bytes.saturating_add(measure.scratch) <= free {
         return Ok(());
     }
-    let mut needed = 0_u64;
+    let mut needed = measure.scratch;
     visit(plan, nodes, &mut |key, entry, _| {
-        let len = match entry {
-            FileEntry::File { stat, .. } => stat.size,
-            FileEntry::Database { pages, .. } => pages.image_len(),
-            FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok(()),
+        let Some(Room { bytes: len, .. }) = room_of(&entry) else {
+            return Ok(());
         };
         let found = target.existing(&key);
         let found = found.map_err(|cause| refused(target.path(&key), cause))?;
