@@ -81,8 +81,11 @@ pub(crate) fn run(world: &World) -> Outcome {
             let totals = standing.totals;
             let wrong = totals.answered.saturating_sub(totals.right);
             voice.say(format!(
-                "vault       {} guesses left in a row; {wrong} wrong or unfinished in all",
-                standing.guesses_left
+                "vault       {} left in a row; {wrong} wrong or unfinished in all",
+                match standing.guesses_left {
+                    1 => "1 guess".to_owned(),
+                    left => format!("{left} guesses"),
+                }
             ));
             if let Some(alarm) = alarm {
                 voice.warn(format!("ALARM: {alarm}"));
