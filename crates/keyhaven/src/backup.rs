@@ -1,7 +1,6 @@
 //! Backing up, as a caller sees it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ use crate::engine::error::BackupError;
 use crate::engine::footers;
 use crate::engine::history::{Access, Loaded};
 use crate::engine::nodes::{Nodes, is_damage};
-use crate::engine::outbox::{Outbox, Sent, packs_folder};
+use crate::engine::outbox::{Outbox, Sent};
 use crate::engine::packs::Packs;
 use crate::engine::rows::{Shadows, Tier, Way, recall_ways, remember_ways};
 use crate::engine::salvage::salvage;
@@ -29,6 +28,7 @@ use crate::engine::sent_log::{Left, SentLog};
 use crate::engine::survey::{Survey, survey};
 use crate::engine::suspects;
 use crate::engine::tails::{Emptied, RepackBudget, Repacked};
+use crate::engine::take_up;
 use crate::engine::usage::uses;
 use crate::files::{self, Mode};
 use crate::haven::{Keyhaven, OpenError, note};
@@ -36,8 +36,8 @@ use crate::progress::{
     Budget, Cancel, DamagedBackup, Limits, Meter, Notice, Observer, Phase, Stop,
 };
 use crate::spool::{SpoolLimits, SpooledStore};
+use crate::store::Store;
 use crate::store::patience::CalledOff;
-use crate::store::{ObjectPath, Store};
 
 /// What a backup run may and shall do.
 #[derive(Default)]
@@ -92,14 +92,6 @@ enum State {
     Stale,
     /// It describes a newer one, which is in the store and does not open, or is lost.
     Ahead(DamagedBackup),
-}
-
-/// What is done where the store no longer has the newest backup that this device made.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lost {
-    Refused,
-    /// A person has said that it will not come back.
-    Accepted,
 }
 
 /// Whether the newest backup is taken as what it says it is.
@@ -171,18 +163,10 @@ impl Keyhaven {
         let tier = options.tier;
         let mut loaded = access.load()?;
         let mut contents = self.open_contents(meter)?;
-        let started = match self.start(access, &mut loaded, &contents, Lost::Refused, meter) {
-            Err(gone_back @ BackupError::RolledBack { .. }) => {
-                let lost = match options.accept_lost {
-                    true => Lost::Accepted,
-                    false => Lost::Refused,
-                };
-                match self.look_again(access)? {
-                    Some(again) => loaded = again,
-                    None if options.accept_lost => {}
-                    None => return Err(gone_back),
-                }
-                self.start(access, &mut loaded, &contents, lost, meter)?
+        let started = match self.start(access, &mut loaded, &contents, false, meter) {
+            Err(BackupError::RolledBack { .. }) => {
+                loaded = self.look_again(access)?.unwrap_or(loaded);
+                self.start(access, &mut loaded, &contents, options.accept_lost, meter)?
             }
             started => started?,
         };
@@ -442,7 +426,7 @@ impl Keyhaven {
         access: &Access,
         loaded: &mut Loaded,
         contents: &Contents,
-        lost: Lost,
+        accept_lost: bool,
         meter: &mut Meter<'_>,
     ) -> Result<(Start, State), BackupError> {
         let writer = self.writer()?;
@@ -455,10 +439,9 @@ impl Keyhaven {
         let ahead = match (crate::haven::fresh(judged.freshness), newest) {
             (Ok(_), _) => None,
             (Err((noted, served)), newest) => {
-                let why = |head: &Head| match (loaded.fault(&head.name), lost) {
-                    (Some(fault), _) => Some(fault),
-                    (None, Lost::Accepted) => Some("the store does not have it".to_owned()),
-                    (None, Lost::Refused) => None,
+                let why = |head: &Head| {
+                    let lost = accept_lost.then(|| "the store does not have it".to_owned());
+                    loaded.fault(&head.name).or(lost)
                 };
                 let given_up = newest.and_then(|head| Some((head, why(&head)?)));
                 let gone_back = BackupError::RolledBack {
@@ -591,14 +574,14 @@ impl Keyhaven {
     ) -> Result<(Access, Left), BackupError> {
         access.store.ensure_room(needed)?;
         if !self.place.is_remote() {
-            let left = take_up_from(access.store.as_ref(), left)?;
+            let left = take_up::from_store(access.store.as_ref(), left)?;
             return Ok((access.clone(), left));
         }
         let folder = self.home.spool();
         let limits = SpoolLimits::default();
         let called_off = access.called_off.clone();
         let spool = SpooledStore::open(Arc::clone(&access.store), &folder, limits, called_off)?;
-        let left = take_up(&spool, access.store.as_ref(), left, keyring)?;
+        let left = take_up::from_spool(&spool, access.store.as_ref(), left, keyring)?;
         spool.ensure_spool_room(found.database_bytes())?;
         let access = Access {
             store: Arc::new(spool),
@@ -687,75 +670,6 @@ fn tails(
         &Packs::of(access.store.as_ref())?,
         budget,
     ))
-}
-
-/// Takes up what a run that was cut off had on its way: its packs in the spool are sent, and what they
-/// and the packs in the store hold is not sealed again. A pack that no local state knows is named by
-/// nothing, and dropped.
-///
-/// BACKUP-1: so is one that is not what was sealed any more, for a disk may have spoilt it since: what it held is sealed anew,
-/// also where the store has something under its name.
-fn take_up(
-    spool: &SpooledStore,
-    remote: &dyn Store,
-    left: Left,
-    keyring: &Keyring,
-) -> Result<Left, BackupError> {
-    let mut known = left.packs();
-    if known.is_empty() {
-        spool.drop_leftovers()?;
-        return Ok(left);
-    }
-    let mut waiting = BTreeMap::new();
-    for left in spool.leftovers() {
-        let Ok(pack) = PackName::parse_path(left.path.as_str()) else {
-            continue;
-        };
-        if !known.contains(&pack) {
-            continue;
-        }
-        match Packs::read(spool, pack, keyring)? {
-            None => drop(waiting.insert(pack, left.len)),
-            Some(_) => drop(known.remove(&pack)),
-        }
-    }
-    let pack = |path: &ObjectPath| {
-        let pack = PackName::parse_path(path.as_str()).ok();
-        pack.filter(|pack| known.contains(pack))
-    };
-    let mut there: BTreeSet<PackName> = waiting.keys().copied().collect();
-    let mut arrived = BTreeSet::new();
-    remote.visit(&packs_folder(), &mut |listed| {
-        if let Some(pack) = pack(&listed.path) {
-            there.insert(pack);
-            // One that was cut off on its way is shorter.
-            if waiting.get(&pack) == Some(&listed.len) {
-                arrived.insert(pack);
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    spool.resend_leftovers(|path| pack(path).is_some_and(|pack| !arrived.contains(&pack)))?;
-    Ok(left.within(&there))
-}
-
-/// Takes up what a run that was cut off had sent to a store that needs no spool: its packs that have a name there.
-fn take_up_from(store: &dyn Store, left: Left) -> Result<Left, BackupError> {
-    let known = left.packs();
-    if known.is_empty() {
-        return Ok(left);
-    }
-    let mut there = BTreeMap::new();
-    store.visit(&packs_folder(), &mut |listed| {
-        let pack = PackName::parse_path(listed.path.as_str());
-        if let Some(pack) = pack.ok().filter(|pack| known.contains(pack)) {
-            there.insert(pack, listed.path);
-        }
-        ControlFlow::Continue(())
-    })?;
-    // BACKUP-2: its names may be on no disk yet.
-    there.values().try_for_each(|path| store.adopt(path))?;
-    Ok(left.within(&there.into_keys().collect()))
 }
 
 /// Uploads at once to a remote store; the spool has threads of its own.

@@ -146,7 +146,7 @@ impl Keyhaven {
         })
     }
 
-    /// Refuses to write into the store or the home.
+    /// BACKUP-1: nothing is written into what is restored from, or into the home.
     fn ensure_apart(
         &self,
         to: &Path,
@@ -420,9 +420,11 @@ impl Keyhaven {
         };
         let digest = digest.ok_or(HistoryError::Empty)?;
         let info = self.info(&loaded, &digest).ok_or(HistoryError::Empty)?;
-        let may_be_newer = start.is_none() && fresh == Fresh::NotVerified;
-        let damaged = loaded.damaged.iter().filter(|_| may_be_newer);
-        let unreadable = damaged.map(|(name, _)| *name).collect();
+        let unreadable = if start.is_none() && fresh == Fresh::NotVerified {
+            loaded.damaged.iter().map(|(name, _)| *name).collect()
+        } else {
+            Vec::new()
+        };
         let notices = loaded.damage().into_iter();
         let notices = notices.chain(loaded.incompleteness(&digest)).collect();
         let open = loaded.open.remove(&digest).ok_or(HistoryError::Empty)?;

@@ -101,7 +101,8 @@ mod walk;
 
 pub use database::{
     ConnectionPages, DatabaseError, DatabaseUser, Image, ImageShape, LiveDatabase, NotASignature,
-    OpaqueDatabase, PageSink, PageSize, PageSource, Patience, ReadBy, Signature, user_of,
+    OpaqueDatabase, PageSink, PageSize, PageSource, Patience, ReadBy, SQLITE_MAGIC, Signature,
+    user_of,
 };
 pub use file::{FileError, StableFile, read_stable};
 pub use item::{Item, Regular, SkipReason};

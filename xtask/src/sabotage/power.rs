@@ -4,6 +4,7 @@ use super::switches::Switch;
 
 const FILES: &str = "crates/keyhaven/src/files.rs";
 const BACKUP: &str = "crates/keyhaven/src/backup.rs";
+const TAKE_UP: &str = "crates/keyhaven/src/engine/take_up.rs";
 const COMMIT: &str = "crates/keyhaven/src/engine/backup.rs";
 const SHADOWS: &str = "crates/keyhaven/src/engine/rows.rs";
 const FOLDER: &str = "crates/keyhaven/src/store/folder/mod.rs";
@@ -63,7 +64,7 @@ pub(super) const POWER: &[Switch] = &[
     },
     Switch {
         name: "power: the name of a pack that a killed run left is not flushed",
-        file: BACKUP,
+        file: TAKE_UP,
         sound: "    there.values().try_for_each(|path| store.adopt(path))?;
 ",
         broken: "",

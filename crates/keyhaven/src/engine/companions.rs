@@ -11,15 +11,14 @@ use std::path::{Path, PathBuf};
 
 use keyhaven_repo::hash::{ContentHasher, ContentId};
 use keyhaven_source::{
-    ImageShape, LiveDatabase, OpaqueDatabase, PageSink, PageSize, PageSource as _, user_of,
+    ImageShape, LiveDatabase, OpaqueDatabase, PageSink, PageSize, PageSource as _, SQLITE_MAGIC,
+    user_of,
 };
 
 use super::error::RestoreError;
 use super::target::refused;
 use crate::files;
 
-/// What every SQLite database begins with.
-const MAGIC: &[u8] = b"SQLite format 3\0";
 const ENDINGS: [&str; 3] = ["-wal", "-journal", "-shm"];
 
 fn companions(database: &Path) -> impl Iterator<Item = PathBuf> {
@@ -90,10 +89,10 @@ fn looks_like_database(path: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     let mut begins = Vec::new();
-    let head = u64::try_from(MAGIC.len()).unwrap_or(u64::MAX);
+    let head = u64::try_from(SQLITE_MAGIC.len()).unwrap_or(u64::MAX);
     // What may not be read is nobody's but its owner's: it is replaced as it was asked for.
     let read = File::open(path).and_then(|file| file.take(head).read_to_end(&mut begins));
-    Ok(read.is_ok() && begins == MAGIC)
+    Ok(read.is_ok() && begins == SQLITE_MAGIC)
 }
 
 /// Removes what stands beside a database that is about to get its name, for good: a log that came back after a loss of power

@@ -30,5 +30,6 @@ pub(crate) mod sent_log;
 pub(crate) mod survey;
 pub(crate) mod suspects;
 pub(crate) mod tails;
+pub(crate) mod take_up;
 pub(crate) mod target;
 pub(crate) mod usage;

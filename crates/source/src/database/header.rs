@@ -1,7 +1,7 @@
 //! The first hundred bytes of an SQLite database file (SQLite file format, section 1.3).
 
 /// What every SQLite database begins with.
-pub(crate) const MAGIC: &[u8] = b"SQLite format 3\0";
+pub const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// The size of the header.
 pub(crate) const HEADER_BYTES: usize = 100;

@@ -15,7 +15,7 @@ pub(crate) mod wal;
 
 pub use connection::ConnectionPages;
 pub use error::DatabaseError;
-pub use header::PageSize;
+pub use header::{MAGIC as SQLITE_MAGIC, PageSize};
 pub use live::LiveDatabase;
 pub use opaque::OpaqueDatabase;
 pub use pages::{Image, ImageShape, PageSink, PageSource, Patience, ReadBy};
