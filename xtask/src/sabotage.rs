@@ -1,7 +1,8 @@
 //! Plants known bugs in the vault's core, in its hosts and in the backup engine, one at a time, and sees each found: by
 //! the simulation, or by the engine's tests.
 //!
-//! A checker that was never seen to fire is not yet a checker. The bugs are changes of the source
+//! A checker that was never seen to fire is not yet a checker, and one that fires at anything is none: the tests are run
+//! without a bug first. The bugs are changes of the source
 //! ([`switches`], [`engine`], [`power`], [`start`]) in a copy of the tree: what ships has no branch that a test could throw.
 
 mod engine;
@@ -23,6 +24,8 @@ use power::POWER;
 use start::START;
 use switches::{Checker, SWITCHES, Switch};
 
+/// What is told instead of a planted bug's name where there is none.
+const NOTHING: &str = "nothing planted";
 /// A profile of its own: much is built, and each once.
 const PROFILE: &str = "planted";
 
@@ -59,11 +62,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         let only = options.only.as_deref().unwrap_or_default();
         switch.name.contains(only)
     };
+    let all = SWITCHES.iter().chain(ENGINE).chain(POWER).chain(START);
+    let wanted: Vec<&Switch> = all.filter(wanted).collect();
+    see_sound(&tree, &work.join("target"), &wanted, options)?;
     println!("| planted bug | found by | at seed | as |");
     println!("|---|---|---|---|");
     let mut unfound = Vec::new();
-    let all = SWITCHES.iter().chain(ENGINE).chain(POWER).chain(START);
-    for switch in all.filter(wanted) {
+    for switch in wanted {
         let began = Instant::now();
         match plant(&root, &tree, &work, switch, options) {
             Ok(Some(Found::ByTest(test))) => println!("| {} | `{test}` | | |", switch.name),
@@ -83,6 +88,29 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     if !unfound.is_empty() {
         bail!("{}", unfound.join("\n"));
+    }
+    Ok(())
+}
+
+/// Fails where a test of those that are to find the bugs fails without any.
+fn see_sound(
+    tree: &Path,
+    target: &Path,
+    wanted: &[&Switch],
+    options: &Options,
+) -> anyhow::Result<()> {
+    let mut seen = Vec::new();
+    for switch in wanted {
+        let Checker::Tests(chosen) = switch.checker() else {
+            continue;
+        };
+        if seen.contains(&chosen) {
+            continue;
+        }
+        seen.push(chosen);
+        if let Some(Found::ByTest(name)) = test(tree, target, NOTHING, chosen, options)? {
+            bail!("`{name}` fails before anything is planted");
+        }
     }
     Ok(())
 }
@@ -145,7 +173,7 @@ fn plant(
     let target = work.join("target");
     let found = match switch.checker() {
         Checker::Simulation { hosts } => simulate(tree, &target, switch, hosts, options),
-        Checker::Tests(chosen) => test(tree, &target, switch, chosen, options),
+        Checker::Tests(chosen) => test(tree, &target, switch.name, chosen, options),
     };
     std::fs::write(&file, whole)?;
     found
@@ -161,12 +189,11 @@ fn cargo(tree: &Path, target: &Path) -> Command {
     command
 }
 
-fn build(mut command: Command, switch: &Switch) -> anyhow::Result<()> {
+fn build(mut command: Command, planted: &str) -> anyhow::Result<()> {
     let built = command.output().context("cannot build")?;
     if !built.status.success() {
         bail!(
-            "the bug '{}' does not compile:\n{}",
-            switch.name,
+            "'{planted}' does not compile:\n{}",
             String::from_utf8_lossy(&built.stderr)
         );
     }
@@ -177,7 +204,7 @@ fn build(mut command: Command, switch: &Switch) -> anyhow::Result<()> {
 fn test(
     tree: &Path,
     target: &Path,
-    switch: &Switch,
+    planted: &str,
     chosen: &[&str],
     options: &Options,
 ) -> anyhow::Result<Option<Found>> {
@@ -189,7 +216,7 @@ fn test(
     };
     let mut building = cargo();
     building.arg("--no-run");
-    build(building, switch)?;
+    build(building, planted)?;
     let said = target.with_file_name("said");
     let out = std::fs::File::create(&said).context("cannot keep what tests say")?;
     let mut child = cargo()
@@ -209,7 +236,7 @@ fn test(
             let group = Pid::from_raw(i32::try_from(child.id())?);
             killpg(group, Signal::SIGKILL)?;
             child.wait()?;
-            bail!("the tests with '{}' did not end in time", switch.name);
+            bail!("the tests with '{planted}' did not end in time");
         }
         std::thread::sleep(Duration::from_millis(100));
     };
@@ -218,12 +245,9 @@ fn test(
     }
     // A list of names, each on a line of its own, comes after the line `failures:`; the last such list is it.
     let said = std::fs::read_to_string(&said)?;
-    let (_, names) = said.rsplit_once("failures:\n").with_context(|| {
-        format!(
-            "the tests stopped at '{}' without a word: {said}",
-            switch.name
-        )
-    })?;
+    let (_, names) = said
+        .rsplit_once("failures:\n")
+        .with_context(|| format!("the tests stopped at '{planted}' without a word: {said}"))?;
     let name = names.trim_start().lines().next().unwrap_or_default();
     Ok(Some(Found::ByTest(name.trim().to_owned())))
 }
@@ -242,7 +266,7 @@ fn simulate(
         command.args(["--package", "keyhaven-simulator"]);
         command
     };
-    build(cargo("build"), switch)?;
+    build(cargo("build"), switch.name)?;
     let ran = cargo("run")
         .args(["--", "--no-shrink", "--seeds", &options.seeds.to_string()])
         .args(hosts.then_some("--hosts"))
