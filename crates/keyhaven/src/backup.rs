@@ -162,7 +162,7 @@ impl Keyhaven {
     ) -> Result<BackupReport, BackupError> {
         let tier = options.tier;
         let mut loaded = access.load()?;
-        let mut contents = self.open_contents(meter)?;
+        let mut contents = self.open_contents(access, meter)?;
         let started = match self.start(access, &mut loaded, &contents, false, meter) {
             Err(BackupError::RolledBack { .. }) => {
                 loaded = self.look_again(access)?.unwrap_or(loaded);
@@ -401,9 +401,14 @@ impl Keyhaven {
     }
 
     /// Local state; one that is damaged is begun anew.
-    fn open_contents(&self, meter: &mut Meter<'_>) -> Result<Contents, BackupError> {
+    fn open_contents(
+        &self,
+        access: &Access,
+        meter: &mut Meter<'_>,
+    ) -> Result<Contents, BackupError> {
         let path = self.home.contents();
-        match Contents::open(&path) {
+        let store = || Arc::clone(&access.store);
+        match Contents::open(&path, store()) {
             Ok(contents) => Ok(contents),
             Err(error) if error.is_damaged() => {
                 std::fs::remove_file(&path).map_err(|cause| crate::home::HomeError::Io {
@@ -411,7 +416,7 @@ impl Keyhaven {
                     cause,
                 })?;
                 meter.notice(&Notice::StateRebuilt);
-                Ok(Contents::open(&path)?)
+                Ok(Contents::open(&path, store())?)
             }
             Err(error) => Err(error.into()),
         }

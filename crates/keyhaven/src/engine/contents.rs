@@ -15,24 +15,31 @@
 //! that hold them. So a run that is killed leaves only entries that the store can answer for, and
 //! the next run sends none of them again.
 //!
+//! BACKUP-1: the store may be put back meanwhile to before a run that was killed, or an older copy of this state to before
+//! packs that the store has lost since. So what an earlier run left counts only where the store lists its packs
+//! ([`Contents::find`]): one listing in a run that meets a known content, and none in others.
+//!
 //! A flush is not made often, and before a remote store it waits for every upload. What was added since the last one stands in
 //! the [log of what was sent](super::sent_log): [`Contents::note`] writes it there, and the next run takes over
 //! ([`Contents::take_over`]) only those whose packs it finds.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::files::{self, Mode};
 use keyhaven_repo::hash::ContentId;
 use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::{Epoch, PackName, SnapshotDigest, SnapshotName, StoreId};
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 use rustix::io::Errno;
 
+use super::packs::Packs;
 use super::sent_log::{SentContent, SentLog};
+use crate::files::{self, Mode};
+use crate::store::{Store, StoreError};
 
 const CONTENTS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("contents 1");
 const SIZES: TableDefinition<'_, u64, ()> = TableDefinition::new("sizes 1");
@@ -58,15 +65,20 @@ pub(crate) struct Head {
     pub(crate) epoch: Epoch,
 }
 
-/// The local state cannot be used; it may be removed and is then rebuilt.
+/// The local state cannot be used: it may be removed and is then rebuilt. Or the store cannot be asked.
 #[derive(Debug, thiserror::Error)]
-#[error("the local state cannot be used: {0}")]
-pub(crate) struct ContentsError(#[from] redb::Error);
+pub(crate) enum ContentsError {
+    #[error("the local state cannot be used: {0}")]
+    State(#[from] redb::Error),
+    /// The store could not be asked for its packs; nothing is wrong with the state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 impl ContentsError {
     /// Whether it is the disk that is full, and nothing is wrong with the state.
     pub(crate) fn is_full(&self) -> bool {
-        matches!(&self.0, redb::Error::Io(cause) if crate::files::is_full(cause))
+        matches!(self, Self::State(redb::Error::Io(cause)) if crate::files::is_full(cause))
     }
 
     /// Whether the file itself is what is wrong, so that only another one helps. One that somebody else has open, or for
@@ -77,15 +89,18 @@ impl ContentsError {
             let is_unreadable = cause.raw_os_error() == Some(Errno::IO.raw_os_error());
             is_unreadable || matches!(cause.kind(), InvalidData | UnexpectedEof)
         };
+        let Self::State(error) = self else {
+            return false;
+        };
         let is_malformed = matches!(
-            &self.0,
+            error,
             redb::Error::Corrupted(_)
                 | redb::Error::UpgradeRequired(_)
                 | redb::Error::TableTypeMismatch { .. }
                 | redb::Error::TableIsMultimap(_)
                 | redb::Error::TypeDefinitionChanged { .. }
         );
-        is_malformed || matches!(&self.0, redb::Error::Io(cause) if is_of_the_file(cause))
+        is_malformed || matches!(error, redb::Error::Io(cause) if is_of_the_file(cause))
     }
 }
 
@@ -93,7 +108,7 @@ macro_rules! from_redb {
     ($($cause:ty),*) => {$(
         impl From<$cause> for ContentsError {
             fn from(cause: $cause) -> Self {
-                Self(cause.into())
+                Self::State(cause.into())
             }
         }
     )*};
@@ -199,13 +214,18 @@ pub(crate) struct Contents {
     database: Database,
     sum: SumAtEnd,
     newest: PathBuf,
+    store: Arc<dyn Store>,
+    /// The packs of the store, once they were asked for.
+    listed: Option<BTreeSet<PackName>>,
+    /// The packs of what was added.
+    added: BTreeSet<PackName>,
     fresh: HashMap<ContentId, Fresh>,
     fresh_sizes: HashSet<u64>,
 }
 
 impl Contents {
-    /// Opens the state at `path`, or begins an empty one.
-    pub(crate) fn open(path: &Path) -> Result<Self, ContentsError> {
+    /// Opens the state of that store at `path`, or begins an empty one.
+    pub(crate) fn open(path: &Path, store: Arc<dyn Store>) -> Result<Self, ContentsError> {
         take_sum(path)?;
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
@@ -217,6 +237,9 @@ impl Contents {
                 is_broken: false,
             },
             newest: newest_beside(path),
+            store,
+            listed: None,
+            added: BTreeSet::new(),
             fresh: HashMap::new(),
             fresh_sizes: HashSet::new(),
         })
@@ -253,11 +276,23 @@ impl Contents {
         }
     }
 
-    /// Where the store has a content.
-    pub(crate) fn find(&self, id: &ContentId) -> Result<Option<Vec<Extent>>, ContentsError> {
+    /// Where the store has a content, as far as it lists the packs of it.
+    pub(crate) fn find(&mut self, id: &ContentId) -> Result<Option<Vec<Extent>>, ContentsError> {
         if let Some(content) = self.fresh.get(id) {
             return Ok(Some(content.extents.clone()));
         }
+        let Some(extents) = self.remembered(id)? else {
+            return Ok(None);
+        };
+        for extent in &extents {
+            if !self.added.contains(&extent.pack) && !self.listed()?.contains(&extent.pack) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(extents))
+    }
+
+    fn remembered(&self, id: &ContentId) -> Result<Option<Vec<Extent>>, ContentsError> {
         let read = self.database.begin_read()?;
         match read.open_table(CONTENTS) {
             Ok(table) => Ok(table
@@ -268,9 +303,18 @@ impl Contents {
         }
     }
 
+    fn listed(&mut self) -> Result<&BTreeSet<PackName>, StoreError> {
+        let listed = match self.listed.take() {
+            Some(listed) => listed,
+            None => Packs::of(self.store.as_ref())?.names().copied().collect(),
+        };
+        Ok(self.listed.insert(listed))
+    }
+
     /// Remembers a content for this run.
     pub(crate) fn add(&mut self, id: ContentId, bytes: u64, extents: Vec<Extent>) {
         self.fresh_sizes.insert(bytes);
+        self.added.extend(extents.iter().map(|extent| extent.pack));
         let content = Fresh {
             bytes,
             extents,
@@ -293,6 +337,7 @@ impl Contents {
     pub(crate) fn take_over(&mut self, contents: &[SentContent]) {
         for SentContent { id, bytes, extents } in contents {
             self.fresh_sizes.insert(*bytes);
+            self.added.extend(extents.iter().map(|extent| extent.pack));
             let content = Fresh {
                 bytes: *bytes,
                 extents: extents.clone(),
@@ -411,10 +456,10 @@ fn decode_head(value: &[u8]) -> Option<Head> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
+    use super::super::outbox::path_of;
     use super::super::sent_log::Left;
     use super::*;
+    use crate::store::{Body, FolderStore};
 
     fn extent(byte: u8) -> Extent {
         Extent {
@@ -422,6 +467,21 @@ mod tests {
             offset: 5,
             len: u32::from(byte),
         }
+    }
+
+    /// A store with these packs, for its list.
+    fn store_of(folder: &Path, packs: &[PackName]) -> Arc<dyn Store> {
+        let store = FolderStore::private(&folder.join("store")).unwrap();
+        for pack in packs {
+            store
+                .put(&path_of(&pack.path()), Body::Bytes(b"some"))
+                .unwrap();
+        }
+        Arc::new(store)
+    }
+
+    fn open(path: &Path) -> Result<Contents, ContentsError> {
+        Contents::open(path, store_of(path.parent().unwrap(), &[]))
     }
 
     fn head() -> Head {
@@ -437,7 +497,7 @@ mod tests {
     #[test]
     fn what_has_bytes_in_a_pack_that_is_gone_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        let mut contents = Contents::open(&folder.path().join("contents")).unwrap();
+        let mut contents = open(&folder.path().join("contents")).unwrap();
         let ids: Vec<ContentId> = (1..4).map(|id| ContentId::from_bytes([id; 32])).collect();
         contents.add(ids[0], 10, vec![extent(1)]);
         contents.add(ids[1], 20, vec![extent(1), extent(2)]);
@@ -455,13 +515,13 @@ mod tests {
     fn what_somebody_else_has_open_is_not_damaged_and_what_is_no_database_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("contents");
-        let open = Contents::open(&path).unwrap();
-        let error = Contents::open(&path).err().unwrap();
+        let held = open(&path).unwrap();
+        let error = open(&path).err().unwrap();
         assert!(!error.is_damaged(), "{error}");
-        drop(open);
+        drop(held);
         for bytes in [&[7; 8_192][..], b"redb", &[0; 100]] {
             std::fs::write(&path, bytes).unwrap();
-            let error = Contents::open(&path).err().unwrap();
+            let error = open(&path).err().unwrap();
             assert!(error.is_damaged(), "{error}");
         }
     }
@@ -474,7 +534,7 @@ mod tests {
             ContentId::from_bytes([1; 32]),
             ContentId::from_bytes([2; 32]),
         );
-        let mut contents = Contents::open(&path).unwrap();
+        let mut contents = open(&path).unwrap();
         assert_eq!(contents.head().unwrap(), None);
         contents.add(kept, 10, vec![extent(1), extent(2)]);
         contents.add(lost, 20, vec![extent(3)]);
@@ -483,7 +543,8 @@ mod tests {
         assert_eq!(contents.find(&lost).unwrap(), Some(vec![extent(3)]));
         drop(contents);
 
-        let contents = Contents::open(&path).unwrap();
+        let there = store_of(folder.path(), &[extent(1).pack, extent(2).pack]);
+        let mut contents = Contents::open(&path, there).unwrap();
         assert_eq!(
             contents.find(&kept).unwrap(),
             Some(vec![extent(1), extent(2)])
@@ -494,6 +555,30 @@ mod tests {
         assert_eq!(contents.head().unwrap(), Some(head()));
     }
 
+    /// BACKUP-1: a store that was put back does not have what was sent after that.
+    #[test]
+    fn what_was_kept_counts_only_where_the_store_has_its_packs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("contents");
+        let ids: Vec<ContentId> = (1..4).map(|id| ContentId::from_bytes([id; 32])).collect();
+        let mut contents = open(&path).unwrap();
+        contents.add(ids[0], 10, vec![extent(1)]);
+        contents.add(ids[1], 20, vec![extent(1), extent(2)]);
+        contents.add(ids[2], 0, Vec::new());
+        contents.keep_sent(None).unwrap();
+        drop(contents);
+
+        let there = store_of(folder.path(), &[extent(1).pack]);
+        let mut contents = Contents::open(&path, there).unwrap();
+        assert_eq!(contents.find(&ids[0]).unwrap(), Some(vec![extent(1)]));
+        assert_eq!(contents.find(&ids[1]).unwrap(), None);
+        assert_eq!(contents.find(&ids[2]).unwrap(), Some(Vec::new()));
+        // What this run sends itself it need not look for.
+        contents.add(ids[1], 20, vec![extent(3)]);
+        contents.keep_sent(None).unwrap();
+        assert_eq!(contents.find(&ids[1]).unwrap(), Some(vec![extent(3)]));
+    }
+
     /// BACKUP-2: what was sent counts only where its packs are found.
     #[test]
     fn what_was_sent_is_taken_over_only_with_its_packs() {
@@ -502,7 +587,7 @@ mod tests {
         let store = head().store;
         let log = || SentLog::open(&folder.path().join("sent"), store, false);
         let ids: Vec<ContentId> = (1..4).map(|id| ContentId::from_bytes([id; 32])).collect();
-        let mut contents = Contents::open(&path).unwrap();
+        let mut contents = open(&path).unwrap();
         contents.add(ids[0], 10, vec![extent(1)]);
         contents.add(ids[1], 20, vec![extent(1), extent(2)]);
         contents.add(ids[2], 30, vec![extent(3)]);
@@ -511,7 +596,7 @@ mod tests {
 
         // Killed twice before anything more was sent.
         for _ in 0..2 {
-            let mut contents = Contents::open(&path).unwrap();
+            let mut contents = open(&path).unwrap();
             let (log, left) = log();
             assert_eq!(
                 left.packs(),
@@ -525,13 +610,14 @@ mod tests {
             assert_eq!(contents.find(&ids[2]).unwrap(), None);
             contents.note(&log, None);
         }
-        let mut contents = Contents::open(&path).unwrap();
+        let mut contents = open(&path).unwrap();
         let (log, left) = log();
         contents.take_over(&left.contents);
         contents.keep_sent(None).unwrap();
         log.clear_contents();
         drop((contents, log));
-        let contents = Contents::open(&path).unwrap();
+        let there = store_of(folder.path(), &[extent(1).pack]);
+        let mut contents = Contents::open(&path, there).unwrap();
         assert!(contents.find(&ids[0]).unwrap().is_some());
         let (_, left) = SentLog::open(&folder.path().join("sent"), store, false);
         assert_eq!(left, Left::default());
@@ -542,6 +628,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("contents");
         std::fs::write(&path, vec![7; 8192]).unwrap();
-        assert!(Contents::open(&path).is_err());
+        assert!(open(&path).is_err());
     }
 }

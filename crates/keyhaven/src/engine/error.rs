@@ -161,6 +161,9 @@ impl From<SendError> for BackupError {
 
 impl From<ContentsError> for BackupError {
     fn from(error: ContentsError) -> Self {
+        if let ContentsError::Store(cause) = error {
+            return cause.into();
+        }
         let path = PathBuf::from("state/contents");
         if error.is_full() {
             return Self::HomeFull(path);

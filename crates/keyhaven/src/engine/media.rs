@@ -285,8 +285,8 @@ mod tests {
         };
         let store = Arc::new(FolderStore::private(&folder.path().join("store")).unwrap());
         let keyring = Keyring::generate(StoreId::from_bytes([1; 16]), &mut OsEntropy);
-        let outbox = Outbox::open(Arc::new(keyring.clone()), store, 1);
-        let mut contents = Contents::open(&folder.path().join("contents")).unwrap();
+        let outbox = Outbox::open(Arc::new(keyring.clone()), store.clone(), 1);
+        let mut contents = Contents::open(&folder.path().join("contents"), store.clone()).unwrap();
         let mut writer = MediaWriter::new(&outbox, &keyring);
         let stat = listed(b"as it was");
         let stored = writer.store(&path, &stat, &mut contents).unwrap();

@@ -99,6 +99,19 @@ pub(crate) fn kill_everywhere(
             let is_new = there == *after;
             assert!(is_new || there == *before, "{what}: other bytes");
 
+            if !is_new {
+                // BACKUP-1: a store that went back to before that run does not have what it sent, and nothing is missed there.
+                let (store, home) = (world.store.copy(), scratch());
+                copy_folder(copy.path(), home.path());
+                run(home.path(), Arc::new(store.clone()))
+                    .unwrap_or_else(|error| panic!("{what}, on the store as it was: {error}"));
+                let there = reach.restored(home.path(), Arc::new(store));
+                assert!(
+                    there.is_ok_and(|there| there == *after),
+                    "{what}: a backup to the store as it was builds on what it does not have"
+                );
+            }
+
             // The next run completes, and overwrites nothing: no name, which is the salt of an
             // object's key, is ever used again (BACKUP-5).
             let found: BTreeMap<_, _> = store.objects().into_iter().collect();
