@@ -48,6 +48,25 @@ impl Disk {
         self.lock().run += 1;
     }
 
+    /// From now on it is as it was in this earlier state.
+    pub(crate) fn put_back(&self, earlier: &MemoryStore) {
+        let there = earlier.objects();
+        for (path, _) in self.store.objects() {
+            self.store.take(&path);
+        }
+        for (path, bytes) in there {
+            self.store.plant(path, bytes);
+        }
+        self.lock().names.clear();
+    }
+
+    /// An object is gone for good.
+    pub(crate) fn lose(&self, path: &str) {
+        let path = ObjectPath::parse(path).unwrap();
+        self.store.take(&path);
+        self.lock().names.retain(|name| name.path != path);
+    }
+
     /// Of the names that no flush has covered, those stay of which a bit is set. How many went?
     pub(crate) fn lose_power(&self, survivors: u64) -> u64 {
         let names = std::mem::take(&mut self.lock().names);

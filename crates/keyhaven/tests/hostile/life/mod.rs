@@ -39,12 +39,13 @@ const SEEDS_LONG: u64 = 500;
 const SEEDS_FOR_ALL: u64 = 200;
 
 /// What every long run meets, or it has shown nothing of it.
-const ALL: [&str; 29] = [
+const ALL: [&str; 30] = [
     "a backup is complete",
     "a backup is killed",
     "a backup is partial",
     "a backup is unchanged",
     "a backup is verified",
+    "a backup that is lost for good is given up",
     "a bit of local state is another",
     "a database goes by rows",
     "a file of local state is cut",

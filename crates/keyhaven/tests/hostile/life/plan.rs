@@ -63,6 +63,13 @@ pub(crate) enum Step {
     PutHomeBack(Device, Pick),
     /// An earlier state of the store is served, and then the newest again.
     StoreGoesBack(Device, Pick),
+    /// The store has lost for good what came after an earlier state of it; without one, the newest backup that a device knows of.
+    /// Each device that misses something goes on by word, killed at these calls first.
+    StoreLoses {
+        on: Device,
+        earlier: Option<Pick>,
+        kills: Vec<Kill>,
+    },
     /// A new device restores by the digits, and backs up too.
     NewDevice,
 }
@@ -156,6 +163,8 @@ pub(crate) struct Backup {
     pub(crate) repack: Option<u64>,
     /// So many bytes may be sent at all.
     pub(crate) budget: Option<u64>,
+    /// A person has said that what the store lost is given up.
+    pub(crate) accept_lost: bool,
     pub(crate) weather: Weather,
     /// Runs that are killed, one after the other.
     pub(crate) kills: Vec<Kill>,
@@ -169,6 +178,7 @@ impl Backup {
             rows,
             repack: None,
             budget: None,
+            accept_lost: false,
             weather: Weather::Calm,
             kills: Vec::new(),
             ends: Ending::Run,
@@ -272,7 +282,7 @@ impl Plan {
 /// How often each thing happens in this life: swarm testing (Groce and others 2012).
 struct Habits {
     manner: Manner,
-    steps: [u64; 12],
+    steps: [u64; 13],
     changes: [u64; 20],
     weathers: [u64; 4],
     kills: u64,
@@ -295,6 +305,7 @@ impl Habits {
             often(5),
             often(8),
             if manner.days { 12 } else { 0 },
+            often(4),
             often(4),
         ];
         let mut changes =
@@ -343,6 +354,11 @@ impl Habits {
                 days: 4 + chance.below(6),
                 noise: chance.word(),
             },
+            11 => Step::StoreLoses {
+                on,
+                earlier: chance.percent(60).then(|| Pick::draw(chance)),
+                kills: self.kills(chance, false),
+            },
             _ => Step::NewDevice,
         }
     }
@@ -357,11 +373,10 @@ impl Habits {
         }
     }
 
-    fn backup(&self, chance: &mut Chance) -> Backup {
-        let weather = self.weather(chance);
+    /// One at least, if there must be one.
+    fn kills(&self, chance: &mut Chance, must_be: bool) -> Vec<Kill> {
         let mut kills = Vec::new();
-        let power_goes = chance.percent(self.power);
-        while kills.len() < 3 && (chance.percent(self.kills) || power_goes && kills.is_empty()) {
+        while kills.len() < 3 && (chance.percent(self.kills) || must_be && kills.is_empty()) {
             let of_changes = chance.percent(60);
             let reach = if of_changes {
                 8
@@ -374,6 +389,13 @@ impl Habits {
                 done: chance.percent(50),
             });
         }
+        kills
+    }
+
+    fn backup(&self, chance: &mut Chance) -> Backup {
+        let weather = self.weather(chance);
+        let power_goes = chance.percent(self.power);
+        let kills = self.kills(chance, power_goes);
         // Often all goes, and now and then all stays.
         let survivors = chance.word() & chance.one(&[0, u64::MAX, u64::MAX]);
         let ends = if power_goes {
@@ -398,6 +420,7 @@ impl Habits {
             budget: chance
                 .percent(8)
                 .then(|| chance.one(&[1, 64 << 10, 1 << 20])),
+            accept_lost: false,
             weather,
             kills,
             ends,

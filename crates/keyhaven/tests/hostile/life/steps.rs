@@ -64,17 +64,24 @@ impl World {
                 Ok(())
             }
             Step::PutHomeBack(on, which) => {
-                let device = self.device(on.0);
-                let device = &mut self.devices[device];
+                let on = self.device(on.0);
+                let device = &mut self.devices[on];
                 if let Some((copy, knew)) = which.of(&device.copies) {
                     std::fs::remove_dir_all(&device.home).unwrap();
                     copy_folder(copy.path(), &device.home);
                     device.knows.clone_from(knew);
                     self.meet("an older copy of a home is put back");
                 }
-                Ok(())
+                match self.has_lost {
+                    // It may be of before that.
+                    true => self.gives_up_what_is_lost(on, &[]),
+                    false => Ok(()),
+                }
             }
             Step::StoreGoesBack(on, which) => self.store_goes_back(self.device(on.0), *which),
+            Step::StoreLoses { on, earlier, kills } => {
+                self.store_loses(self.device(on.0), *earlier, kills)
+            }
             Step::NewDevice => self.new_device(),
         }?;
         self.holds()
@@ -232,7 +239,7 @@ impl World {
         }
         if report.damaged.is_some() {
             self.meet("a backup seems damaged");
-            if run.weather == Weather::Calm {
+            if run.weather == Weather::Calm && !run.accept_lost {
                 return broken(format!("a sound backup is said to be damaged: {report:?}"));
             }
         }
@@ -326,6 +333,72 @@ impl World {
         Ok(())
     }
 
+    fn store_loses(&mut self, on: usize, earlier: Option<Pick>, kills: &[Kill]) -> Held {
+        match (earlier, self.devices[on].knows.clone()) {
+            (Some(earlier), _) => {
+                let Some(at) = earlier.index(self.images.len()) else {
+                    return Ok(());
+                };
+                self.disk.put_back(&self.images[at]);
+                self.images.truncate(at + 1);
+            }
+            (None, Some(name)) => {
+                // One that was not told may follow it, and would be enough.
+                let known = self.told[&name];
+                let listed = self.snapshots(on)?.into_iter();
+                for one in listed.filter(|one| one.sequence >= known) {
+                    self.disk.lose(&format!("snapshots/{}", one.name));
+                }
+            }
+            (None, None) => return Ok(()),
+        }
+        self.has_lost = true;
+        let there = self.snapshots_there();
+        self.told.retain(|name, _| there.contains(name));
+        for on in 0..self.devices.len() {
+            self.misses(on)?;
+        }
+        let others = (0..self.devices.len()).filter(|other| *other != on);
+        for on in [on].into_iter().chain(others) {
+            self.gives_up_what_is_lost(on, kills)?;
+        }
+        Ok(())
+    }
+
+    /// BACKUP-4: a device that misses the newest backup that it knows of writes nothing.
+    fn misses(&mut self, on: usize) -> Held {
+        let there = self.snapshots_there();
+        let knows = &self.devices[on].knows;
+        if knows.as_ref().is_none_or(|name| there.contains(name)) {
+            return Ok(());
+        }
+        let before = self.disk.objects().objects();
+        let haven = self.haven(on, self.honest());
+        let asked = haven.backup(BackupOptions::default(), &mut ());
+        if !matches!(asked, Err(BackupError::RolledBack { .. })) {
+            return broken(format!(
+                "BACKUP-4: a store lost a backup, and the next one says {asked:?}"
+            ));
+        }
+        if self.disk.objects().objects() != before {
+            return broken("BACKUP-4: a store that lost a backup was written to");
+        }
+        self.meet("a backup that is lost for good is given up");
+        Ok(())
+    }
+
+    /// Once a person says that what is missing is lost, all that the source holds is backed up again.
+    fn gives_up_what_is_lost(&mut self, on: usize, kills: &[Kill]) -> Held {
+        let run = Backup {
+            accept_lost: true,
+            ..Backup::calm(self.manner.tiers != Tiers::Pages)
+        };
+        for kill in kills {
+            self.run(on, &run, Some(*kill))?;
+        }
+        self.run(on, &run, None)
+    }
+
     fn new_device(&mut self) -> Held {
         self.devices.truncate(1);
         let number = self.born;
@@ -387,6 +460,7 @@ impl World {
 fn options(run: &Backup, accept_shrunk: bool) -> BackupOptions<'static> {
     BackupOptions {
         accept_shrunk,
+        accept_lost: run.accept_lost,
         tier: if run.rows { Tier::Rows } else { Tier::Pages },
         repack: run.repack.map(RepackBudget::of_bytes),
         budget: Budget {

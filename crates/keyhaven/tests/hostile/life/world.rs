@@ -43,6 +43,8 @@ pub(crate) struct World {
     pub(crate) told: BTreeMap<String, u64>,
     /// Earlier states of the store.
     pub(crate) images: Vec<MemoryStore>,
+    /// Whether the store has ever lost something for good.
+    pub(crate) has_lost: bool,
     /// What was met, and how often.
     pub(crate) met: BTreeMap<&'static str, u64>,
 }
@@ -100,6 +102,7 @@ impl World {
             made: BTreeMap::new(),
             told: BTreeMap::new(),
             images: Vec::new(),
+            has_lost: false,
             met: BTreeMap::new(),
         };
         // The snapshot that a setup makes holds nothing.
