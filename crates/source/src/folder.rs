@@ -34,7 +34,8 @@ pub(crate) struct Folder {
     names: Names,
     /// Whether its files belong together in a database that we cannot read.
     pub(crate) leveldb: Option<LevelDb>,
-    /// The databases of this folder that have companions, so that those can be told.
+    /// The databases of this folder that have companions, so that those can be told; and what has companions and cannot be
+    /// looked at.
     databases: BTreeSet<Vec<u8>>,
 }
 
@@ -87,12 +88,24 @@ impl Folder {
         self.names.next(&self.fd)
     }
 
+    /// What stands under a name.
+    ///
+    /// BACKUP-1: what an older backup has of a name that cannot be looked at stays. Beside it a log or journal of now would make a
+    /// state that never was, so those are no items either.
     pub(crate) fn look(
         &mut self,
         name: &[u8],
         key: &PathKey,
         rules: &Rules,
     ) -> Result<Seen, SkipReason> {
+        let seen = self.see(name, key, rules);
+        if seen.is_err() && Companions::of(name, &self.names).any() {
+            self.databases.insert(name.to_vec());
+        }
+        seen
+    }
+
+    fn see(&mut self, name: &[u8], key: &PathKey, rules: &Rules) -> Result<Seen, SkipReason> {
         let reason = |error: rustix::io::Errno| SkipReason::from_io(&error.into());
         let raw = match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             // A journal is gone with each commit. Its database tells what that means.

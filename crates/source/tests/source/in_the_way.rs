@@ -1,6 +1,7 @@
 //! Programs that have a database open in ways that leave no room for a reader.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -379,4 +380,46 @@ fn a_second_look_waits_for_the_first_reader_of_this_process() {
         assert_eq!(image.by, ReadBy::Transaction);
         check(&spool.bytes);
     });
+}
+
+/// BACKUP-1: who copies over a database takes no lock, and who has it by another name keeps its log there. What is read meanwhile
+/// is no state.
+#[test]
+fn a_database_that_is_written_over_while_it_is_read_is_never_a_mixture() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    drop(make(&path, Make::default()));
+    let older = fs::read(&path).unwrap();
+    let ends = [4095, older.len() - 1];
+    let opaque = OpaqueDatabase::at(&path).with_patience(brief());
+    let live = LiveDatabase::at(&path).with_patience(brief());
+    let sources: [Box<dyn PageSource>; 2] = [Box::new(live), Box::new(opaque)];
+    for mut source in sources {
+        for times in [1, u32::MAX] {
+            fs::write(&path, &older).unwrap();
+            let over = fs::OpenOptions::new().write(true).open(&path).unwrap();
+            let mut left = times;
+            // The first page was read before.
+            let mut write = |number| {
+                if number == 2 && left > 0 {
+                    left -= 1;
+                    for at in ends {
+                        over.write_all_at(&[older[at] ^ 1], at as u64).unwrap();
+                    }
+                }
+            };
+            let mut spool = Spool {
+                at: Some(&mut write),
+                ..Spool::default()
+            };
+            let read = source.read_pages(&mut spool);
+            let bytes = std::mem::take(&mut spool.bytes);
+            if times == 1 {
+                read.unwrap();
+                assert_eq!(bytes, fs::read(&path).unwrap());
+            } else {
+                assert_eq!(read.err(), Some(DatabaseError::Changed));
+            }
+        }
+    }
 }

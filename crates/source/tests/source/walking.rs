@@ -48,6 +48,24 @@ fn expect(root: &Path, rules: &Rules, expected: &[(&str, &str)]) {
     assert_eq!(told, expected);
 }
 
+/// BACKUP-1: what an older backup has of a database that cannot be looked at stays, and a log of now beside it would be another
+/// state's.
+#[test]
+fn what_stands_beside_a_database_that_cannot_be_looked_at_is_no_item() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("chat.db");
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, 0o600.into(), 0).unwrap();
+    for name in ["chat.db-journal", "chat.db-shm", "chat.db-wal", "note"] {
+        fs::write(folder.path().join(name), "some").unwrap();
+    }
+    expect(
+        folder.path(),
+        &Rules::default(),
+        &[("chat.db", "Pipe"), ("note", "File")],
+    );
+}
+
 #[test]
 fn items_come_in_the_order_of_their_keys() {
     let folder = tempfile::tempdir().unwrap();
