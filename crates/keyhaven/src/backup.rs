@@ -246,7 +246,8 @@ impl Keyhaven {
             Some(budget) => tails(access, &start, &found, tier, budget, &mut nodes)?,
             None => Emptied::default(),
         };
-        let is_kept = found.is_unchanged() && loaded.is_complete(&start) == (found.unseen == 0);
+        let is_kept =
+            found.is_unchanged() && loaded.is_complete(&start) == (found.skipped.count == 0);
         let is_kept = is_kept && damaged.is_none();
         if is_kept && trust == Trust::Whole {
             self.catch_up(access.id, &start, &mut contents)?;
@@ -261,7 +262,7 @@ impl Keyhaven {
             let nothing = Sent::default();
             return Ok(unchanged(
                 found.census,
-                found.unseen,
+                found.skipped.count,
                 start.sequence,
                 nothing,
             ));
@@ -301,7 +302,7 @@ impl Keyhaven {
             &outbox,
             nodes,
             limits,
-            &found,
+            &mut found,
             shadows,
             (&log, &left),
         );
@@ -334,7 +335,7 @@ impl Keyhaven {
         }
         let (repacked, stop) = run.repack(&mut files)?;
         files.finish();
-        let pending_files = run.pending;
+        let pending_files = run.pending();
         let completeness = match (run.stopped, pending_files) {
             (None, 0) => Completeness::Complete,
             (None, _) => Completeness::Partial {

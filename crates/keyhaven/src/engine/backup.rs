@@ -4,7 +4,7 @@
 //! snapshot, flush, read back, local state. Only the snapshot commits; a run that ends before it
 //! leaves objects that nothing names, and local state that knows which contents they hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -32,7 +32,7 @@ use super::nodes::Nodes;
 use super::outbox::{Outbox, Sent};
 use super::rows::Shadows;
 use super::sent_log::{Left, SentLog};
-use super::survey::{Changed, Survey};
+use super::survey::{Changed, Skipped, Survey};
 use super::tails::Emptied;
 use super::target::relative;
 use crate::progress::{Limits, Meter, Notice, Stop};
@@ -80,7 +80,11 @@ pub(crate) struct Run<'a> {
     pub(crate) nodes: Nodes<'a>,
     pub(crate) limits: &'a Limits,
     pub(crate) totals: Totals,
-    pub(crate) pending: u64,
+    /// What was looked at and could not be taken.
+    left_out: u64,
+    skipped: Skipped,
+    /// Databases among what could not be taken.
+    waiting: BTreeSet<Key>,
     pub(crate) stopped: Option<Stop>,
     pub(crate) snapshot_bytes: Sent,
     /// What was sent for an index of what is sound in a damaged backup.
@@ -113,7 +117,7 @@ impl<'a> Run<'a> {
         outbox: &'a Outbox,
         nodes: Nodes<'a>,
         limits: &'a Limits,
-        survey: &Survey,
+        survey: &mut Survey,
         shadows: Shadows,
         (log, left): (&'a SentLog, &'a Left),
     ) -> Self {
@@ -132,7 +136,9 @@ impl<'a> Run<'a> {
             nodes,
             limits,
             totals,
-            pending: survey.unseen,
+            left_out: 0,
+            skipped: std::mem::take(&mut survey.skipped),
+            waiting: BTreeSet::new(),
             stopped: None,
             snapshot_bytes: Sent::default(),
             index_sent: Sent::default(),
@@ -176,7 +182,7 @@ impl<'a> Run<'a> {
         for database in changed {
             if let Err(stop) = self.limits.check(self.outbox.handed()) {
                 self.stopped = Some(stop);
-                self.pending = self.pending.saturating_add(1);
+                self.leave_out(database.key);
                 continue;
             }
             let bytes = database.stat.size;
@@ -205,10 +211,11 @@ impl<'a> Run<'a> {
                 Err(PagesError::Node(error)) => return Err(error.into()),
                 Err(PagesError::Source(DatabaseError::Stopped)) if self.limits.is_cancelled() => {
                     self.stopped = Some(Stop::Cancelled);
-                    self.pending = self.pending.saturating_add(1);
+                    self.leave_out(database.key);
                 }
                 Err(PagesError::Source(cause)) => {
                     self.pend(meter, &database.key, cause.to_string());
+                    self.waiting.insert(database.key);
                 }
             }
             meter.add(1, bytes);
@@ -219,6 +226,17 @@ impl<'a> Run<'a> {
             self.start.root = update(self.start.root, changes, &mut self.nodes)?;
         }
         Ok(())
+    }
+
+    /// A database waits for the next run.
+    fn leave_out(&mut self, key: Key) {
+        self.left_out = self.left_out.saturating_add(1);
+        self.waiting.insert(key);
+    }
+
+    /// What the source has and this backup does not.
+    pub(crate) fn pending(&self) -> u64 {
+        self.left_out.saturating_add(self.skipped.count)
     }
 
     fn database(
@@ -269,6 +287,7 @@ impl<'a> Run<'a> {
         let walk = walk(self.source, self.rules)?;
         let watch = walk.watch();
         let mut join = Join::new(walk, self.start.root);
+        self.skipped.begin_again();
         let mut tree = TreeWriter::new(self.start.root);
         while let Some(met) = join.next(&mut self.nodes)? {
             let (key, change) = match met {
@@ -279,7 +298,7 @@ impl<'a> Run<'a> {
                         self.stopped = self.limits.check(self.outbox.handed()).err();
                     }
                     if self.stopped.is_some() {
-                        self.pending = self.pending.saturating_add(1);
+                        self.left_out = self.left_out.saturating_add(1);
                         continue;
                     }
                     let stored = self.file(writer, &path, &stat);
@@ -295,8 +314,19 @@ impl<'a> Run<'a> {
                         }
                     }
                 }
+                // BACKUP-1: the survey saw a file there, or nothing.
+                Met::Database { key, old: None, .. } if !self.waiting.contains(&key) => {
+                    let reason = "became a database while the backup ran".to_owned();
+                    self.pend(meter, &key, reason);
+                    continue;
+                }
                 // Databases were stored before; what was committed to them since is next time's.
-                Met::Unchanged { .. } | Met::Database { .. } | Met::Skipped { .. } => continue,
+                Met::Unchanged { .. } | Met::Database { .. } => continue,
+                // It may have been there for the survey to count.
+                Met::Skipped { key, reason } => {
+                    self.skipped.note(key, reason, meter);
+                    continue;
+                }
             };
             tree.push(key, change, &mut self.nodes)?;
             if self.checkpoint_is_due() {
@@ -311,7 +341,7 @@ impl<'a> Run<'a> {
         self.start.root = tree.finish(&mut self.nodes)?;
         // BACKUP-1: files that make sense only together, and that a program opened meanwhile.
         for folder in watch.disturbed() {
-            self.pending = self.pending.saturating_add(1);
+            self.left_out = self.left_out.saturating_add(1);
             let path = folder
                 .map(|folder| folder.to_relative())
                 .unwrap_or_default();
@@ -351,7 +381,7 @@ impl<'a> Run<'a> {
     }
 
     fn pend(&mut self, meter: &mut Meter<'_>, key: &Key, reason: String) {
-        self.pending = self.pending.saturating_add(1);
+        self.left_out = self.left_out.saturating_add(1);
         meter.notice(&Notice::Pending {
             path: relative(key),
             reason,
@@ -390,7 +420,7 @@ impl<'a> Run<'a> {
     /// Commits what there is, marked as partial.
     pub(crate) fn checkpoint(&mut self) -> Result<(), BackupError> {
         let reason = PartialReason::Checkpoint;
-        let pending_files = self.media_left.saturating_add(self.pending);
+        let pending_files = self.media_left.saturating_add(self.pending());
         self.commit(
             Completeness::Partial {
                 reason,

@@ -1,5 +1,6 @@
 //! A first pass over the source: what has changed, and whether something terrible happened.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use keyhaven_repo::node::{NodeError, NodeRef};
@@ -40,8 +41,7 @@ pub(crate) struct Survey {
     pub(crate) media_bytes: u64,
     /// Folders, links and what is gone.
     pub(crate) small: u64,
-    /// What could not be looked at.
-    pub(crate) unseen: u64,
+    pub(crate) skipped: Skipped,
 }
 
 impl Survey {
@@ -60,6 +60,42 @@ impl Survey {
         self.databases
             .iter()
             .fold(0, |sum, changed| sum.saturating_add(changed.stat.size))
+    }
+}
+
+/// What one pass over the source could not look at.
+#[derive(Default)]
+pub(crate) struct Skipped {
+    /// How much of it is content that a complete backup would hold.
+    pub(crate) count: u64,
+    /// What a person was told of, up to a limit, so that nobody hears of it twice.
+    told: BTreeSet<Key>,
+}
+
+/// More than a person reads.
+const TOLD_MAX: usize = 1_000;
+
+impl Skipped {
+    /// Begins another pass, for which only counts what it comes upon itself.
+    pub(crate) fn begin_again(&mut self) {
+        self.count = 0;
+    }
+
+    /// Notes what is skipped, and tells of it.
+    pub(crate) fn note(&mut self, key: Key, reason: SkipReason, meter: &mut Meter<'_>) {
+        let matters = matters(reason);
+        self.count = self.count.saturating_add(u64::from(matters));
+        if self.told.contains(&key) {
+            return;
+        }
+        let (path, reason) = (relative(&key), reason.to_string());
+        meter.notice(&match matters {
+            true => Notice::Pending { path, reason },
+            false => Notice::LeftOut { path, reason },
+        });
+        if self.told.len() < TOLD_MAX {
+            self.told.insert(key);
+        }
     }
 }
 
@@ -121,16 +157,7 @@ pub(crate) fn survey(
                 });
             }
             Met::Small { .. } | Met::Gone { .. } => found.small = found.small.saturating_add(1),
-            Met::Skipped { key, reason } => {
-                let (path, matters) = (relative(&key), matters(reason));
-                let reason = reason.to_string();
-                meter.notice(&if matters {
-                    found.unseen = found.unseen.saturating_add(1);
-                    Notice::Pending { path, reason }
-                } else {
-                    Notice::LeftOut { path, reason }
-                });
-            }
+            Met::Skipped { key, reason } => found.skipped.note(key, reason, meter),
         }
     }
     Ok(found)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use keyhaven::store::StoreError;
 use keyhaven::{
     BackupError, BackupOptions, HistoryError, Keyhaven, Notice, Observer, OpenError, Outcome,
-    Place, ProtectorError, Recovery, RestoreError, RestoreOptions, Setup, SetupError,
+    Phase, Place, ProtectorError, Recovery, RestoreError, RestoreOptions, Setup, SetupError,
 };
 use keyhaven_secrets::Remedy;
 use tempfile::TempDir;
@@ -205,6 +205,70 @@ fn a_corrupt_database_is_pending_and_its_last_good_state_stays() {
     let there = restored(&world.home(), Arc::new(world.store.clone())).unwrap();
     assert_eq!(there[Path::new("second.db")], good[Path::new("second.db")]);
     assert_eq!(there[Path::new("new.txt")], b"new");
+}
+
+/// BACKUP-1: a backup is complete only if what the first look at the source counted is in it, whatever becomes of it meanwhile.
+#[test]
+fn what_cannot_be_taken_any_more_when_its_turn_comes_is_pending() {
+    /// Moves a folder to where no walk goes, and makes a database of a file, before the first media are read.
+    struct Meanwhile {
+        chats: PathBuf,
+        is_done: bool,
+        told: Told,
+    }
+    impl Observer for Meanwhile {
+        fn progress(&mut self, progress: &keyhaven::Progress) {
+            if progress.phase == Phase::Media && !self.is_done {
+                self.is_done = true;
+                let deep = nest(&self.chats);
+                std::fs::rename(self.chats.join("photos"), deep.join("photos")).unwrap();
+                std::fs::remove_file(self.chats.join("z")).unwrap();
+                let database = rusqlite::Connection::open(self.chats.join("z")).unwrap();
+                database.execute_batch("CREATE TABLE t(x)").unwrap();
+            }
+        }
+        fn notice(&mut self, notice: &Notice) {
+            self.told.notice(notice);
+        }
+    }
+    /// The deepest folder of a nest that a walk still enters.
+    fn nest(chats: &Path) -> PathBuf {
+        (0..127).fold(chats.to_path_buf(), |at, _| at.join("n"))
+    }
+    let world = OnDisk::new();
+    world.backup().unwrap();
+    let chats = world.at("chats");
+    std::fs::create_dir_all(nest(&chats)).unwrap();
+    std::fs::create_dir(chats.join("photos")).unwrap();
+    std::fs::write(chats.join("photos/one.jpg"), "a photo").unwrap();
+    std::fs::write(chats.join("z"), "a file").unwrap();
+    let mut meanwhile = Meanwhile {
+        chats: chats.clone(),
+        is_done: false,
+        told: Told::default(),
+    };
+    let haven = world.haven();
+    let report = haven
+        .backup(BackupOptions::default(), &mut meanwhile)
+        .unwrap();
+    assert_eq!(report.outcome, Outcome::Partial { pending_files: 2 });
+    let told: Vec<_> = meanwhile
+        .told
+        .0
+        .iter()
+        .map(|(_, why)| why.as_str())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "nests deeper than the limit",
+            "became a database while the backup ran"
+        ]
+    );
+    std::fs::rename(nest(&chats).join("photos"), chats.join("photos")).unwrap();
+    let mut told = Told::default();
+    let report = world.haven().backup(BackupOptions::default(), &mut told);
+    assert_eq!(report.unwrap().outcome, Outcome::Complete, "{:?}", told.0);
 }
 
 /// BACKUP-2: a second backup on the same device is refused while the first is at work.
