@@ -8,12 +8,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{CorpusError, at};
 
+/// How much of a database file is read at once.
+const READ_BYTES: usize = 1 << 20;
 /// Bytes before the first frame of a write-ahead log.
 const LOG_HEADER: usize = 32;
 /// Bytes before the page of a frame.
@@ -67,13 +69,15 @@ impl PageImage {
         if fs::metadata(&log).is_ok_and(|meta| meta.len() > 0) {
             return Err(CorpusError::WriteAheadLog(path.to_owned()));
         }
-        Ok(Self::of_bytes(&fs::read(path).map_err(at(path))?))
+        let file = File::open(path).map_err(at(path))?;
+        Self::read(BufReader::with_capacity(READ_BYTES, file)).map_err(at(path))
     }
 
-    fn of_bytes(content: &[u8]) -> Self {
-        let page_bytes = match content.get(16..18) {
+    /// Of a whole database file, of which no more than a page is held at once.
+    fn read(mut file: impl BufRead) -> io::Result<Self> {
+        let page_bytes = match file.fill_buf()?.get(16..18) {
             Some(&[0, 1]) => 65_536,
-            Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
+            Some(&[high, low]) => u16::from_be_bytes([high, low]).into(),
             _ => 0,
         };
         let mut image = Self {
@@ -81,10 +85,16 @@ impl PageImage {
             pages: Vec::new(),
             sum: [0; 4],
         };
-        for (number, page) in (1..).zip(content.chunks(image.page_bytes)) {
-            image.put(number, page);
+        let mut page = Vec::with_capacity(image.page_bytes);
+        for number in 1.. {
+            let mut next = file.by_ref().take(image.page_bytes as u64);
+            if next.read_to_end(&mut page)? == 0 {
+                break;
+            }
+            image.put(number, &page);
+            page.clear();
         }
-        image
+        Ok(image)
     }
 
     pub(crate) fn digest(&self) -> ImageDigest {
@@ -182,11 +192,8 @@ impl Follower {
 
     /// Reads the present state, while the caller keeps everybody from writing.
     pub(crate) fn begin(&mut self) -> Result<(), CorpusError> {
-        let mut content = Vec::new();
-        self.database
-            .read_to_end(&mut content)
-            .map_err(at(&self.path))?;
-        self.image = PageImage::of_bytes(&content);
+        let file = BufReader::with_capacity(READ_BYTES, &self.database);
+        self.image = PageImage::read(file).map_err(at(&self.path))?;
         self.follow(Until::End, |_| Ok(()))
     }
 
