@@ -33,7 +33,7 @@ use crate::engine::usage::uses;
 use crate::files::{self, Mode};
 use crate::haven::{Keyhaven, OpenError, note};
 use crate::progress::{
-    Budget, Cancel, DamagedBackup, Limits, Meter, Notice, Observer, Phase, Stop,
+    Budget, Cancel, DamagedBackup, Limits, Meter, Notice, Observer, Pace, Phase, Stop,
 };
 use crate::spool::{SpoolLimits, SpooledStore};
 use crate::store::Store;
@@ -46,6 +46,8 @@ pub struct BackupOptions<'a> {
     pub cancel: Cancel,
     /// How much it may take.
     pub budget: Budget,
+    /// How often it makes safe what it has done, if there is much to do.
+    pub pace: Pace,
     /// Backs up although the source has vanished, emptied or shrunk by half.
     pub accept_shrunk: bool,
     /// Goes on from what is there although the store has lost the newest backup that this device made, or was put back to an older
@@ -132,7 +134,7 @@ impl Keyhaven {
         let mut meter = Meter::new(observer);
         let cancel = options.cancel.clone();
         let access = self.access(CalledOff::when(move || cancel.is_cancelled()))?;
-        let limits = Limits::new(&options.cancel, options.budget);
+        let limits = Limits::new(&options.cancel, options.budget).paced(options.pace);
         let mut options = options;
         let suspects = suspects::recall(&self.home.suspects());
         let checked = Trust::Checked(&suspects);
@@ -327,7 +329,7 @@ impl Keyhaven {
         meter.begin(Phase::Messages, count(databases.len()), bytes);
         run.databases(databases, &mut supplied, meter)?;
         if media_files > 0 || small > 0 {
-            if run.commits_messages_first(media_bytes) {
+            if run.commits_messages_first(root, media_bytes) {
                 run.checkpoint()?;
             }
             meter.begin(Phase::Media, media_files, media_bytes);

@@ -86,7 +86,7 @@ pub use keyhaven_source::{
 };
 pub use password::{Account, GuessError, LastGuess, RegisterError};
 pub use place::{Place, PlaceError};
-pub use progress::{Budget, Cancel, DamagedBackup, Notice, Observer, Phase, Progress};
+pub use progress::{Budget, Cancel, DamagedBackup, Notice, Observer, Pace, Phase, Progress};
 pub use protect::{Checked, ProtectorError, Recovery, Returned};
 pub use restore::{Entry, EntryKind, RestoreOptions, Restored};
 pub use setup::{ProvenSetup, Setup, SetupError};

@@ -168,12 +168,37 @@ pub struct Budget {
     pub bytes: Option<u64>,
 }
 
-/// Says when a run must come to its end.
+/// How often a long run makes safe what it has done so far. Each time costs short objects and a wait for the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// With so many bytes of files to come, the databases are committed before them.
+    pub messages_first_bytes: u64,
+    /// After so many sealed bytes of files, what there is is committed.
+    pub checkpoint_bytes: u64,
+    /// The same after so much time.
+    pub checkpoint_every: Duration,
+    /// After so many sealed bytes, at a store at hand, what was sent is made durable, and remembered for good.
+    pub remember_bytes: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            messages_first_bytes: 64 << 20,
+            checkpoint_bytes: 1 << 30,
+            checkpoint_every: Duration::from_secs(120),
+            remember_bytes: 256 << 20,
+        }
+    }
+}
+
+/// Says when a run must come to its end, and when it makes safe what it has done.
 #[derive(Debug)]
 pub(crate) struct Limits {
     cancel: Cancel,
     until: Option<Instant>,
     bytes: Option<u64>,
+    pub(crate) pace: Pace,
 }
 
 /// Why a run ends before all is done.
@@ -191,7 +216,12 @@ impl Limits {
                 .time
                 .and_then(|time| Instant::now().checked_add(time)),
             bytes: budget.bytes,
+            pace: Pace::default(),
         }
+    }
+
+    pub(crate) fn paced(self, pace: Pace) -> Self {
+        Self { pace, ..self }
     }
 
     /// Whether somebody has called the run off.

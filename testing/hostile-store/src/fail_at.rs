@@ -26,6 +26,14 @@ pub enum Span {
     ForEver,
 }
 
+/// The calls that are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    All,
+    Changes,
+    PutsBelow(&'static str),
+}
+
 /// A store whose call number `at` (from 0) fails with an error of your choice.
 pub struct FailAt {
     store: Arc<dyn Store>,
@@ -33,7 +41,7 @@ pub struct FailAt {
     moment: Moment,
     span: Span,
     error: StoreError,
-    only_changes: bool,
+    counted: Counted,
     calls: AtomicU64,
 }
 
@@ -53,7 +61,7 @@ impl FailAt {
             moment,
             span,
             error,
-            only_changes: false,
+            counted: Counted::All,
             calls: AtomicU64::new(0),
         }
     }
@@ -62,7 +70,16 @@ impl FailAt {
     #[must_use]
     pub fn counting_changes(self) -> Self {
         Self {
-            only_changes: true,
+            counted: Counted::Changes,
+            ..self
+        }
+    }
+
+    /// Counts only the puts of objects whose path begins so.
+    #[must_use]
+    pub fn counting_puts_below(self, folder: &'static str) -> Self {
+        Self {
+            counted: Counted::PutsBelow(folder),
             ..self
         }
     }
@@ -78,9 +95,26 @@ impl FailAt {
         &self,
         call: impl FnOnce(&dyn Store) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        if !self.only_changes {
-            return self.pass(call);
+        match self.counted {
+            Counted::All => self.pass(call),
+            Counted::Changes | Counted::PutsBelow(_) => self.uncounted(call),
         }
+    }
+
+    fn change<T>(
+        &self,
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match self.counted {
+            Counted::All | Counted::Changes => self.pass(call),
+            Counted::PutsBelow(_) => self.uncounted(call),
+        }
+    }
+
+    fn uncounted<T>(
+        &self,
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         match self.calls() > self.at && self.span == Span::ForEver {
             true => Err(self.error.clone()),
             false => call(&*self.store),
@@ -108,7 +142,14 @@ impl FailAt {
 
 impl Store for FailAt {
     fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
-        self.pass(|store| store.put(path, body))
+        match self.counted {
+            Counted::PutsBelow(folder) if path.as_str().starts_with(folder) => {
+                self.pass(|store| store.put(path, body))
+            }
+            Counted::All | Counted::Changes | Counted::PutsBelow(_) => {
+                self.change(|store| store.put(path, body))
+            }
+        }
     }
 
     fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
@@ -132,15 +173,15 @@ impl Store for FailAt {
     }
 
     fn delete(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        self.pass(|store| store.delete(path))
+        self.change(|store| store.delete(path))
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.pass(|store| store.flush())
+        self.change(|store| store.flush())
     }
 
     fn adopt(&self, path: &ObjectPath) -> Result<(), StoreError> {
-        self.pass(|store| store.adopt(path))
+        self.change(|store| store.adopt(path))
     }
 
     fn free_space(&self) -> Result<Option<u64>, StoreError> {

@@ -89,6 +89,12 @@ pub(super) const ENGINE: &[Switch] = &[
         sound: "if SnapshotDigest::of(&back) != sealed.digest {",
         broken: "if false && SnapshotDigest::of(&back) != sealed.digest {",
     },
+    Switch {
+        name: "engine: a day's messages wait for its media",
+        file: COMMIT,
+        sound: "&& self.start.root != since",
+        broken: "&& self.start.root != since && self.outbox.sent().objects > 0",
+    },
     // What is believed of the store and of local state.
     Switch {
         name: "engine: the last snapshot of the list counts as the newest",

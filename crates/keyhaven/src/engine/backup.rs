@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use keyhaven_repo::entry::{ExtentList, FileEntry};
 use keyhaven_repo::keyring::Keyring;
@@ -39,19 +39,12 @@ use crate::progress::{Limits, Meter, Notice, Stop};
 
 /// How often a file that changes while it is read is read again, before it is left for next time.
 const READ_AGAIN_MAX: u32 = 3;
-/// After so many sealed bytes, what was sent is made durable, and remembered for good.
-const REMEMBER_BYTES: u64 = 256 << 20;
 /// After so many sealed bytes, which is after each full pack, what is on its way is written down. Whoever is killed then sends
 /// again what was not yet in the spool, or in the store.
 const NOTE_BYTES: u64 = 4 << 20;
 /// What was sent is remembered after so many contents too, however small: until they are remembered
 /// they are in memory.
 const REMEMBER_CONTENTS: usize = 8192;
-/// After so many sealed bytes, or so much time, a checkpoint is committed.
-const CHECKPOINT_BYTES: u64 = 1 << 30;
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(120);
-/// With so much media to come, the messages are committed before it.
-const MESSAGES_FIRST_BYTES: u64 = 64 << 20;
 
 /// Databases that the caller reads from its own connections.
 pub(crate) type Supplied<'a> = BTreeMap<PathKey, &'a mut dyn PageSource>;
@@ -268,9 +261,10 @@ impl<'a> Run<'a> {
         shadows.store(&mut source, database, frames, nodes)
     }
 
-    /// Whether the messages should be committed before the media.
-    pub(crate) fn commits_messages_first(&self, media_bytes: u64) -> bool {
-        media_bytes >= MESSAGES_FIRST_BYTES && self.outbox.sent().objects > 0
+    /// Whether the messages should be committed before the media: whether there are new ones since this index. They may be on
+    /// their way still, or have been sent by a run that was killed.
+    pub(crate) fn commits_messages_first(&self, since: Option<NodeRef>, media_bytes: u64) -> bool {
+        media_bytes >= self.limits.pace.messages_first_bytes && self.start.root != since
     }
 
     /// Where files go.
@@ -389,12 +383,11 @@ impl<'a> Run<'a> {
     }
 
     fn checkpoint_is_due(&self) -> bool {
-        let sent = self
-            .outbox
-            .sent()
-            .bytes
-            .saturating_sub(self.checkpoint_sent);
-        sent >= CHECKPOINT_BYTES || (sent > 0 && self.checkpoint_at.elapsed() >= CHECKPOINT_EVERY)
+        // Those that are on their way are as good as sent: a commit waits for them.
+        let sent = self.outbox.handed().saturating_sub(self.checkpoint_sent);
+        let pace = &self.limits.pace;
+        let is_late = self.checkpoint_at.elapsed() >= pace.checkpoint_every;
+        sent >= pace.checkpoint_bytes || (sent > 0 && is_late)
     }
 
     /// Commits the last state once more, pinned: the source has shrunk since, and a person may want
@@ -437,7 +430,9 @@ impl<'a> Run<'a> {
         if self.contents.not_kept() >= REMEMBER_CONTENTS {
             // They may all be in the open pack, where nothing can be remembered of them.
             writer.finish();
-        } else if self.access.is_remote() || sent.saturating_sub(self.remembered) < REMEMBER_BYTES {
+        } else if self.access.is_remote()
+            || sent.saturating_sub(self.remembered) < self.limits.pace.remember_bytes
+        {
             // A flush would wait for every upload, or the disk, and reading with it.
             let handed = self.outbox.handed();
             if handed.saturating_sub(self.noted) >= NOTE_BYTES {
@@ -500,8 +495,8 @@ impl<'a> Run<'a> {
         })?;
         self.log.clear();
         self.last = Some(committed);
-        self.checkpoint_sent = self.outbox.sent().bytes;
-        self.remembered = self.checkpoint_sent;
+        self.checkpoint_sent = self.outbox.handed();
+        self.remembered = self.outbox.sent().bytes;
         self.checkpoint_at = Instant::now();
         Ok(committed)
     }

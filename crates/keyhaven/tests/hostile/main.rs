@@ -14,6 +14,7 @@
 
 mod altering;
 mod asked;
+mod checkpoint;
 mod crash;
 mod damaged;
 mod flaky;

@@ -6,8 +6,8 @@ use keyhaven::{Cancel, Depth, Fresh, Keyhaven, RestoreError, RestoreOptions, Res
 use keyhaven_secrets::Remedy;
 
 use super::chance::Pick;
-use super::plan::{Kill, Weather};
-use super::source::{State, restored_state};
+use super::plan::{Calls, Kill, Weather};
+use super::source::{State, Thing, restored_state};
 use super::world::{Broken, Held, World, broken, tells_of_expiry};
 use crate::world::scratch;
 
@@ -62,6 +62,17 @@ impl World {
         let name = restored.snapshot.name.to_string();
         match self.made.get(&name) {
             None => broken(format!("nobody made the backup {name}")),
+            // Messages come first.
+            Some(made) if self.checkpoints.contains(&name) => {
+                let held = made.iter().map(|made| {
+                    let made = databases(made);
+                    // What is gone is found out with the files.
+                    let mut found = databases(found);
+                    found.retain(|path, _| made.contains_key(path));
+                    self.is_state(&found, &made)
+                });
+                held.min_by_key(Held::is_err).unwrap_or(Ok(()))
+            }
             // What it has is known to be of some state; that is all that is promised of a part.
             Some(_) if !restored.snapshot.complete => Ok(()),
             Some(made) => {
@@ -88,7 +99,7 @@ impl World {
                 weather,
                 Some(Kill {
                     at,
-                    of_changes: false,
+                    of: Calls::All,
                     done: false,
                 }),
             );
@@ -198,6 +209,14 @@ impl World {
             (Err(error), _) => broken(format!("a verification ended with: {error}")),
         }
     }
+}
+
+fn databases(state: &State) -> State {
+    let all = state.iter();
+    let databases = all.filter(|(_, thing)| matches!(thing, Thing::Database { .. }));
+    databases
+        .map(|(path, thing)| (path.clone(), thing.clone()))
+        .collect()
 }
 
 pub(super) fn bring(

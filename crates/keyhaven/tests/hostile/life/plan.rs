@@ -3,6 +3,8 @@
 //! Nothing of a plan depends on what comes of its steps, so a seed alone is the whole course, and a course of which some steps are
 //! left out is one too. What cannot be known beforehand, such as how many files there are, is a [`Pick`].
 
+use keyhaven::Pace;
+
 use super::chance::{Chance, Pick};
 
 /// What is so for the whole life. Which steps there are, and how often, is drawn anew for each seed as well.
@@ -18,6 +20,25 @@ pub(crate) struct Manner {
     pub(crate) films: bool,
     /// Some calm days follow each other, so that there are short packs to be emptied.
     pub(crate) days: bool,
+    /// Databases are committed before any file that has changed.
+    pub(crate) messages_first: bool,
+    /// What there is is committed whenever something of it was sent.
+    pub(crate) checkpoints: bool,
+    /// What was sent is remembered at once.
+    pub(crate) remembers: bool,
+}
+
+impl Manner {
+    pub(crate) fn pace(self) -> Pace {
+        let usual = Pace::default();
+        let at_once = |is_so: bool, usual: u64| if is_so { 1 } else { usual };
+        Pace {
+            messages_first_bytes: at_once(self.messages_first, usual.messages_first_bytes),
+            checkpoint_bytes: at_once(self.checkpoints, usual.checkpoint_bytes),
+            remember_bytes: at_once(self.remembers, usual.remember_bytes),
+            ..usual
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +54,16 @@ pub(crate) enum Step {
     Settle,
     Change(Device, Change),
     Backup(Device, Backup),
-    /// So many days on which something changes and is backed up.
+    /// So many days on which something changes and is backed up. Each leaves short packs of which something stays in use; on the last
+    /// one some of them are emptied.
     Days {
         on: Device,
         days: u64,
         noise: u64,
+        rows: bool,
+        /// A new file comes on each.
+        files: bool,
+        repack: Option<u64>,
     },
     Restore {
         on: Device,
@@ -58,6 +84,8 @@ pub(crate) enum Step {
         weather: Weather,
     },
     Spoil(Device, Spoil),
+    /// The power goes while nothing runs; which of what was not flushed is left, the number says.
+    PowerLoss(Device, u64),
     /// A copy of the whole home is made, as a device's own backup would.
     CopyHome(Device),
     PutHomeBack(Device, Pick),
@@ -138,6 +166,11 @@ pub(crate) enum Change {
         every: u64,
         noise: u64,
     },
+    EditRow {
+        database: Pick,
+        row: Pick,
+        noise: u64,
+    },
     DeleteRows {
         database: Pick,
         every: u64,
@@ -154,6 +187,8 @@ pub(crate) enum Change {
     },
     /// The app is closed and opened again.
     Reopen,
+    /// A program writes into a file that it has mapped, and the file's times do not tell of it.
+    Unseen,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,15 +231,26 @@ pub(crate) enum Ending {
     PowerLoss(u64),
     /// It goes, and there is a run after it.
     PowerLossAndRun(u64),
+    /// There is a run, and then it goes.
+    RunAndPowerLoss(u64),
 }
 
 /// A kill before or after the call of this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kill {
     pub(crate) at: u64,
-    /// Counted are only calls that change something: a run begins with many others.
-    pub(crate) of_changes: bool,
+    pub(crate) of: Calls,
     pub(crate) done: bool,
+}
+
+/// Of which calls a kill has the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    All,
+    /// Those that change something: a run begins with many others.
+    Changes,
+    /// Those that commit.
+    Commits,
 }
 
 /// What a store does to calls, each fault so many times in a thousand.
@@ -263,7 +309,10 @@ impl Plan {
             log: chance.percent(70),
             page_size: chance.one(&[512, 1024, 4096]),
             films: chance.percent(12),
-            days: chance.percent(15),
+            days: chance.percent(20),
+            messages_first: chance.percent(30),
+            checkpoints: chance.percent(40),
+            remembers: chance.percent(30),
         };
         let mut habits = Habits::draw(&mut chance, manner);
         let mut all = vec![Step::Backup(Device(0), habits.backup(&mut chance))];
@@ -279,11 +328,14 @@ impl Plan {
     }
 }
 
+/// With so much to move, a repacking leaves out no pack of a calm day.
+const ROOM_FOR_ALL: u64 = 8 << 20;
+
 /// How often each thing happens in this life: swarm testing (Groce and others 2012).
 struct Habits {
     manner: Manner,
-    steps: [u64; 13],
-    changes: [u64; 20],
+    steps: [u64; 14],
+    changes: [u64; 22],
     weathers: [u64; 4],
     kills: u64,
     power: u64,
@@ -305,13 +357,17 @@ impl Habits {
             often(5),
             often(8),
             if manner.days { 12 } else { 0 },
+            often(5),
             often(4),
             often(4),
         ];
-        let mut changes =
-            [4, 3, 3, 2, 6, 4, 4, 1, 3, 2, 2, 2, 2, 8, 6, 3, 2, 2, 3, 3].map(&mut often);
+        let mut changes = [
+            4, 3, 3, 2, 6, 4, 4, 1, 3, 2, 2, 2, 2, 8, 6, 3, 2, 2, 3, 3, 4, 2,
+        ]
+        .map(&mut often);
         changes[0] += 2;
         changes[13] += 2;
+        changes[1] += if manner.films { 8 } else { 0 };
         let weathers = [10, often(3), often(2), often(1)];
         Self {
             manner,
@@ -351,14 +407,18 @@ impl Habits {
             9 => Step::StoreGoesBack(on, Pick::draw(chance)),
             10 => Step::Days {
                 on,
-                days: 4 + chance.below(6),
+                days: 11 + chance.below(5),
                 noise: chance.word(),
+                rows: self.rows(chance),
+                files: chance.percent(50),
+                repack: chance.percent(80).then_some(ROOM_FOR_ALL),
             },
             11 => Step::StoreLoses {
                 on,
                 earlier: chance.percent(60).then(|| Pick::draw(chance)),
                 kills: self.kills(chance, false),
             },
+            12 => Step::PowerLoss(on, survivors(chance)),
             _ => Step::NewDevice,
         }
     }
@@ -373,19 +433,27 @@ impl Habits {
         }
     }
 
+    fn rows(&self, chance: &mut Chance) -> bool {
+        match self.manner.tiers {
+            Tiers::Pages => false,
+            Tiers::Rows => true,
+            Tiers::Both => chance.percent(60),
+        }
+    }
+
     /// One at least, if there must be one.
     fn kills(&self, chance: &mut Chance, must_be: bool) -> Vec<Kill> {
         let mut kills = Vec::new();
         while kills.len() < 3 && (chance.percent(self.kills) || must_be && kills.is_empty()) {
-            let of_changes = chance.percent(60);
-            let reach = if of_changes {
-                8
-            } else {
-                chance.one(&[8, 16, 40])
+            let of = chance.one(&[Calls::All, Calls::Changes, Calls::Changes, Calls::Commits]);
+            let reach = match of {
+                Calls::All => chance.one(&[8, 16, 40]),
+                Calls::Changes => 8,
+                Calls::Commits => chance.one(&[1, 3]),
             };
             kills.push(Kill {
                 at: chance.below(reach),
-                of_changes,
+                of,
                 done: chance.percent(50),
             });
         }
@@ -396,12 +464,12 @@ impl Habits {
         let weather = self.weather(chance);
         let power_goes = chance.percent(self.power);
         let kills = self.kills(chance, power_goes);
-        // Often all goes, and now and then all stays.
-        let survivors = chance.word() & chance.one(&[0, u64::MAX, u64::MAX]);
+        let survivors = survivors(chance);
         let ends = if power_goes {
-            match chance.percent(60) {
-                true => Ending::PowerLossAndRun(survivors),
-                false => Ending::PowerLoss(survivors),
+            match chance.below(3) {
+                0 => Ending::PowerLossAndRun(survivors),
+                1 => Ending::RunAndPowerLoss(survivors),
+                _ => Ending::PowerLoss(survivors),
             }
         } else if !kills.is_empty() && chance.percent(30) {
             Ending::Killed
@@ -409,11 +477,7 @@ impl Habits {
             Ending::Run
         };
         Backup {
-            rows: match self.manner.tiers {
-                Tiers::Pages => false,
-                Tiers::Rows => true,
-                Tiers::Both => chance.percent(60),
-            },
+            rows: self.rows(chance),
             repack: chance
                 .percent(if self.manner.days { 50 } else { 6 })
                 .then(|| chance.one(&[64 << 10, 8 << 20])),
@@ -440,7 +504,7 @@ impl Habits {
         match chance.weighted(&self.changes) {
             1 if self.films_left > 0 => {
                 self.films_left -= 1;
-                let films = 3 + chance.below(5);
+                let films = 5 + chance.below(5);
                 Change::Films { films, noise }
             }
             0 | 1 => Change::Write { name, bytes, noise },
@@ -488,9 +552,20 @@ impl Habits {
             },
             17 => Change::Vacuum { database: one },
             18 => Change::FoldLog { database: one },
-            _ => Change::Reopen,
+            19 => Change::Reopen,
+            20 => Change::EditRow {
+                database: one,
+                row: other,
+                noise,
+            },
+            _ => Change::Unseen,
         }
     }
+}
+
+/// Which of what was not flushed a loss of power leaves: often nothing.
+fn survivors(chance: &mut Chance) -> u64 {
+    chance.word() & chance.one(&[0, u64::MAX, u64::MAX])
 }
 
 fn spoil(chance: &mut Chance) -> Spoil {

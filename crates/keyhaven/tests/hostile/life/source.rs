@@ -1,6 +1,7 @@
 //! The folder that is backed up, the app that has its databases open, and what stands in a folder.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,10 +30,20 @@ pub(crate) enum Thing {
 /// All that stands in a folder, by path.
 pub(crate) type State = BTreeMap<PathBuf, Thing>;
 
+/// The name of a file that a program has mapped. What it writes there changes neither size nor times.
+const MAPPED: &str = "mapped";
+
+/// Whether the file at this path may change without a sign, so that a backup may have it as it was.
+pub(crate) fn is_mapped(path: &Path) -> bool {
+    path == Path::new(MAPPED)
+}
+
 /// A source folder in use.
 pub(crate) struct Source {
     folder: PathBuf,
     apps: BTreeMap<PathBuf, Connection>,
+    /// A database beside the source. SQLite has the index of its log mapped, of which the source holds a second name.
+    beside: Option<Connection>,
     manner: Manner,
 }
 
@@ -42,9 +53,12 @@ impl Source {
         let mut source = Self {
             folder: folder.to_path_buf(),
             apps: BTreeMap::new(),
+            beside: None,
             manner,
         };
-        source.new_database(Path::new("chats.db"), 700);
+        // Where days follow each other, each has a page of its own to change.
+        let rows = if manner.days { 4000 } else { 700 };
+        source.new_database(Path::new("chats.db"), rows);
         for file in 0..9 {
             let bytes = noise(file, 1 + file as usize * 2900);
             std::fs::write(folder.join(format!("d0/f{file}")), bytes).unwrap();
@@ -57,6 +71,7 @@ impl Source {
         let mut source = Self {
             folder: folder.to_path_buf(),
             apps: BTreeMap::new(),
+            beside: None,
             manner,
         };
         source.open();
@@ -121,7 +136,8 @@ impl Source {
     fn files(&self) -> Vec<PathBuf> {
         let all = walk(&self.folder);
         let files = all.into_iter().filter(|(path, found)| {
-            found.is_none() && !is_database(path) && !stands_beside_a_database(path)
+            let is_other = is_database(path) || stands_beside_a_database(path) || is_mapped(path);
+            found.is_none() && !is_other
         });
         files.map(|(path, _)| path).collect()
     }
@@ -258,6 +274,24 @@ impl Source {
                     .unwrap();
                 }
             }
+            Change::EditRow {
+                database,
+                row,
+                noise,
+            } => {
+                if let Some(app) = app(database) {
+                    let last: Option<u32> = app
+                        .query_row("SELECT max(id) FROM message", [], |row| row.get(0))
+                        .unwrap();
+                    let row = row.index(last.unwrap_or(0) as usize).unwrap_or(0);
+                    app.execute(
+                        "UPDATE message SET text = printf('again %d', ?2)
+                         WHERE id = (SELECT min(id) FROM message WHERE id >= ?1)",
+                        [row.cast_signed() as i64, (noise % 1_000_000).cast_signed()],
+                    )
+                    .unwrap();
+                }
+            }
             Change::DeleteRows { database, every } => {
                 if let Some(app) = app(database) {
                     let every = every.cast_signed();
@@ -289,6 +323,41 @@ impl Source {
                 self.close();
                 self.open();
             }
+            Change::Unseen => self.write_mapped(),
+        }
+    }
+
+    /// What the file system says of the mapped file, and what it holds.
+    pub(crate) fn mapped(&self) -> Option<([i64; 6], Digest)> {
+        let path = self.folder.join(MAPPED);
+        let found = path.metadata().ok()?;
+        let times = [
+            found.mtime(),
+            found.mtime_nsec(),
+            found.ctime(),
+            found.ctime_nsec(),
+            found.ino().cast_signed(),
+            found.size().cast_signed(),
+        ];
+        Some((times, digest_of(&path)))
+    }
+
+    fn write_mapped(&mut self) {
+        let database = self.folder.with_extension("beside");
+        let beside = self.beside.get_or_insert_with(|| {
+            let beside = Connection::open(&database).unwrap();
+            beside
+                .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE one(at);")
+                .unwrap();
+            beside
+        });
+        beside.execute("INSERT INTO one VALUES(0)", []).unwrap();
+        let (index, mapped) = (beside_of(&database, "-shm"), self.folder.join(MAPPED));
+        let is_it = |found: std::fs::Metadata| found.ino() == index.metadata().unwrap().ino();
+        // A restore puts a file of its own in its place.
+        if !mapped.metadata().is_ok_and(is_it) {
+            let _ = std::fs::remove_file(&mapped);
+            std::fs::hard_link(&index, &mapped).unwrap();
         }
     }
 }
@@ -328,6 +397,11 @@ fn as_it_is(path: &Path) -> Connection {
     let address = format!("file:{}?immutable=1", path.display());
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     Connection::open_with_flags(address, flags).unwrap()
+}
+
+/// A file that SQLite keeps beside a database.
+fn beside_of(database: &Path, end: &str) -> PathBuf {
+    PathBuf::from(format!("{}{end}", database.display()))
 }
 
 fn is_database(path: &Path) -> bool {
@@ -372,11 +446,11 @@ fn digest_of(path: &Path) -> Digest {
 /// that this one has open lets go of its locks.
 fn image(database: &Path) -> Digest {
     let copy = scratch();
-    let log = format!("{}-wal", database.display());
+    let log = beside_of(database, "-wal");
     let mut command = Command::new("cp");
     command.arg(database).arg(copy.path());
     // SAFETY of the state: nobody writes meanwhile, so the two belong together.
-    if Path::new(&log).exists() {
+    if log.exists() {
         Command::new("cp")
             .arg(&log)
             .arg(copy.path())

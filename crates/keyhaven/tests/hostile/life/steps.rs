@@ -33,13 +33,12 @@ impl World {
                 Ok(())
             }
             Step::Change(on, change) => {
-                let on = self.device(on.0);
-                self.devices[on].source.change(change);
-                self.look_at_source(on);
+                self.change(self.device(on.0), change);
                 Ok(())
             }
             Step::Backup(on, run) => self.backup(self.device(on.0), run),
-            Step::Days { on, days, noise } => self.days(self.device(on.0), *days, *noise),
+            Step::Days { on, .. } => self.days(self.device(on.0), step),
+            Step::PowerLoss(on, noise) => self.lose_power(self.device(on.0), *noise),
             Step::Restore {
                 on,
                 older,
@@ -107,8 +106,13 @@ impl World {
         if let Ending::PowerLoss(noise) | Ending::PowerLossAndRun(noise) = run.ends {
             self.lose_power(on, noise)?;
         }
-        if matches!(run.ends, Ending::Run | Ending::PowerLossAndRun(_)) {
-            self.run(on, run, None)?;
+        match run.ends {
+            Ending::Killed | Ending::PowerLoss(_) => {}
+            Ending::Run | Ending::PowerLossAndRun(_) => self.run(on, run, None)?,
+            Ending::RunAndPowerLoss(noise) => {
+                self.run(on, run, None)?;
+                self.lose_power(on, noise)?;
+            }
         }
         if let Some(bytes) = undisturbed {
             let sent = bytes_in(self.disk.objects()) - before;
@@ -122,27 +126,18 @@ impl World {
         Ok(())
     }
 
-    fn days(&mut self, on: usize, days: u64, noise: u64) -> Held {
-        for day in 0..days {
-            let changes = [
-                Change::Write {
-                    name: 100 + (noise.wrapping_add(day)) % 100,
-                    bytes: 900,
-                    noise: noise ^ day,
-                },
-                Change::Update {
-                    database: Pick(0),
-                    every: 97,
-                    noise: noise ^ day,
-                },
-            ];
-            for change in changes {
-                self.devices[on].source.change(&change);
-            }
-            self.look_at_source(on);
-            self.run(on, &Backup::calm(self.manner.tiers != Tiers::Pages), None)?;
+    pub(super) fn change(&mut self, on: usize, change: &Change) {
+        let source = &mut self.devices[on].source;
+        let before = source.mapped();
+        source.change(change);
+        let is_unseen = match (before, source.mapped()) {
+            (Some((times, bytes)), Some((later, now))) => times == later && bytes != now,
+            _ => false,
+        };
+        if is_unseen {
+            self.meet("a file changes without a sign");
         }
-        Ok(())
+        self.look_at_source(on);
     }
 
     /// The bytes that a run would send that nothing disturbs.
@@ -155,17 +150,21 @@ impl World {
             home.path(),
             self.ledger.watch(Arc::new(store.clone())),
         );
-        clone.backup(options(run, true), &mut ()).ok()?;
+        clone.backup(self.options(run, true), &mut ()).ok()?;
         Some(bytes_in(&store) - before)
     }
 
     /// One run of a backup, to its end or until it is killed.
-    fn run(&mut self, on: usize, run: &Backup, kill: Option<Kill>) -> Held {
+    pub(super) fn run(&mut self, on: usize, run: &Backup, kill: Option<Kill>) -> Held {
         let before = self.snapshots_there();
+        let needed = match run.repack {
+            Some(_) => self.needed(on)?,
+            None => None,
+        };
         let meeting = self.under(run.weather, kill);
         let haven = self.haven(on, meeting.store.clone());
         self.disk.begin_run();
-        let mut result = haven.backup(options(run, false), &mut ());
+        let mut result = haven.backup(self.options(run, false), &mut ());
         if let Err(BackupError::Shrunk { before, now, .. }) = &result {
             let is_less = now.files <= before.files / 2
                 || now.bytes <= before.bytes / 2
@@ -177,17 +176,26 @@ impl World {
             }
             self.meet("a source that has shrunk is asked about");
             self.disk.begin_run();
-            result = haven.backup(options(run, true), &mut ());
+            result = haven.backup(self.options(run, true), &mut ());
         }
-        self.note_made(on, &before)?;
+        let parts = self.note_made(on, run, &before)?;
         if meeting.struck() > 0 {
             self.meet("faults strike a backup");
         }
         if meeting.was_killed() {
             self.meet("a backup is killed");
+            if parts > 0 {
+                self.meet("a backup is killed that had come to a checkpoint");
+            }
         }
         match result {
-            Ok(report) => self.ended(on, run, &report),
+            Ok(report) => {
+                self.ended(on, run, &report)?;
+                match needed {
+                    Some(before) => self.is_emptied(on, run, &before, &report),
+                    None => Ok(()),
+                }
+            }
             Err(error) => {
                 let is_disturbed = meeting.was_killed() || meeting.struck() > 0;
                 let is_dishonest = matches!(run.weather, Weather::Dishonest { .. });
@@ -211,10 +219,12 @@ impl World {
     }
 
     /// A snapshot is of what the source holds. One that is pinned is of the state from which a source has shrunk: of an earlier one.
-    fn note_made(&mut self, on: usize, before: &BTreeSet<String>) -> Held {
+    /// How many checkpoints were committed?
+    fn note_made(&mut self, on: usize, run: &Backup, before: &BTreeSet<String>) -> Held<u64> {
         let there = self.snapshots_there();
+        let mut parts = 0;
         if there.is_subset(before) {
-            return Ok(());
+            return Ok(parts);
         }
         let earlier: Vec<Rc<State>> = self.made.values().flatten().cloned().collect();
         let now = vec![self.devices[on].state.clone()];
@@ -224,10 +234,20 @@ impl World {
                 self.meet("what a source has shrunk from is pinned");
                 self.made.insert(name, earlier.clone());
             } else if !before.contains(&name) {
-                self.made.insert(name, now.clone());
+                self.made.insert(name.clone(), now.clone());
+                // Without a budget nothing else is left for another time.
+                if !one.complete && run.budget.is_none() {
+                    parts += 1;
+                    self.meet("a checkpoint is committed");
+                    self.checkpoints.insert(name.clone());
+                    self.gives(on, &name)?;
+                }
             }
         }
-        Ok(())
+        if parts > 1 {
+            self.meet("a run commits several checkpoints");
+        }
+        Ok(parts)
     }
 
     fn ended(&mut self, on: usize, run: &Backup, report: &BackupReport) -> Held {
@@ -438,7 +458,7 @@ impl World {
             let run = Backup::calm(self.manner.tiers != Tiers::Pages);
             self.run(on, &run, None)?;
             let haven = self.haven(on, self.honest());
-            let again = haven.backup(options(&run, false), &mut ());
+            let again = haven.backup(self.options(&run, false), &mut ());
             match &again {
                 Ok(report) if (report.outcome, report.sent_objects) == (Outcome::Unchanged, 0) => {}
                 other => return broken(format!("a second backup, of the same: {other:?}")),
@@ -455,18 +475,19 @@ impl World {
         }
         Ok(())
     }
-}
 
-fn options(run: &Backup, accept_shrunk: bool) -> BackupOptions<'static> {
-    BackupOptions {
-        accept_shrunk,
-        accept_lost: run.accept_lost,
-        tier: if run.rows { Tier::Rows } else { Tier::Pages },
-        repack: run.repack.map(RepackBudget::of_bytes),
-        budget: Budget {
-            time: None,
-            bytes: run.budget,
-        },
-        ..BackupOptions::default()
+    fn options(&self, run: &Backup, accept_shrunk: bool) -> BackupOptions<'static> {
+        BackupOptions {
+            accept_shrunk,
+            accept_lost: run.accept_lost,
+            pace: self.manner.pace(),
+            tier: if run.rows { Tier::Rows } else { Tier::Pages },
+            repack: run.repack.map(RepackBudget::of_bytes),
+            budget: Budget {
+                time: None,
+                bytes: run.budget,
+            },
+            ..BackupOptions::default()
+        }
     }
 }

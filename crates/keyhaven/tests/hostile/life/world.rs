@@ -12,8 +12,8 @@ use keyhaven_secrets::Remedy;
 use tempfile::TempDir;
 
 use super::disk::{Disk, Ledger};
-use super::plan::{Kill, Manner, Tiers, Weather};
-use super::source::{Source, State, Thing};
+use super::plan::{Calls, Kill, Manner, Tiers, Weather};
+use super::source::{Source, State, Thing, is_mapped};
 use crate::world::{Reach, scratch};
 
 /// A promise that was broken, in words.
@@ -39,6 +39,8 @@ pub(crate) struct World {
     ever: BTreeMap<PathBuf, Vec<Thing>>,
     /// The state of the source when each snapshot was made, by its name; or the states of which it may be.
     pub(crate) made: BTreeMap<String, Vec<Rc<State>>>,
+    /// The snapshots that were made on the way: all databases are in them.
+    pub(crate) checkpoints: BTreeSet<String>,
     /// The snapshots of which a person was told that all is in them, with their numbers.
     pub(crate) told: BTreeMap<String, u64>,
     /// Earlier states of the store.
@@ -100,6 +102,7 @@ impl World {
             born: 1,
             ever: BTreeMap::new(),
             made: BTreeMap::new(),
+            checkpoints: BTreeSet::new(),
             told: BTreeMap::new(),
             images: Vec::new(),
             has_lost: false,
@@ -170,9 +173,10 @@ impl World {
             };
             let behind = store.clone();
             let failing = FailAt::new(behind, kill.at, moment, Span::ForEver, error);
-            let failing = match kill.of_changes {
-                true => failing.counting_changes(),
-                false => failing,
+            let failing = match kill.of {
+                Calls::All => failing,
+                Calls::Changes => failing.counting_changes(),
+                Calls::Commits => failing.counting_puts_below("snapshots/"),
             };
             (Arc::new(failing), kill.at)
         });
@@ -216,11 +220,12 @@ impl World {
         Ok(())
     }
 
-    /// BACKUP-1: a restored folder is this state of the source.
+    /// BACKUP-1: a restored folder is this state of the source. A file that changes without a sign has one of its states.
     pub(crate) fn is_state(&self, found: &State, expected: &State) -> Held {
         let paths: BTreeSet<&PathBuf> = found.keys().chain(expected.keys()).collect();
         for path in paths {
             let same = match (found.get(path), expected.get(path)) {
+                (Some(Thing::File(_)), Some(Thing::File(_))) if is_mapped(path) => true,
                 (Some(found), Some(expected)) => self.is_same(expected, found),
                 _ => false,
             };
