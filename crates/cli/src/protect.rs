@@ -40,6 +40,7 @@ pub(crate) fn key(world: &World, action: &KeyAction) -> Outcome {
             voice.answer(&serde_json::json!({ "ok": true, "corrected": corrected }));
         }
         KeyAction::Sheet { file } => {
+            haven.check_key_file(file)?;
             let sheet = RecoverySheet::of(&haven.backup_key()?).context("cannot draw the sheet")?;
             write_new(file, sheet.svg().as_bytes())?;
             voice.say(format!(

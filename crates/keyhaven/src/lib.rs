@@ -56,6 +56,7 @@ mod files;
 mod haven;
 pub mod home;
 pub mod keystore;
+mod nesting;
 mod password;
 mod place;
 pub mod progress;
@@ -84,6 +85,7 @@ pub use keyhaven_source::{
     ConnectionPages, DatabaseError, DatabaseUser, Detection, Image, ImageShape, Opening, PageSink,
     PageSize, PageSource, Profile,
 };
+pub use nesting::KeyFileError;
 pub use password::{Account, GuessError, LastGuess, RegisterError};
 pub use place::{Place, PlaceError};
 pub use progress::{Budget, Cancel, DamagedBackup, Notice, Observer, Phase, Progress};

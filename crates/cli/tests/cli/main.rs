@@ -23,6 +23,7 @@ mod interrupted;
 mod journey;
 mod killed;
 mod line;
+mod nested;
 mod password;
 mod secrets;
 #[path = "../../../../testing/hostile-store/tests/common/servers.rs"]
