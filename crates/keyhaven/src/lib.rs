@@ -85,7 +85,7 @@ pub use keyhaven_source::{
     ConnectionPages, DatabaseError, DatabaseUser, Detection, Image, ImageShape, Opening, PageSink,
     PageSize, PageSource, Profile,
 };
-pub use nesting::KeyFileError;
+pub use nesting::{KeyFileError, NestedError};
 pub use password::{Account, GuessError, LastGuess, RegisterError};
 pub use place::{Place, PlaceError};
 pub use progress::{Budget, Cancel, DamagedBackup, Notice, Observer, Phase, Progress};

@@ -6,6 +6,40 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use keyhaven_secrets::Remedy;
+use keyhaven_source::Stat;
+
+/// The home or the store was found inside the source: a backup would take it, with what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NestedError {
+    /// The device's home, with its keys.
+    #[error(
+        "this device's home stands inside the folder that is backed up, at {}: a backup would take it, with its keys. Nothing \
+         was read. Move it out of there and give its new place with --home, or unmount it there", .0.display()
+    )]
+    Home(PathBuf),
+    /// The store.
+    #[error(
+        "the store stands inside the folder that is backed up, at {}: each backup would back up all that were made before. Nothing \
+         was read. Move one of them away, or unmount it there", .0.display()
+    )]
+    Store(PathBuf),
+    /// The other way round.
+    #[error(
+        "the folder that is backed up stands inside the store {}. Nothing was read. Move one of them away, or unmount it there", .0.display()
+    )]
+    Source(PathBuf),
+}
+
+impl NestedError {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Home(_) | Self::Store(_) | Self::Source(_) => Remedy::AskUser,
+        }
+    }
+}
 
 /// The 64 digits are not to be written there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +119,69 @@ impl Held {
     fn is_at(&self, path: &Path) -> bool {
         let found = std::fs::metadata(path);
         found.is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode))
+    }
+
+    fn is(&self, stat: &Stat) -> bool {
+        (stat.device, stat.inode) == (self.device, self.inode)
+    }
+}
+
+/// The home and the store of a backup, which must not be met in its source.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    home: Vec<Held>,
+    store: Vec<Held>,
+}
+
+/// What of a home is as bad to back up as the home.
+const OF_HOME: [&str; 3] = ["", "device", "state"];
+/// The same of a store.
+const OF_STORE: [&str; 3] = ["", "packs", "snapshots"];
+
+impl Kept {
+    /// Holds them, unless their paths say already that they stand inside the source, or it in the store.
+    pub(crate) fn apart_from(
+        source: &Path,
+        home: &Path,
+        store: Option<&Path>,
+    ) -> Result<Self, NestedError> {
+        if stands_in(home, source) {
+            return Err(NestedError::Home(settled(home)));
+        }
+        if let Some(store) = store {
+            if stands_in(store, source) {
+                return Err(NestedError::Store(settled(store)));
+            }
+            if stands_in(source, store) {
+                return Err(NestedError::Source(settled(store)));
+            }
+        }
+        let hold = |folder: &Path, parts: [&str; 3]| {
+            let parts = parts
+                .into_iter()
+                .filter_map(|part| Held::open(&folder.join(part)));
+            parts.collect::<Vec<_>>()
+        };
+        Ok(Self {
+            home: hold(home, OF_HOME),
+            store: store.map_or_else(Vec::new, |store| hold(store, OF_STORE)),
+        })
+    }
+
+    /// Whether a folder that a walk through the source came upon is one of them: such a one is mounted there.
+    pub(crate) fn check(
+        &self,
+        stat: &Stat,
+        at: impl FnOnce() -> PathBuf,
+    ) -> Result<(), NestedError> {
+        let is_in = |held: &[Held]| held.iter().any(|held| held.is(stat));
+        if is_in(&self.home) {
+            return Err(NestedError::Home(at()));
+        }
+        if is_in(&self.store) {
+            return Err(NestedError::Store(at()));
+        }
+        Ok(())
     }
 }
 
