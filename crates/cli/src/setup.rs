@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use keyhaven::{ProvenSetup, Setup};
+use keyhaven::{Exposure, ProvenSetup, Setup};
 
 use crate::args;
 use crate::failure::{Failure, Outcome};
@@ -84,6 +84,12 @@ pub(crate) fn run(world: &World, args: &args::Setup) -> Outcome {
         }
     })?;
     let config = haven.config()?;
+    let mut exposed = haven.exposed();
+    voice.exposed(&exposed);
+    if let Some(of_the_person) = args.recovery_key_file.as_deref().and_then(Exposure::of) {
+        voice.exposed(std::slice::from_ref(&of_the_person));
+        exposed.push(of_the_person);
+    }
     voice.say(format!(
         "Set up. Backing up {} to {}.\nThis device keeps its own copy of the key: {}.\nNow run \
          `keyhaven backup`.",
@@ -98,6 +104,7 @@ pub(crate) fn run(world: &World, args: &args::Setup) -> Outcome {
         "store_id": config.store_id,
         "password": config.vault.is_some(),
         "recovery_key": config.recovery_key_proven,
+        "exposed": ui::exposed_json(&exposed),
     }));
     Ok(ExitCode::SUCCESS)
 }

@@ -52,6 +52,7 @@
 
 mod backup;
 mod engine;
+mod exposure;
 mod files;
 mod haven;
 pub mod home;
@@ -80,6 +81,7 @@ pub use engine::restore::RestoreReport;
 pub use engine::rows::{TableWay, Tier, Way};
 pub use engine::sample::{Share, ShareError};
 pub use engine::tails::{RepackBudget, Repacked};
+pub use exposure::Exposure;
 pub use haven::{Fresh, Keyhaven, OpenError, SnapshotInfo};
 pub use keyhaven_source::{
     ConnectionPages, DatabaseError, DatabaseUser, Detection, Image, ImageShape, Opening, PageSink,

@@ -18,6 +18,7 @@ mod bad_sectors;
 mod clouds;
 mod demo;
 mod encrypted;
+mod exposed;
 mod full;
 mod interrupted;
 mod journey;
