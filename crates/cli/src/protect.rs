@@ -6,10 +6,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use keyhaven::Exposure;
 use keyhaven::recovery::{RecoveryCard, RecoverySheet};
 
 use crate::args::KeyAction;
 use crate::failure::Outcome;
+use crate::ui::exposed_json;
 use crate::world::World;
 
 pub(crate) fn key(world: &World, action: &KeyAction) -> Outcome {
@@ -40,13 +42,20 @@ pub(crate) fn key(world: &World, action: &KeyAction) -> Outcome {
             voice.answer(&serde_json::json!({ "ok": true, "corrected": corrected }));
         }
         KeyAction::Sheet { file } => {
+            haven.check_key_file(file)?;
             let sheet = RecoverySheet::of(&haven.backup_key()?).context("cannot draw the sheet")?;
             write_new(file, sheet.svg().as_bytes())?;
+            let exposed = Vec::from_iter(Exposure::of(file));
+            voice.exposed(&exposed);
             voice.say(format!(
                 "Print {} and delete it: it holds your key.",
                 file.display()
             ));
-            voice.answer(&serde_json::json!({ "ok": true, "file": file.to_string_lossy() }));
+            voice.answer(&serde_json::json!({
+                "ok": true,
+                "file": file.to_string_lossy(),
+                "exposed": exposed_json(&exposed),
+            }));
         }
         KeyAction::Card { file } => {
             let mut card = RecoveryCard::new(&haven.config()?.store, haven.fingerprint()?)?;

@@ -94,6 +94,7 @@ fn recover(world: &World, args: &args::Restore) -> Result<Keyhaven, Failure> {
             })?
         }
     };
+    world.voice.exposed(&returned.haven.exposed());
     if let Some(slip) = &returned.corrected {
         let key = returned.haven.backup_key()?;
         world.voice.say(format!(

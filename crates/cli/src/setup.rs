@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use keyhaven::{ProvenSetup, Setup};
+use keyhaven::{Exposure, ProvenSetup, Setup};
 
 use crate::args;
 use crate::failure::{Failure, Outcome};
@@ -23,15 +23,11 @@ pub(crate) fn run(world: &World, args: &args::Setup) -> Outcome {
         Some(store) => store.clone(),
         None => ui::ask("Where to keep the backup (a folder, s3://…, webdav://…)")?,
     };
-    if let Some(file) = &args.recovery_key_file
-        && stands_in(file, &source)
-    {
-        return Err(Failure::ask(
-            "the file with the 64 digits must not stand in the folder that is backed up: whatever takes that takes both",
-        ));
-    }
     let login = world.login(&args.vault)?;
     let setup = Setup::begin(&world.home, &source, World::place(&store)?)?;
+    if let Some(file) = &args.recovery_key_file {
+        setup.check_key_file(file)?;
+    }
     let mut wants_key = args.recovery_key || login.is_none();
 
     // Nothing is registered that could then not be finished.
@@ -88,6 +84,12 @@ pub(crate) fn run(world: &World, args: &args::Setup) -> Outcome {
         }
     })?;
     let config = haven.config()?;
+    let mut exposed = haven.exposed();
+    voice.exposed(&exposed);
+    if let Some(of_the_person) = args.recovery_key_file.as_deref().and_then(Exposure::of) {
+        voice.exposed(std::slice::from_ref(&of_the_person));
+        exposed.push(of_the_person);
+    }
     voice.say(format!(
         "Set up. Backing up {} to {}.\nThis device keeps its own copy of the key: {}.\nNow run \
          `keyhaven backup`.",
@@ -102,21 +104,9 @@ pub(crate) fn run(world: &World, args: &args::Setup) -> Outcome {
         "store_id": config.store_id,
         "password": config.vault.is_some(),
         "recovery_key": config.recovery_key_proven,
+        "exposed": ui::exposed_json(&exposed),
     }));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether a file that is to be made would stand in a folder.
-fn stands_in(file: &Path, folder: &Path) -> bool {
-    let above = match file.parent() {
-        Some(above) if !above.as_os_str().is_empty() => above,
-        Some(_) | None => Path::new("."),
-    };
-    match (above.canonicalize(), folder.canonicalize()) {
-        (Ok(above), Ok(folder)) => above.starts_with(folder),
-        // What is not there is told by who needs it.
-        _ => false,
-    }
 }
 
 fn prove_key(

@@ -22,6 +22,8 @@ pub(crate) fn run(world: &World) -> Outcome {
         haven.fingerprint()?,
         haven.keystore()
     ));
+    let exposed = haven.exposed();
+    voice.exposed(&exposed);
     voice.say(format!(
         "protectors  {}{}",
         if config.recovery_key_proven {
@@ -108,6 +110,7 @@ pub(crate) fn run(world: &World) -> Outcome {
         "source": config.source,
         "store": config.store,
         "recovery_key_proven": config.recovery_key_proven,
+        "exposed": ui::exposed_json(&exposed),
         "newest": newest.map(json),
         "snapshots": snapshots.len(),
         "gone_back": gone_back.as_ref().map(gone_back_json),

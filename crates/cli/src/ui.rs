@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use keyhaven::{DamagedBackup, Notice, Observer, Phase, Progress};
+use keyhaven::{DamagedBackup, Exposure, Notice, Observer, Phase, Progress};
 use zeroize::Zeroizing;
 
 use crate::browse::SHORT;
@@ -318,6 +318,23 @@ pub(crate) fn time(seconds: i64) -> String {
 /// The longest secret that is read from a file or typed: a password has at most 1,024 bytes, a
 /// token 8 KiB.
 const SECRET_BYTES_MAX: u64 = 16 * 1024;
+
+impl Voice {
+    /// BACKUP-3: whoever can read one of these has the key. One is told in words: what helps is the same for all.
+    pub(crate) fn exposed(self, files: &[Exposure]) {
+        if let Some(first) = files.first() {
+            self.warn(format!("ATTENTION: {first}"));
+        }
+    }
+}
+
+/// The files, for programs.
+pub(crate) fn exposed_json(files: &[Exposure]) -> Vec<String> {
+    let files = files.iter();
+    files
+        .map(|one| one.file().to_string_lossy().into_owned())
+        .collect()
+}
 
 /// Flushes the folder of a file that was just made, so that its name outlives a loss of power.
 pub(crate) fn keep_name(file: &Path) -> std::io::Result<()> {

@@ -59,7 +59,7 @@ fn tell(voice: Voice, report: &VerifyReport) {
         tell_other(voice, other, &mut told);
     }
     if report.lost.is_empty() && report.affected.is_empty() && !report.damaged.is_empty() {
-        voice.warn("No backup needs what is damaged: every file can be brought back.");
+        voice.warn("The damage costs no backup anything yet: every file can be brought back.");
     }
     if !report.damaged.is_empty() {
         voice.warn(

@@ -32,6 +32,7 @@ use crate::engine::take_up;
 use crate::engine::usage::uses;
 use crate::files::{self, Mode};
 use crate::haven::{Keyhaven, OpenError, note};
+use crate::nesting::Kept;
 use crate::progress::{
     Budget, Cancel, DamagedBackup, Limits, Meter, Notice, Observer, Pace, Phase, Stop,
 };
@@ -131,6 +132,7 @@ impl Keyhaven {
         observer: &mut dyn Observer,
     ) -> Result<BackupReport, BackupError> {
         let _lock = self.home.lock()?;
+        let kept = Kept::apart_from(&self.source()?, self.home.folder(), self.place.folder())?;
         let mut meter = Meter::new(observer);
         let cancel = options.cancel.clone();
         let access = self.access(CalledOff::when(move || cancel.is_cancelled()))?;
@@ -143,10 +145,10 @@ impl Keyhaven {
         } else {
             checked
         };
-        let report = match self.run(&access, &mut options, &limits, &mut meter, trust) {
+        let report = match self.run(&access, &kept, &mut options, &limits, &mut meter, trust) {
             // The newest backup is damaged. What is sound of it is found out, and the rest is new.
             Err(BackupError::Index(cause)) if trust == Trust::Whole && is_damage(&cause) => {
-                self.run(&access, &mut options, &limits, &mut meter, checked)
+                self.run(&access, &kept, &mut options, &limits, &mut meter, checked)
             }
             ended => ended,
         }?;
@@ -157,6 +159,7 @@ impl Keyhaven {
     fn run(
         &self,
         access: &Access,
+        kept: &Kept,
         options: &mut BackupOptions<'_>,
         limits: &Limits,
         meter: &mut Meter<'_>,
@@ -232,7 +235,7 @@ impl Keyhaven {
         )
         .map_err(NodeError::from)?;
         meter.begin(Phase::Survey, 0, 0);
-        let mut found = survey(&source, &rules, start.root, tier, &mut nodes, meter)?;
+        let mut found = survey((&source, kept), &rules, start.root, tier, &mut nodes, meter)?;
         let before = loaded.census(&start);
         let verdict = guard::judge(before.as_ref(), Some(&found.census));
         if verdict != Verdict::Fine && !options.accept_shrunk {

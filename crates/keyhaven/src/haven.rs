@@ -10,6 +10,7 @@ use keyhaven_vault_client::{DeviceSecret, VaultError};
 use zeroize::Zeroizing;
 
 use crate::engine::history::{Access, HistoryError};
+use crate::exposure::Exposure;
 use crate::home::{Config, Home, HomeError};
 use crate::keystore::{FileKeystore, Item, Keystore, KeystoreError};
 use crate::place::{Place, PlaceError};
@@ -143,8 +144,14 @@ impl Keyhaven {
 
     /// What protects this device's own copy of the key.
     #[must_use]
-    pub fn keystore(&self) -> &'static str {
+    pub fn keystore(&self) -> String {
         self.keystore.describe()
+    }
+
+    /// What of this device's secrets others on this machine can read, too.
+    #[must_use]
+    pub fn exposed(&self) -> Vec<Exposure> {
+        self.keystore.exposed()
     }
 
     /// The backup key, which the person may see as 64 digits.

@@ -1,13 +1,14 @@
 //! Where a device keeps its own secrets.
 //!
 //! The trait is what an operating system's keystore would implement. [`FileKeystore`] is the
-//! plain one: files of mode 0600. It protects against other users of the machine and against
-//! nobody who holds the disk, and [`Keystore::describe`] says so to the person.
+//! plain one: files of mode 0600. It protects against other users of the machine, where the file system keeps
+//! modes, and against nobody who holds the disk. [`Keystore::describe`] says so to the person.
 
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::exposure::{Exposure, Permissions};
 use crate::files::{self, Mode};
 
 /// A secret that a device keeps.
@@ -25,6 +26,14 @@ pub enum Item {
 }
 
 impl Item {
+    /// Every item.
+    const ALL: [Self; 4] = [
+        Self::BackupKey,
+        Self::DeviceKey,
+        Self::Login,
+        Self::PasswordVerifier,
+    ];
+
     /// The item's name inside a keystore.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -69,11 +78,14 @@ pub trait Keystore: Send + Sync {
     /// The keystore cannot be written.
     fn remove(&self, item: Item) -> Result<(), KeystoreError>;
 
-    /// What protects the secrets, in one sentence for the person.
-    fn describe(&self) -> &'static str;
+    /// What protects the secrets, in one sentence for the person, as it is found to be.
+    fn describe(&self) -> String;
+
+    /// What of the secrets others can read, too.
+    fn exposed(&self) -> Vec<Exposure>;
 }
 
-/// A keystore of plain files, mode 0600 in a folder of mode 0700.
+/// A keystore of plain files, mode 0600 in a folder of mode 0700 where the file system keeps modes.
 #[derive(Debug)]
 pub struct FileKeystore {
     folder: PathBuf,
@@ -90,11 +102,15 @@ impl FileKeystore {
             folder: folder.to_path_buf(),
         }
     }
+
+    fn path(&self, item: Item) -> PathBuf {
+        self.folder.join(item.name())
+    }
 }
 
 impl Keystore for FileKeystore {
     fn load(&self, item: Item) -> Result<Option<Zeroizing<Vec<u8>>>, KeystoreError> {
-        match files::read_small(&self.folder.join(item.name()), ITEM_BYTES_MAX) {
+        match files::read_small(&self.path(item), ITEM_BYTES_MAX) {
             Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(KeystoreError { item, cause }),
@@ -103,12 +119,12 @@ impl Keystore for FileKeystore {
 
     fn save(&self, item: Item, secret: &[u8]) -> Result<(), KeystoreError> {
         files::create_private_folder(&self.folder)
-            .and_then(|()| files::replace(&self.folder.join(item.name()), secret, Mode::Private))
+            .and_then(|()| files::replace(&self.path(item), secret, Mode::Private))
             .map_err(|cause| KeystoreError { item, cause })
     }
 
     fn remove(&self, item: Item) -> Result<(), KeystoreError> {
-        match std::fs::remove_file(self.folder.join(item.name())) {
+        match std::fs::remove_file(self.path(item)) {
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(()),
             removed => removed
                 .and_then(|()| files::sync_folder(&self.folder))
@@ -116,7 +132,17 @@ impl Keystore for FileKeystore {
         }
     }
 
-    fn describe(&self) -> &'static str {
-        "a file that only your user can read (mode 0600); whoever holds this disk unencrypted holds the key"
+    fn describe(&self) -> String {
+        let who = match Permissions::of(&self.path(Item::BackupKey)) {
+            Ok(found) if found.are_private() => format!("only your user can read ({found})"),
+            Ok(found) => format!("others on this machine can read, too ({found})"),
+            Err(_) => "is not there, or cannot be looked at".to_owned(),
+        };
+        format!("a file that {who}; whoever holds this disk unencrypted holds the key")
+    }
+
+    fn exposed(&self) -> Vec<Exposure> {
+        let files = Item::ALL.iter().map(|item| self.path(*item));
+        files.filter_map(|file| Exposure::of(&file)).collect()
     }
 }

@@ -52,10 +52,12 @@
 
 mod backup;
 mod engine;
+mod exposure;
 mod files;
 mod haven;
 pub mod home;
 pub mod keystore;
+mod nesting;
 mod password;
 mod place;
 pub mod progress;
@@ -79,11 +81,13 @@ pub use engine::restore::RestoreReport;
 pub use engine::rows::{TableWay, Tier, Way};
 pub use engine::sample::{Share, ShareError};
 pub use engine::tails::{RepackBudget, Repacked};
+pub use exposure::Exposure;
 pub use haven::{Fresh, Keyhaven, OpenError, SnapshotInfo};
 pub use keyhaven_source::{
     ConnectionPages, DatabaseError, DatabaseUser, Detection, Image, ImageShape, Opening, PageSink,
     PageSize, PageSource, Profile,
 };
+pub use nesting::{KeyFileError, NestedError};
 pub use password::{Account, GuessError, LastGuess, RegisterError};
 pub use place::{Place, PlaceError};
 pub use progress::{Budget, Cancel, DamagedBackup, Notice, Observer, Pace, Phase, Progress};

@@ -13,9 +13,9 @@ use crate::engine::history::{Access, HistoryError, identify, samples};
 use crate::haven::{Keyhaven, OpenError};
 use crate::home::{CONFIG_FORMAT, Config, Home, HomeError, VaultConfig};
 use crate::keystore::{FileKeystore, Item, Keystore, KeystoreError};
+use crate::nesting::{KeyFileError, are_nested, check_key_file, stands_in};
 use crate::password::{GuessError, LastGuess, RegisterError, remember};
 use crate::place::Place;
-use crate::setup::settled;
 use crate::store::patience::CalledOff;
 use crate::store::{Store, StoreError};
 use crate::vault::{Link, Login};
@@ -84,6 +84,9 @@ pub enum ProtectorError {
         "the store and the folder that is to be restored into must not stand inside each other; restore to another folder"
     )]
     Nested,
+    /// The 64 digits would be written into the source or the store.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// The password is the only protector.
     #[error(
         "the password is the only way to get your backup back; prove the 64-digit key first \
@@ -112,6 +115,7 @@ impl ProtectorError {
             Self::History(cause) => cause.remedy(),
             Self::Vault(cause) => cause.remedy(),
             Self::Register(cause) => cause.remedy(),
+            Self::KeyFile(cause) => cause.remedy(),
             Self::Keystore(_)
             | Self::Digits(_)
             | Self::OtherKey
@@ -166,6 +170,15 @@ fn describe(typo: Typo) -> String {
 }
 
 impl Keyhaven {
+    /// Looks whether the 64 digits, or a sheet with them, may be written to a file, which is to be asked before they are.
+    ///
+    /// # Errors
+    /// [`ProtectorError::KeyFile`] where it would stand in the source or the store.
+    pub fn check_key_file(&self, file: &Path) -> Result<(), ProtectorError> {
+        let source = self.source()?;
+        Ok(check_key_file(file, &source, self.place.folder())?)
+    }
+
     /// Checks a 64-digit key against the store, finding one slip, and remembers that the person has
     /// it.
     ///
@@ -251,18 +264,17 @@ impl Keyhaven {
         if home.is_set_up() {
             return Err(HomeError::AlreadySetUp(home.folder().to_path_buf()).into());
         }
-        let (to, kept) = (settled(source), settled(home.folder()));
-        if kept.starts_with(&to) {
+        if stands_in(home.folder(), source) {
             return Err(ProtectorError::HomeNested(home.folder().to_path_buf()));
         }
-        if to.starts_with(&kept) {
+        if stands_in(source, home.folder()) {
             return Err(ProtectorError::InsideHome(source.to_path_buf()));
         }
-        if let Some(store) = place.folder() {
-            let store = settled(store);
-            if to.starts_with(&store) || store.starts_with(&to) {
-                return Err(ProtectorError::Nested);
-            }
+        if place
+            .folder()
+            .is_some_and(|store| are_nested(store, source))
+        {
+            return Err(ProtectorError::Nested);
         }
         let _lock = home.lock()?;
         let store = place.open(CalledOff::never())?;

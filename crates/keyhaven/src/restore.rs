@@ -24,8 +24,8 @@ use crate::engine::restore::{Plan, RestoreReport, has_root, measure, restore, vi
 use crate::engine::rows::Way;
 use crate::engine::target::{Target, relative};
 use crate::haven::{Fresh, Keyhaven, OpenError, SnapshotInfo, fresh, note};
+use crate::nesting::settled;
 use crate::progress::{Cancel, Meter, Notice, Observer};
-use crate::setup::settled;
 use crate::store::patience::CalledOff;
 
 /// What is restored, and how.

@@ -10,7 +10,7 @@
 
 mod store;
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyhaven_secrets::{BackupKey, Digits, DigitsError, Password, Remedy};
@@ -22,6 +22,7 @@ use crate::engine::history::HistoryError;
 use crate::haven::Keyhaven;
 use crate::home::{Config, Home, HomeError, VaultConfig};
 use crate::keystore::{FileKeystore, Item, Keystore, KeystoreError};
+use crate::nesting::{KeyFileError, are_nested, check_key_file, stands_in};
 use crate::password::{LastGuess, RegisterError, Registering, Why};
 use crate::place::{Place, PlaceError};
 use crate::setup::store::Made;
@@ -67,6 +68,9 @@ pub enum SetupError {
         "{} stands inside the folder that is to be backed up; choose another home with --home", .0.display()
     )]
     HomeNested(PathBuf),
+    /// The 64 digits would be written into the source or the store.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// What was typed is not a 64-digit key.
     #[error(transparent)]
     Digits(#[from] DigitsError),
@@ -95,6 +99,7 @@ impl SetupError {
             Self::History(cause) => cause.remedy(),
             Self::Vault(cause) => cause.remedy(),
             Self::Register(cause) => cause.remedy(),
+            Self::KeyFile(cause) => cause.remedy(),
             Self::Keystore(_)
             | Self::Source(_)
             | Self::SourceNotText(_)
@@ -158,13 +163,10 @@ impl Setup {
         if source.to_str().is_none() {
             return Err(SetupError::SourceNotText(source));
         }
-        if let Some(folder) = place.folder() {
-            let folder = settled(folder);
-            if folder.starts_with(&source) || source.starts_with(&folder) {
-                return Err(SetupError::Nested);
-            }
+        if (place.folder()).is_some_and(|store| are_nested(store, &source)) {
+            return Err(SetupError::Nested);
         }
-        if settled(home.folder()).starts_with(&source) {
+        if stands_in(home.folder(), &source) {
             return Err(SetupError::HomeNested(home.folder().to_path_buf()));
         }
         let keystore = Arc::new(FileKeystore::new(&home.device()));
@@ -203,6 +205,14 @@ impl Setup {
     #[must_use]
     pub fn recovery_key(&self) -> Digits {
         self.key.digits()
+    }
+
+    /// Looks whether the 64 digits may be written to a file, which is to be asked before they are.
+    ///
+    /// # Errors
+    /// [`SetupError::KeyFile`] where it would stand in the source or the store.
+    pub fn check_key_file(&self, file: &Path) -> Result<(), SetupError> {
+        Ok(check_key_file(file, &self.source, self.place.folder())?)
     }
 
     /// Proves that the person has the 64-digit key, by what they typed or what was read back from
@@ -375,36 +385,4 @@ impl ProvenSetup {
         drop(lock);
         Ok(Keyhaven::assemble(setup.home, setup.place, setup.keystore))
     }
-}
-
-/// Where a folder stands, links followed, also if its last parts are not there yet.
-pub(crate) fn settled(folder: &Path) -> PathBuf {
-    let mut place = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
-    // What is not there is no link, so the folder above it can be told; what follows may be there again.
-    while let Some(at) = first_step_up(&place) {
-        place = at;
-    }
-    place
-        .ancestors()
-        .find_map(|there| {
-            let rest = place.strip_prefix(there).ok()?;
-            Some(there.canonicalize().ok()?.join(rest))
-        })
-        .unwrap_or(place)
-}
-
-/// The same place without its first step up (`..`).
-fn first_step_up(place: &Path) -> Option<PathBuf> {
-    let mut components = place.components();
-    let mut before = PathBuf::new();
-    loop {
-        let component = components.next()?;
-        if component == Component::ParentDir {
-            break;
-        }
-        before.push(component);
-    }
-    let mut before = before.canonicalize().unwrap_or(before);
-    before.pop();
-    Some(before.join(components.as_path()))
 }

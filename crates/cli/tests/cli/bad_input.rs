@@ -42,6 +42,13 @@ fn what_is_not_set_up_or_set_up_already_is_told() {
         ))
         .is(4)
         .says("must not stand in the folder");
+    fs::create_dir(world.at("s")).unwrap();
+    world
+        .run(&format!(
+            "setup --home home --source chats --store s {setup} s/k"
+        ))
+        .is(4)
+        .says("must not stand in the store");
     assert!(!world.at("k").exists() && !world.at("home").exists());
     world
         .run(&format!(

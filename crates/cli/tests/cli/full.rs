@@ -24,7 +24,7 @@ const CHILD: &str = "KEYHAVEN_TEST_MAY_MOUNT";
 ///
 /// Some systems forbid that to all but root. There, and only where no builder's result hangs on
 /// it, the test says so and does nothing.
-fn may_mount(test: &str) -> bool {
+pub(crate) fn may_mount(test: &str) -> bool {
     if std::env::var_os(CHILD).is_some() {
         return true;
     }

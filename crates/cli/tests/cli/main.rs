@@ -18,11 +18,13 @@ mod bad_sectors;
 mod clouds;
 mod demo;
 mod encrypted;
+mod exposed;
 mod full;
 mod interrupted;
 mod journey;
 mod killed;
 mod line;
+mod nested;
 mod password;
 mod secrets;
 #[path = "../../../../testing/hostile-store/tests/common/servers.rs"]

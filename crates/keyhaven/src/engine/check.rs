@@ -66,7 +66,7 @@ pub(crate) struct Checker<'a> {
     cancel: &'a Cancel,
     /// Packs that are missing or damaged, and what is wrong with each.
     pub(crate) damaged: BTreeMap<PackName, String>,
-    /// Packs that the entries so far need.
+    /// Packs that the backups so far need.
     pub(crate) needed: BTreeSet<PackName>,
     tried: HashMap<Extent, Option<String>>,
 }
@@ -106,6 +106,41 @@ impl<'a> Checker<'a> {
             self.damaged.insert(pack, reason);
         }
         Ok(())
+    }
+
+    /// Compares the length of every pack that the backups so far need with what its start says, and returns whether more
+    /// of them were found damaged. What is needed of these may be there.
+    pub(crate) fn lengths(&mut self) -> Result<bool, RestoreError> {
+        let known = self.damaged.len();
+        let mut faults = Vec::new();
+        let mut take = |checked: Result<(), FetchError>| {
+            if let Err(error) = checked {
+                faults.push(content_fault(error)?);
+            }
+            Ok::<_, RestoreError>(())
+        };
+        std::thread::scope(|scope| {
+            let readers = [(); crew::SIZE].map(|()| LengthReader(self.fetcher.clone()));
+            let mut readers = Crew::start(scope, readers);
+            for pack in &self.needed {
+                if self.cancel.is_cancelled() {
+                    return Err(RestoreError::Cancelled);
+                }
+                // One that is not there has been missed by who needs it.
+                if let Some(len) = self.packs.len(pack)
+                    && !self.damaged.contains_key(pack)
+                {
+                    readers.send((*pack, len));
+                }
+                readers.ready().try_for_each(&mut take)?;
+            }
+            readers.finish().try_for_each(&mut take)
+        })?;
+        for Fault { reason, packs } in faults {
+            let packs = packs.into_iter().map(|pack| (pack, reason.clone()));
+            self.damaged.extend(packs);
+        }
+        Ok(self.damaged.len() > known)
     }
 
     /// Checks every entry of a backup, and names what cannot be brought back.
@@ -178,6 +213,7 @@ impl<'a> Checker<'a> {
                 visited.and_then(|gaps| taken.map(|()| gaps))
             })
         });
+        self.needed.extend(nodes.take_asked());
         match visited {
             Ok(gaps) => {
                 self.blame(&gaps);
@@ -231,10 +267,15 @@ impl<'a> Checker<'a> {
         let (mut gone, mut doubted) = (None, Vec::new());
         let visited = visit_extents(entry, nodes, &mut |extent| {
             self.needed.insert(extent.pack);
-            if let Some(reason) = self.packs.fault(&extent.pack) {
+            if let Some(reason) = self.packs.absence(&extent.pack) {
                 let packs = vec![extent.pack];
                 gone.get_or_insert(Fault { reason, packs });
-            } else if self.damaged.contains_key(&extent.pack) {
+                return;
+            }
+            if let Some(reason) = self.packs.misfit(&extent.pack) {
+                self.damaged.entry(extent.pack).or_insert(reason);
+            }
+            if self.damaged.contains_key(&extent.pack) {
                 doubted.push(*extent);
             }
         });
@@ -319,6 +360,24 @@ struct Checked {
     key: Key,
     bytes: u64,
     fault: Result<Option<Fault>, RestoreError>,
+}
+
+/// Reads the starts of packs.
+struct LengthReader(Fetcher);
+
+impl Worker for LengthReader {
+    type Job = (PackName, u64);
+    type Answer = Result<(), FetchError>;
+
+    fn extents(_: &Self::Job) -> &[Extent] {
+        &[]
+    }
+
+    fn expect(&mut self, _: Option<Extent>) {}
+
+    fn work(&mut self, (pack, len): Self::Job) -> Self::Answer {
+        self.0.expect_len(pack, len)
+    }
 }
 
 /// Reads files.

@@ -15,6 +15,7 @@ use super::outbox::SendError;
 use super::survey::SurveyError;
 use crate::home::HomeError;
 use crate::keystore::KeystoreError;
+use crate::nesting::NestedError;
 use crate::store::StoreError;
 
 /// A backup did not come to its end. Whatever was committed before still stands, and running it
@@ -40,6 +41,9 @@ pub enum BackupError {
     /// The source cannot be read at all.
     #[error(transparent)]
     Source(#[from] WalkError),
+    /// The home or the store stands inside the source, or it in the store: moved or mounted there since the set-up.
+    #[error(transparent)]
+    Nested(#[from] NestedError),
     /// The source has vanished, emptied or shrunk by half: something may have gone wrong with it.
     #[error(
         "the source holds {} files and {} databases, {} bytes in all, where the last backup held {} and {}, \
@@ -107,6 +111,7 @@ impl BackupError {
             Self::History(cause) => cause.remedy(),
             Self::Index(cause) => cause.remedy(),
             Self::Source(cause) => cause.remedy(),
+            Self::Nested(cause) => cause.remedy(),
             Self::NotOpen(cause) => cause.remedy(),
             Self::Keystore(_) | Self::Shrunk { .. } | Self::RolledBack { .. } => Remedy::AskUser,
             Self::State { .. } | Self::HomeFull(_) => Remedy::AskUser,
@@ -177,6 +182,7 @@ impl From<SurveyError> for BackupError {
     fn from(error: SurveyError) -> Self {
         match error {
             SurveyError::Walk(cause) => Self::Source(cause),
+            SurveyError::Nested(cause) => Self::Nested(cause),
             SurveyError::Node(cause) => cause.into(),
         }
     }

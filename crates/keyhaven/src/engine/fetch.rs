@@ -185,18 +185,40 @@ impl Fetcher {
         Ok(())
     }
 
-    /// How much of a pack is content, whatever its kind. Its reader is not kept.
+    /// How much of a pack is content, whatever its kind.
     pub(crate) fn footer(&mut self, pack: PackName) -> Result<Footer, FetchError> {
         let damaged = |cause| FetchError::Damaged { pack, cause };
-        let path = path_of(&pack.path());
-        let start = self.store.get(&path, Some(0..PackReader::HEADER_BYTES))?;
-        let reader = PackReader::new_any(pack, &self.keyring, &start).map_err(damaged)?;
+        let reader = self.any_reader(pack)?;
         let extent = reader.footer();
         let range = reader.range(&extent).map_err(damaged)?;
-        let mut sealed = self.store.get(&path, Some(range))?;
+        let mut sealed = self.store.get(&path_of(&pack.path()), Some(range))?;
         let within = reader.open(&extent, &mut sealed).map_err(damaged)?;
         let footer = sealed.get(within).unwrap_or_default();
         reader.read_footer(footer).map_err(damaged)
+    }
+
+    /// Whether a pack of that length, of whichever kind, is as long as its start says. The start is read if nothing of the pack was.
+    pub(crate) fn expect_len(&self, pack: PackName, found: u64) -> Result<(), FetchError> {
+        self.called_off.check()?;
+        let damaged = |cause| FetchError::Damaged { pack, cause };
+        let known = {
+            let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kinds = PackKind::ALL.into_iter();
+            kinds.find_map(|kind| readers.get(&(pack, kind)).map(Arc::clone))
+        };
+        let reader = match known {
+            Some(reader) => reader,
+            None => Arc::new(self.any_reader(pack)?),
+        };
+        reader.expect_len(found).map_err(damaged)
+    }
+
+    /// The reader of a pack whose kind is not known. It is not kept.
+    fn any_reader(&self, pack: PackName) -> Result<PackReader, FetchError> {
+        let start = Some(0..PackReader::HEADER_BYTES);
+        let start = self.store.get(&path_of(&pack.path()), start)?;
+        PackReader::new_any(pack, &self.keyring, &start)
+            .map_err(|cause| FetchError::Damaged { pack, cause })
     }
 
     fn reader(&self, pack: PackName, kind: PackKind) -> Result<Arc<PackReader>, FetchError> {

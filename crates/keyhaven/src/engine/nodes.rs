@@ -4,7 +4,7 @@
 //! a remote store are kept beside it on the device, sealed as they are, so that an unchanged backup
 //! reads nothing over the network.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub(crate) struct Nodes<'a> {
     expander: Expander,
     stored: Vec<u8>,
     sent: outbox::Sent,
+    /// Packs in which nodes lie that were asked for.
+    asked: BTreeSet<PackName>,
 }
 
 /// Sealed index packs on the device.
@@ -157,6 +159,7 @@ impl<'a> Nodes<'a> {
             expander: Expander::new()?,
             stored: Vec::new(),
             sent: outbox::Sent::default(),
+            asked: BTreeSet::new(),
         })
     }
 
@@ -176,6 +179,11 @@ impl<'a> Nodes<'a> {
     /// What has been put so far.
     pub(crate) fn sent(&self) -> outbox::Sent {
         self.sent
+    }
+
+    /// The packs in which nodes lie that were asked for since this was called last, those that cannot be read, too.
+    pub(crate) fn take_asked(&mut self) -> BTreeSet<PackName> {
+        std::mem::take(&mut self.asked)
     }
 
     fn seal(&mut self) -> Result<(), Cause> {
@@ -240,6 +248,7 @@ impl<'a> Nodes<'a> {
 
 impl NodeStore for Nodes<'_> {
     fn load(&mut self, node: &NodeRef) -> Result<Vec<u8>, NodeError> {
+        self.asked.insert(node.extent.pack);
         if let Some(raw) = self.kept.get(node) {
             return Ok(raw.to_vec());
         }

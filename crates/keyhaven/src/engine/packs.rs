@@ -115,15 +115,24 @@ impl Packs {
         self.listed.get(pack).copied()
     }
 
-    /// What is wrong with a pack, as far as a listing tells, and what was read of it.
+    /// Why nothing of a pack can be read, as far as a listing tells.
+    pub(crate) fn absence(&self, pack: &PackName) -> Option<String> {
+        let is_there = self.listed.contains_key(pack);
+        (!is_there).then(|| format!("pack {pack} is missing from the store"))
+    }
+
+    /// Why a pack that is there is not whole, as far as a listing tells. What is needed of it may be there.
+    pub(crate) fn misfit(&self, pack: &PackName) -> Option<String> {
+        let len = self.len(pack)?;
+        let fits = SizeClass::of_object(len).is_some();
+        (!fits).then(|| format!("pack {pack} has {len} bytes, which no pack has"))
+    }
+
+    /// Why a pack is not to be referred to: what a listing tells, and what was read of it.
     pub(crate) fn fault(&self, pack: &PackName) -> Option<String> {
-        match self.listed.get(pack) {
-            None => Some(format!("pack {pack} is missing from the store")),
-            Some(len) if SizeClass::of_object(*len).is_none() => {
-                Some(format!("pack {pack} has {len} bytes, which no pack has"))
-            }
-            Some(_) => self.damaged.get(pack).cloned(),
-        }
+        self.absence(pack)
+            .or_else(|| self.misfit(pack))
+            .or_else(|| self.damaged.get(pack).cloned())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What of a damaged backup may still be referred to.
 //!
-//! Every entry of its index is held against the store. One that can be read, and whose content is in
-//! packs that the store lists with a length that a pack has and that begin as they must, is taken over.
+//! Every entry of its index is held against the store. One that can be read, and whose content and own part of the index
+//! (a page map, a list) are in packs that the store lists with a length that a pack has and that begin as they must, is taken over.
 //! Packs that a verification found damaged are read once more in whole, and those that still are count as
 //! gone. All others, and the paths whose part of the index is gone, are left to the run that follows, to
 //! which they are new.
@@ -122,12 +122,17 @@ fn sift<'n>(
         if plan.cancel.is_cancelled() {
             return Err(BackupError::Cancelled);
         }
+        // The tree itself is written anew.
+        if let Some(fault) = first_fault(packs, &nodes.take_asked()) {
+            reason.get_or_insert(fault);
+        }
         let mut gone = None;
         let visited = visit_extents(&entry, nodes, &mut |one| {
             gone = gone.take().or_else(|| packs.fault(&one.pack));
         });
+        let own = nodes.take_asked();
         let fault = match visited {
-            Ok(()) => gone,
+            Ok(()) => gone.or_else(|| first_fault(packs, &own)),
             Err(cause) if is_damage(&cause) => Some(told(&cause)),
             Err(cause) => return Err(cause.into()),
         };
@@ -141,4 +146,8 @@ fn sift<'n>(
     })?;
     let gap = gaps.values().next().map(|(_, cause)| told(cause));
     Ok(gap.or(reason))
+}
+
+fn first_fault(packs: &Packs, among: &BTreeSet<PackName>) -> Option<String> {
+    among.iter().find_map(|pack| packs.fault(pack))
 }

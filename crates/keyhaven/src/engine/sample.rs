@@ -93,7 +93,8 @@ pub(crate) fn choose(
         .iter()
         .chain(before)
         .take_while(|(_, len)| {
-            let goes_on = taken < wanted;
+            // One without length costs nothing, and is damaged.
+            let goes_on = taken < wanted || *len == 0;
             taken = taken.saturating_add(*len);
             goes_on
         })
@@ -211,6 +212,19 @@ mod tests {
         let least = "0.00001%".parse().unwrap();
         assert_eq!(choose(&packs, least, &last).len(), 1);
         assert_eq!(choose(&[], least, &last), []);
+    }
+
+    #[test]
+    fn a_pack_without_length_is_read_with_the_one_before() {
+        let mut packs = packs();
+        for number in [0, 7, 19] {
+            packs[number].1 = 0;
+        }
+        let all = choose(&packs, Share::ALL, &PackName::from_bytes([18; 32]));
+        assert_eq!(all.len(), 20);
+        let some = "30%".parse().unwrap();
+        let five = choose(&packs, some, &PackName::from_bytes([0; 32]));
+        assert_eq!(five.len(), 7);
     }
 
     #[test]

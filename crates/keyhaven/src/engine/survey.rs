@@ -1,5 +1,6 @@
 //! A first pass over the source: what has changed, and whether something terrible happened.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -7,12 +8,13 @@ use keyhaven_repo::node::{NodeError, NodeRef};
 use keyhaven_repo::page_map::PageMap;
 use keyhaven_repo::path::Key;
 use keyhaven_source::guard::Census;
-use keyhaven_source::{Rules, SkipReason, Stat, WalkError, walk};
+use keyhaven_source::{Item, Rules, SkipReason, Stat, WalkError, walk};
 
 use super::join::{Join, Kind, Met, Reading};
 use super::nodes::Nodes;
 use super::rows::Tier;
 use super::target::relative;
+use crate::nesting::{Kept, NestedError};
 use crate::progress::{Meter, Notice};
 
 /// A database as the newest manifest has it.
@@ -105,23 +107,37 @@ pub(crate) enum SurveyError {
     #[error(transparent)]
     Walk(#[from] WalkError),
     #[error(transparent)]
+    Nested(#[from] NestedError),
+    #[error(transparent)]
     Node(#[from] NodeError),
 }
 
-/// Compares the source with a tree.
+/// Compares the source, in which nothing of `kept` may be met, with a tree.
 pub(crate) fn survey(
-    source: &Path,
+    (source, kept): (&Path, &Kept),
     rules: &Rules,
     root: Option<NodeRef>,
     tier: Tier,
     nodes: &mut Nodes<'_>,
     meter: &mut Meter<'_>,
 ) -> Result<Survey, SurveyError> {
-    let join = Join::new(walk(source, rules)?, root);
+    let nested = Cell::new(None);
+    let walked = walk(source, rules)?.inspect(|item| {
+        if let Item::Dir { key, stat } = item
+            && let Err(error) = kept.check(stat, || key.below(source))
+        {
+            nested.set(Some(error));
+        }
+    });
+    let join = Join::new(walked, root);
     // BACKUP-1: by pages means the exact bytes, also where nothing has changed since rows were sent.
     let mut join = join.by_pages(tier == Tier::Pages);
     let mut found = Survey::default();
     while let Some(met) = join.next(nodes)? {
+        // BACKUP-3: before anything of it is read.
+        if let Some(error) = nested.take() {
+            return Err(error.into());
+        }
         meter.add(1, 0);
         match met {
             Met::Unchanged {

@@ -20,6 +20,7 @@ mod damaged;
 mod flaky;
 mod killed;
 mod lagging;
+mod lengths;
 mod life;
 mod malicious;
 mod mended;

@@ -27,7 +27,7 @@ fn sample(world: &OnDisk, share: &str) -> VerifyReport {
 }
 
 /// Three backups. Each has files that the others have not, and the oldest has an index of its own.
-fn three_days() -> OnDisk {
+pub(crate) fn three_days() -> OnDisk {
     let world = OnDisk::new();
     std::fs::write(world.at("chats/first.bin"), vec![1; 200_000]).unwrap();
     settle();
@@ -47,7 +47,7 @@ fn three_days() -> OnDisk {
     world
 }
 
-fn paths(lost: &[Lost]) -> Vec<(PathBuf, LostPart)> {
+pub(crate) fn paths(lost: &[Lost]) -> Vec<(PathBuf, LostPart)> {
     lost.iter()
         .map(|lost| (lost.path.clone(), lost.part.clone()))
         .collect()

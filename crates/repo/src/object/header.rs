@@ -125,17 +125,22 @@ impl Header {
         name: &[u8; 32],
         found: u64,
     ) -> Result<(), ObjectError> {
-        let expected = u64::from(self.object_len);
         if self.store != store {
             return Err(ObjectError::WrongStore);
         }
         if &self.name != name {
             return Err(ObjectError::Renamed);
         }
-        match found.cmp(&expected) {
-            core::cmp::Ordering::Less => Err(ObjectError::Truncated { expected, found }),
-            core::cmp::Ordering::Greater => Err(ObjectError::Extended { expected, found }),
-            core::cmp::Ordering::Equal => Ok(()),
-        }
+        expect_len(self.layout(), found)
+    }
+}
+
+/// Compares the length of an object with what its header says.
+pub(crate) fn expect_len(layout: Layout, found: u64) -> Result<(), ObjectError> {
+    let expected = u64::from(layout.object_len());
+    match found.cmp(&expected) {
+        core::cmp::Ordering::Less => Err(ObjectError::Truncated { expected, found }),
+        core::cmp::Ordering::Greater => Err(ObjectError::Extended { expected, found }),
+        core::cmp::Ordering::Equal => Ok(()),
     }
 }

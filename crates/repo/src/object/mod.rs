@@ -5,7 +5,7 @@ mod header;
 mod subkey;
 
 pub use error::ObjectError;
-pub(crate) use header::BOUND_BYTES;
+pub(crate) use header::{BOUND_BYTES, expect_len};
 pub use header::{FORMAT_VERSION, Header};
 pub(crate) use subkey::{Frames, Subkey, seal_object};
 

@@ -10,13 +10,13 @@ use crate::codec::{long, size};
 use crate::keyring::Keyring;
 use crate::layout::{Extent, FRAME_BYTES, HEADER_BYTES, Layout, START_BYTES_MAX};
 use crate::names::PackName;
-use crate::object::{Frames, Header, ObjectError, Subkey};
+use crate::object::{Frames, Header, ObjectError, Subkey, expect_len};
 
 /// Opens single extents of one pack. It is made from the pack's start and can be kept for all later
 /// reads of that pack.
 ///
-/// It sees neither the last frame nor the table of contents, so it cannot notice that the pack was
-/// cut or extended elsewhere; the bytes that it does return are exact or an error.
+/// It sees neither the last frame nor the table of contents, so it cannot notice by itself that the pack was
+/// cut or extended elsewhere ([`expect_len`](Self::expect_len) does); the bytes that it does return are exact or an error.
 pub struct PackReader {
     name: PackName,
     layout: Layout,
@@ -68,6 +68,14 @@ impl PackReader {
             made = made.or_else(|_| Self::new(name, kind, keyring, start));
         }
         made
+    }
+
+    /// Compares the length of the object that the start was read from with what the start says.
+    ///
+    /// # Errors
+    /// [`ObjectError::Truncated`] and [`ObjectError::Extended`].
+    pub fn expect_len(&self, found: u64) -> Result<(), PackError> {
+        Ok(expect_len(self.layout, found)?)
     }
 
     /// The bytes of the footer, to be fetched and opened as an extent is, and then to be
