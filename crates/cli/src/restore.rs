@@ -158,12 +158,19 @@ fn tell(voice: Voice, restored: &Restored, whole: bool, took: Duration) {
 /// Says what cannot be brought back, and what helps.
 pub(crate) fn tell_lost(voice: Voice, lost: &[Lost]) {
     list_lost(voice, lost);
-    if lost.iter().any(may_come_back) {
+    let any = |remedy| lost.iter().any(|one| one.remedy == remedy);
+    if any(Remedy::RetryLater) {
         voice.warn(
             "What the server did not give it may give later: run the same command again, and it goes on from here.",
         );
     }
-    if !lost.iter().all(may_come_back) {
+    if any(Remedy::AskUser) {
+        voice.warn(
+            "What is listed as not restored is well in the backup, and the file system that was restored to cannot have it. Restore \
+             it to a folder elsewhere: `keyhaven restore --path PATH --to FOLDER`.",
+        );
+    }
+    if any(Remedy::Stop) {
         voice.warn(
             "What is listed as lost cannot be brought back from this backup, and trying again helps only if \
              the store gives the named objects again, whole: look for a copy of them. Otherwise an \
@@ -179,6 +186,7 @@ pub(crate) fn list_lost(voice: Voice, lost: &[Lost]) {
         let path = ui::shown(&one.path);
         let what = match &one.part {
             LostPart::File { bytes } => format!("{path}, {}", ui::bytes(*bytes)),
+            LostPart::Folder => format!("{path}, a folder"),
             LostPart::Stretch { before: Some(end) } => format!(
                 "everything from {path} on, as far as {} (which is not lost), in the order of paths",
                 ui::shown(end)
@@ -188,7 +196,11 @@ pub(crate) fn list_lost(voice: Voice, lost: &[Lost]) {
             }
             LostPart::All => "all of this backup: its list of files cannot be read".to_owned(),
         };
-        voice.warn(format!("lost: {what} ({})", one.reason));
+        let how = match one.remedy {
+            Remedy::AskUser => "not restored",
+            Remedy::RetryLater | Remedy::Stop => "lost",
+        };
+        voice.warn(format!("{how}: {what} ({})", one.reason));
     }
 }
 
@@ -197,6 +209,7 @@ pub(crate) fn lost_json(lost: &[Lost]) -> Vec<serde_json::Value> {
     let one = |lost: &Lost| {
         let (kind, bytes, before) = match &lost.part {
             LostPart::File { bytes } => ("file", Some(*bytes), None),
+            LostPart::Folder => ("folder", None, None),
             LostPart::Stretch { before } => ("stretch", None, before.as_ref()),
             LostPart::All => ("all", None, None),
         };

@@ -73,7 +73,7 @@ mod verify;
 
 pub use backup::{BackupOptions, BackupReport, Outcome};
 pub use engine::entropy::OsEntropy;
-pub use engine::error::{BackupError, RestoreError};
+pub use engine::error::{BackupError, Misfit, RestoreError};
 pub use engine::fetch::FetchError;
 pub use engine::history::{HistoryError, SnapshotFault};
 pub use engine::lost::{Lost, LostPart};

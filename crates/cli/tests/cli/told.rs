@@ -2,6 +2,7 @@
 //! what to do. The library's side is in `keyhaven/tests/hostile/refused.rs`.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::world::{Ran, TEXT, World, files};
 
@@ -53,6 +54,35 @@ fn a_wrong_key_is_told_as_another_key() {
         world.run("restore --home new --store store --recovery-key-file other-key --to x --json");
     told(no, 4, "ask-user", "key");
     assert!(!world.at("x").exists());
+}
+
+/// BACKUP-1: what a target cannot have costs that alone, and is told with what helps.
+#[test]
+fn a_path_that_the_target_does_not_take_is_named_and_the_rest_comes_back() {
+    let world = World::with_key();
+    let name = |letter: &str| letter.repeat(250);
+    let way: PathBuf = std::iter::repeat_n(name("d"), 15).collect();
+    fs::create_dir_all(world.at("chats").join(&way)).unwrap();
+    let late = way.join("late.txt");
+    fs::write(world.at("chats").join(&late), TEXT).unwrap();
+    world.run("backup --home home").is(0);
+    let to = format!("{}/{}", name("t"), name("t"));
+    let restore = format!("restore --home home --to {to}");
+    let told = world.run(&restore).is(6);
+    let told = told.says("not restored: ").says("--path PATH --to FOLDER");
+    assert!(!told.err.contains("cannot be brought back"), "{told:?}");
+    let json = world.run(&format!("{restore} --json")).is(6).json();
+    let lost = json["lost"].as_array().unwrap();
+    let is_told = |path: &Path| {
+        let path = path.to_str().unwrap();
+        lost.iter()
+            .any(|one| one["path"] == path && one["remedy"] == "ask-user")
+    };
+    assert!(is_told(&late) && is_told(&way), "{lost:?}");
+    world.same(&to);
+    world.run("restore --home home --to back").is(0);
+    let back = fs::read_to_string(world.at("back").join(late));
+    assert_eq!(back.unwrap(), TEXT);
 }
 
 /// BACKUP-1: an object that is missing costs the files that it holds, each named.

@@ -97,16 +97,22 @@ fn looks_like_database(path: &Path) -> io::Result<bool> {
 
 /// Removes what stands beside a database that is about to get its name, for good: a log that came back after a loss of power
 /// would be played into it.
-pub(crate) fn remove(database: &Path) -> io::Result<()> {
+pub(crate) fn remove(database: &Path) -> Result<(), RestoreError> {
     let mut any = false;
     for path in companions(database) {
-        if found(&path)?.is_some() {
-            std::fs::remove_file(&path)?;
+        let broken = |cause| refused(path.clone(), cause);
+        if let Some(found) = found(&path).map_err(broken)? {
+            if found.is_dir() {
+                return Err(RestoreError::FolderInPlace(path));
+            }
+            std::fs::remove_file(&path).map_err(broken)?;
             any = true;
         }
     }
     match database.parent() {
-        Some(folder) if any => files::sync_folder(folder),
+        Some(folder) if any => {
+            files::sync_folder(folder).map_err(|cause| refused(folder.to_path_buf(), cause))
+        }
         Some(_) | None => Ok(()),
     }
 }

@@ -246,10 +246,25 @@ pub enum RestoreError {
     },
     /// Something else stands where a file belongs.
     #[error(
-        "{} exists and differs from the backup; nothing was overwritten (use --overwrite to replace \
-         what differs)", .0.display()
+        "{} exists and differs from the backup, and was not overwritten (run it again with --overwrite to replace what \
+         differs)", .0.display()
     )]
     Differs(PathBuf),
+    /// A folder stands where something else belongs. It is not overwritten, for that would cost what is in it.
+    #[error(
+        "{} is a folder, and in the backup it is none. A folder is never overwritten: move it away and run the restore \
+         again, or restore to another folder", .0.display()
+    )]
+    FolderInPlace(PathBuf),
+    /// The target cannot have this one, though it can have others. A restore tells of it in
+    /// [`lost`](super::restore::RestoreReport::lost) and goes on.
+    #[error("{} cannot be restored there: {misfit}", path.display())]
+    Misfit {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        misfit: Misfit,
+    },
     /// What is restored would come to stand inside the store, or replace a part of it.
     #[error(
         "{} lies inside the store, or what is restored there would: {}. Restore to another folder. Nothing was written",
@@ -345,6 +360,8 @@ impl RestoreError {
             | Self::NotAFile(_)
             | Self::NotFresh { .. }
             | Self::Differs(_)
+            | Self::FolderInPlace(_)
+            | Self::Misfit { .. }
             | Self::IntoStore { .. }
             | Self::IntoHome { .. }
             | Self::Target { .. }
@@ -354,6 +371,27 @@ impl RestoreError {
             Self::Worker | Self::Lost { .. } => Remedy::Stop,
         }
     }
+}
+
+/// Why a target cannot have something that is well in the backup. Another folder, on another file system, may.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misfit {
+    /// The name is too long there, or has characters that it does not take, or the whole path is too long.
+    #[error(
+        "the file system there does not take this name, or so long a path: {0}. It is well in the backup; another file \
+         system or a shorter folder may take it"
+    )]
+    Name(#[source] std::io::Error),
+    /// Another name is the same there, and something has that: often another file of the backup.
+    #[error(
+        "the file system there takes this name for that of {}, which was left as it is. It is well in the backup; restore \
+         it to another folder", .0.display()
+    )]
+    SameName(PathBuf),
+    /// There are no symbolic links there.
+    #[error("the file system there has no symbolic links: {0}. It is well in the backup")]
+    Link(#[source] std::io::Error),
 }
 
 fn instead(other: Option<&str>) -> String {

@@ -8,6 +8,7 @@ use keyhaven_repo::path::Key;
 use keyhaven_repo::tree::Gap;
 use keyhaven_secrets::Remedy;
 
+use super::error::RestoreError;
 use super::nodes::store_error;
 use super::target::relative;
 use crate::store::StoreError;
@@ -21,18 +22,21 @@ pub struct Lost {
     pub part: LostPart,
     /// Why, with the damaged object's name.
     pub reason: String,
-    /// Whether time mends it: a server may give later what it does not give now.
+    /// What helps: time, where a server may give later what it does not give now; a person, where the backup has it whole and the
+    /// target cannot have it.
     pub remedy: Remedy,
 }
 
 /// How much of a backup could not be brought back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LostPart {
-    /// One file or database.
+    /// One file, database or link.
     File {
         /// Its bytes.
         bytes: u64,
     },
+    /// One folder. What the backup has in it is told by itself.
+    Folder,
     /// All that the backup has from a path on, in the order of paths: its part of the index cannot
     /// be read, so nobody knows what else stood there.
     Stretch {
@@ -54,6 +58,23 @@ impl Lost {
             part: LostPart::File { bytes },
             reason,
             remedy: Remedy::Stop,
+        }
+    }
+
+    /// What the target cannot have, if the error means no more than that: all else can be restored.
+    pub(crate) fn misfit(
+        key: &Key,
+        part: LostPart,
+        error: RestoreError,
+    ) -> Result<Self, RestoreError> {
+        match error {
+            RestoreError::Misfit { misfit, .. } => Ok(Self {
+                path: relative(key),
+                part,
+                reason: misfit.to_string(),
+                remedy: Remedy::AskUser,
+            }),
+            error => Err(error),
         }
     }
 

@@ -27,6 +27,7 @@ pub(crate) mod rows;
 pub(crate) mod salvage;
 pub(crate) mod sample;
 pub(crate) mod sent_log;
+pub(crate) mod standing;
 pub(crate) mod survey;
 pub(crate) mod suspects;
 pub(crate) mod tails;

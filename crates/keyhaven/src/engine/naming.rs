@@ -10,7 +10,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::error::RestoreError;
-use super::target::{Durable, Target, Whole};
+use super::lost::Lost;
+use super::target::{Target, Whole};
 
 /// What waits for one flush, at most.
 const FILES_MAX: usize = 4_096;
@@ -33,11 +34,12 @@ pub(crate) struct Naming<'t> {
 
 impl<'t> Naming<'t> {
     /// Begins a thread that names files, runs `work`, and ends when all that it handed in has its name; also when the
-    /// work was cut off, so that the next restore goes on from there.
+    /// work was cut off, so that the next restore goes on from there. What the target cannot have is returned beside what the
+    /// work came to.
     pub(crate) fn around<T>(
         target: &'t Target,
         work: impl FnOnce(&Self) -> Result<T, RestoreError>,
-    ) -> Result<T, RestoreError> {
+    ) -> Result<(T, Vec<Lost>), RestoreError> {
         let (said, queue) = sync_channel(FILES_MAX);
         let naming = Self {
             target,
@@ -48,8 +50,8 @@ impl<'t> Naming<'t> {
             let worked = work(&naming);
             drop(naming);
             // Where a flush failed, the work only saw that nobody takes its files any more.
-            named.join().map_err(|_| RestoreError::Worker)??;
-            worked
+            let lost = named.join().map_err(|_| RestoreError::Worker)??;
+            Ok((worked?, lost))
         })
     }
 
@@ -69,7 +71,7 @@ impl<'t> Naming<'t> {
 }
 
 /// The thread that names files, until nobody hands in any more.
-fn name(target: &Target, queue: &Receiver<Said>) -> Result<(), RestoreError> {
+fn name(target: &Target, queue: &Receiver<Said>) -> Result<Vec<Lost>, RestoreError> {
     let mut waiting = Waiting::default();
     loop {
         let said = match waiting.until {
@@ -79,7 +81,10 @@ fn name(target: &Target, queue: &Receiver<Said>) -> Result<(), RestoreError> {
         let is_due = match said {
             Ok(Said::Whole(file)) => waiting.take(file),
             Ok(Said::Now) | Err(RecvTimeoutError::Timeout) => true,
-            Err(RecvTimeoutError::Disconnected) => return waiting.name(target),
+            Err(RecvTimeoutError::Disconnected) => {
+                waiting.name(target)?;
+                return Ok(waiting.lost);
+            }
         };
         if is_due {
             waiting.name(target)?;
@@ -93,6 +98,8 @@ struct Waiting {
     bytes: u64,
     /// When the first of them has waited long enough.
     until: Option<Instant>,
+    /// What the target could not have, of all that were named.
+    lost: Vec<Lost>,
 }
 
 impl Waiting {
@@ -108,12 +115,21 @@ impl Waiting {
         self.files.len() >= FILES_MAX || self.bytes >= BYTES_MAX
     }
 
+    /// Names all of them; where that fails for one, the others have their names all the same.
     fn name(&mut self, target: &Target) -> Result<(), RestoreError> {
-        let Self { files, .. } = std::mem::take(self);
+        let files = std::mem::take(&mut self.files);
+        (self.bytes, self.until) = (0, None);
         if files.is_empty() {
             return Ok(());
         }
-        target.flush_all(files)?.try_for_each(Durable::name)
+        let mut named = Ok(());
+        for file in target.flush_all(files)? {
+            match file.name(target) {
+                Ok(lost) => self.lost.extend(lost),
+                Err(error) => named = named.and(Err(error)),
+            }
+        }
+        named
     }
 }
 
@@ -165,5 +181,27 @@ mod tests {
             assert_eq!(worked.is_err(), fails);
             assert_eq!(names(folder.path()), ["a", "b"]);
         }
+    }
+
+    /// BACKUP-1: what stands in the place of one costs none of the others its name.
+    #[test]
+    fn a_name_that_is_taken_is_told_and_the_others_are_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let keyring = Keyring::generate(StoreId::generate(&mut OsEntropy), &mut OsEntropy);
+        let target = Target::create(folder.path(), keyring.content_hasher()).unwrap();
+        let taken = folder.path().join("b");
+        let worked = Naming::around(&target, |naming| {
+            for name in ["a", "b", "c"] {
+                naming.take(whole(&target, name))?;
+            }
+            std::fs::write(&taken, "of another program").unwrap();
+            Ok(())
+        });
+        assert!(
+            matches!(&worked, Err(RestoreError::Differs(path)) if *path == taken),
+            "{worked:?}"
+        );
+        assert_eq!(names(folder.path()), ["a", "b", "c"]);
+        assert_eq!(std::fs::read(taken).unwrap(), b"of another program");
     }
 }

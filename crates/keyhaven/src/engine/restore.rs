@@ -2,10 +2,10 @@
 //!
 //! BACKUP-1: a file gets its name in the target only when its bytes are those that were backed up.
 //! What cannot be read back is named in the report and leaves nothing behind, be it a file or a
-//! stretch of paths whose part of the index is damaged; all else comes back. A restore that is cut
-//! off is run again: what is there already and has the right bytes is not fetched a second time.
+//! stretch of paths whose part of the index is damaged, and so is what the target cannot have; all else
+//! comes back. A restore that is cut off is run again: what is there already and has the right bytes is not fetched a second time.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
@@ -28,11 +28,12 @@ use super::crew::{self, Crew, Worker};
 use super::error::RestoreError;
 use super::fetch::{FetchError, Fetcher, pieces};
 use super::history::Access;
-use super::lost::{Gaps, Lost, ends_a_restore, ends_the_run, told};
+use super::lost::{Gaps, Lost, LostPart, ends_a_restore, ends_the_run, told};
 use super::naming::Naming;
 use super::nodes::{Nodes, store_error};
 use super::pages::{FrameReader, ReadBackError};
 use super::replay::{Replayer, has_rows, write_out};
+use super::standing::Standing;
 use super::target::{Durable, Target, Whole, refused};
 use crate::files;
 use crate::progress::{Cancel, Meter, Phase};
@@ -48,7 +49,7 @@ pub struct RestoreReport {
     pub bytes: u64,
     /// Files that were there already, byte for byte.
     pub already_there: u64,
-    /// What could not be brought back. Empty after a good restore.
+    /// What could not be brought back, or cannot stand in the target. Empty after a good restore.
     pub lost: Vec<Lost>,
 }
 
@@ -87,12 +88,22 @@ struct Job {
     extents: Result<Vec<Extent>, NodeError>,
 }
 
-/// What a writer says of a job.
+/// What became of a file or a database.
 enum Done {
     Written(u64),
     AlreadyThere(u64),
     Lost(Lost, u64),
     Failed(RestoreError),
+}
+
+impl Done {
+    /// What is not restored because of this error, which may mean more than that.
+    fn without(key: &Key, bytes: u64, error: RestoreError) -> Self {
+        match Lost::misfit(key, LostPart::File { bytes }, error) {
+            Ok(lost) => Self::Lost(lost, bytes),
+            Err(error) => Self::Failed(error),
+        }
+    }
 }
 
 /// What a plan would restore.
@@ -222,7 +233,7 @@ pub(crate) fn restore(
     meter.begin(Phase::Messages, measure.files, measure.bytes);
     let fetcher = Fetcher::new(Arc::clone(&access.store), Arc::clone(keyring));
     let fetcher = fetcher.until(access.called_off.clone());
-    let mut gaps = Naming::around(target, |naming| {
+    let (mut gaps, unnamed) = Naming::around(target, |naming| {
         let mut gaps = databases(&fetcher, keyring, nodes, plan, naming, &mut report, meter)?;
         // Messages are there to be read while media still come.
         naming.hurry()?;
@@ -238,7 +249,15 @@ pub(crate) fn restore(
         )?);
         Ok(gaps)
     })?;
-    gaps.extend(folders(nodes, plan, target)?);
+    for lost in unnamed {
+        // It was counted when it was whole.
+        if let LostPart::File { bytes } = lost.part {
+            report.files = report.files.saturating_sub(1);
+            report.bytes = report.bytes.saturating_sub(bytes);
+        }
+        report.lost.push(lost);
+    }
+    gaps.extend(folders(nodes, plan, target, &mut report.lost)?);
     report.lost.extend(Lost::stretches(&gaps));
     report.lost.sort_by(|one, other| one.path.cmp(&other.path));
     meter.end();
@@ -265,10 +284,12 @@ fn ensure_room(
         let Some(Room { bytes: len, .. }) = room_of(&entry) else {
             return Ok(());
         };
-        let found = target.existing(&key);
-        let found = found.map_err(|cause| refused(target.path(&key), cause))?;
-        if found.is_none_or(|found| found.len() != len) {
-            needed = needed.saturating_add(len);
+        match target.existing(&key) {
+            Ok(Some(found)) if found.len() == len => {}
+            Ok(_) => needed = needed.saturating_add(len),
+            // It will not be written either.
+            Err(RestoreError::Misfit { .. }) => {}
+            Err(error) => return Err(error),
         }
         Ok::<_, RestoreError>(())
     })?;
@@ -300,43 +321,115 @@ fn databases(
             return Err(RestoreError::Cancelled);
         }
         let bytes = pages.image_len();
-        let rows_node = rows.as_ref();
-        if database_is_there(
-            target,
-            &key,
-            &pages,
-            rows_node,
-            keyring,
-            nodes,
-            plan.overwrite,
-        )? {
-            let cleared = target.clear(&key);
-            cleared.map_err(|cause| refused(target.path(&key), cause))?;
-            report.already_there = report.already_there.saturating_add(1);
-        } else {
-            companions::ensure_not_open(&target.path(&key))?;
-            let written = match &rows {
-                None => {
-                    let frames = &databases.frames;
-                    by_pages(target, &key, &stat, &pages, keyring, frames, nodes)
-                }
-                Some(rows) => by_rows(target, &key, &stat, &pages, rows, &databases, nodes),
-            };
-            match written {
-                Ok(file) => {
-                    match file {
-                        Written::Small(file) => naming.take(file)?,
-                        Written::Large(file) => file.name()?,
-                    }
-                    report.files = report.files.saturating_add(1);
-                    report.bytes = report.bytes.saturating_add(bytes);
-                }
-                Err(error) => report.lost.push(lost(&key, bytes, error, target)?),
-            }
-        }
-        meter.add(1, bytes);
-        Ok(())
+        let database = Database {
+            key: &key,
+            stat: &stat,
+            pages: &pages,
+            rows: rows.as_ref(),
+        };
+        let done = database
+            .restore(&databases, keyring, nodes, naming, plan.overwrite)
+            .unwrap_or_else(|error| Done::without(&key, bytes, error));
+        take(done, report, meter)
     })
+}
+
+/// One database on its way.
+struct Database<'a> {
+    key: &'a Key,
+    stat: &'a Stat,
+    pages: &'a PageMap,
+    rows: Option<&'a NodeRef>,
+}
+
+impl Database<'_> {
+    fn restore(
+        &self,
+        databases: &Replayer,
+        keyring: &Arc<Keyring>,
+        nodes: &mut Nodes<'_>,
+        naming: &Naming<'_>,
+        overwrite: bool,
+    ) -> Result<Done, RestoreError> {
+        let target = naming.target;
+        let Self {
+            key, pages, rows, ..
+        } = *self;
+        let bytes = pages.image_len();
+        target.make_way(key)?;
+        let standing = database_standing(target, key, pages, rows, keyring, nodes, overwrite)?;
+        if standing == Standing::Same {
+            let cleared = target.clear(key);
+            cleared.map_err(|cause| refused(target.path(key), cause))?;
+            return Ok(Done::AlreadyThere(bytes));
+        }
+        companions::ensure_not_open(&target.path(key))?;
+        let written = match rows {
+            None => self.by_pages(target, standing, keyring, &databases.frames, nodes),
+            Some(rows) => self.by_rows(target, standing, rows, databases, nodes),
+        };
+        let not_named = match written {
+            Ok(Written::Small(file)) => {
+                naming.take(file)?;
+                None
+            }
+            Ok(Written::Large(file)) => file.name(target)?,
+            Err(error) => Some(lost(key, bytes, error, target)?),
+        };
+        Ok(match not_named {
+            None => Done::Written(bytes),
+            Some(lost) => Done::Lost(lost, bytes),
+        })
+    }
+
+    fn by_pages(
+        &self,
+        target: &Target,
+        standing: Standing,
+        keyring: &Keyring,
+        frames: &FrameReader,
+        nodes: &mut Nodes<'_>,
+    ) -> Result<Written, ReadBackError> {
+        let part = target.begin(self.key)?.of_database().in_place_of(standing);
+        part.file.set_len(self.pages.image_len())?;
+        frames.scatter(self.pages, nodes, &|offset, run| {
+            part.file.write_all_at(run, offset)
+        })?;
+        // Every page was checked where it stands; this checks that they make the image.
+        let image = |file: &File| hash_file(file, keyring.content_hasher());
+        let (file, image) = if self.pages.image_len() < LARGE_BYTES {
+            let image = image(&part.file)?;
+            (Written::Small(part.finish(self.stat)?), image)
+        } else {
+            let (file, image) = part.flush(self.stat, image)?;
+            (Written::Large(file), image)
+        };
+        if image != *self.pages.image() {
+            return Err(NodeError::PageAltered.into());
+        }
+        Ok(file)
+    }
+
+    fn by_rows(
+        &self,
+        target: &Target,
+        standing: Standing,
+        rows: &NodeRef,
+        databases: &Replayer,
+        nodes: &mut Nodes<'_>,
+    ) -> Result<Written, ReadBackError> {
+        let written = |copy: &Mounted| {
+            let mut part = target.begin(self.key)?.of_database().in_place_of(standing);
+            write_out(copy, &mut part.file)?;
+            if self.pages.image_len() < LARGE_BYTES {
+                return Ok(Written::Small(part.finish(self.stat)?));
+            }
+            let (file, ()) = part.flush(self.stat, |_| Ok(()))?;
+            Ok(Written::Large(file))
+        };
+        let (_, file) = databases.replay(self.pages, rows, nodes, written)?;
+        Ok(file)
+    }
 }
 
 /// A database that is whole.
@@ -349,61 +442,8 @@ enum Written {
 /// From so many bytes on a database is flushed by itself: that costs some hundredths of a second.
 const LARGE_BYTES: u64 = 1 << 20;
 
-fn by_pages(
-    target: &Target,
-    key: &Key,
-    stat: &Stat,
-    pages: &PageMap,
-    keyring: &Keyring,
-    frames: &FrameReader,
-    nodes: &mut Nodes<'_>,
-) -> Result<Written, ReadBackError> {
-    target.make_way(key)?;
-    let part = target.begin(key)?.of_database();
-    part.file.set_len(pages.image_len())?;
-    frames.scatter(pages, nodes, &|offset, run| {
-        part.file.write_all_at(run, offset)
-    })?;
-    // Every page was checked where it stands; this checks that they make the image.
-    let image = |file: &File| hash_file(file, keyring.content_hasher());
-    let (file, image) = if pages.image_len() < LARGE_BYTES {
-        let image = image(&part.file)?;
-        (Written::Small(part.finish(stat)?), image)
-    } else {
-        let (file, image) = part.flush(stat, image)?;
-        (Written::Large(file), image)
-    };
-    if image != *pages.image() {
-        return Err(NodeError::PageAltered.into());
-    }
-    Ok(file)
-}
-
-fn by_rows(
-    target: &Target,
-    key: &Key,
-    stat: &Stat,
-    pages: &PageMap,
-    rows: &NodeRef,
-    databases: &Replayer,
-    nodes: &mut Nodes<'_>,
-) -> Result<Written, ReadBackError> {
-    target.make_way(key)?;
-    let written = |copy: &Mounted| {
-        let mut part = target.begin(key)?.of_database();
-        write_out(copy, &mut part.file)?;
-        if pages.image_len() < LARGE_BYTES {
-            return Ok(Written::Small(part.finish(stat)?));
-        }
-        let (file, ()) = part.flush(stat, |_| Ok(()))?;
-        Ok(Written::Large(file))
-    };
-    let (_, file) = databases.replay(pages, rows, nodes, written)?;
-    Ok(file)
-}
-
-/// Whether the target has this database. Something else in its place, or beside it, is an error, unless it may be overwritten.
-fn database_is_there(
+/// What the target has of this database. Something else in its place, or beside it, is an error, unless it may be overwritten.
+fn database_standing(
     target: &Target,
     key: &Key,
     pages: &PageMap,
@@ -411,71 +451,61 @@ fn database_is_there(
     keyring: &Arc<Keyring>,
     nodes: &mut Nodes<'_>,
     overwrite: bool,
-) -> Result<bool, RestoreError> {
+) -> Result<Standing, RestoreError> {
     let path = target.path(key);
+    let found = target.existing(key)?;
     let beside = companions::in_the_way(&path).map_err(|cause| refused(path.clone(), cause))?;
-    let hasher = keyring.content_hasher();
-    match (beside, rows) {
-        (None, None) => {
-            let (bytes, image) = (pages.image_len(), pages.image());
-            is_there(target, key, bytes, image, hasher, overwrite)
+    match (found, beside, rows) {
+        // BACKUP-1: it would be played into what is restored.
+        (None, Some(beside), _) if beside.is_dir() => Err(RestoreError::FolderInPlace(beside)),
+        (None, Some(_), _) if overwrite => Ok(Standing::Other),
+        (None, Some(beside), _) => Err(RestoreError::Differs(beside)),
+        (None, None, _) => Ok(Standing::Nothing),
+        (Some(found), _, Some(rows)) => {
+            rows_standing(target, key, &found, rows, keyring, nodes, overwrite)
         }
-        (None, Some(rows)) => rows_are_there(target, key, rows, keyring, nodes, overwrite),
-        (Some(beside), rows) => {
-            let found = target.existing(key);
-            let found = found.map_err(|cause| refused(path.clone(), cause))?;
-            if found.is_none() {
-                // BACKUP-1: it would be played into what is restored.
-                return overwrite
-                    .then_some(false)
-                    .ok_or(RestoreError::Differs(beside));
+        (Some(_), None, None) => {
+            let (bytes, image) = (pages.image_len(), pages.image());
+            standing(
+                target,
+                key,
+                bytes,
+                image,
+                keyring.content_hasher(),
+                overwrite,
+            )
+        }
+        (Some(found), Some(_), None) => {
+            let (size, image) = (pages.page_size(), pages.image());
+            let hasher = keyring.content_hasher();
+            if found.is_file() && companions::make_image(&path, size, image, &hasher) {
+                return target.is_the_same(key);
             }
-            match rows {
-                Some(rows) => rows_are_there(target, key, rows, keyring, nodes, overwrite),
-                None => {
-                    let (size, image) = (pages.page_size(), pages.image());
-                    let is_file = found.as_ref().is_some_and(std::fs::Metadata::is_file);
-                    if is_file && companions::make_image(&path, size, image, &hasher) {
-                        Ok(true)
-                    } else if overwrite && !found.is_some_and(|found| found.is_dir()) {
-                        Ok(false)
-                    } else {
-                        Err(RestoreError::Differs(path))
-                    }
-                }
-            }
+            target.differs(key, &found, overwrite)
         }
     }
 }
 
-/// Whether the target has a database with exactly these rows.
-fn rows_are_there(
+/// The same of a database with exactly these rows.
+fn rows_standing(
     target: &Target,
     key: &Key,
+    found: &Metadata,
     rows: &NodeRef,
     keyring: &Arc<Keyring>,
     nodes: &mut Nodes<'_>,
     overwrite: bool,
-) -> Result<bool, RestoreError> {
-    let broken = |cause| refused(target.path(key), cause);
-    let Some(found) = target.existing(key).map_err(broken)? else {
-        return Ok(false);
-    };
+) -> Result<Standing, RestoreError> {
     if found.is_file() {
-        let path = target.path(key);
-        match has_rows(&path, rows, target.root(), keyring, nodes) {
-            Ok(true) => return Ok(true),
+        match has_rows(&target.path(key), rows, target.root(), keyring, nodes) {
+            Ok(true) => return target.is_the_same(key),
             Ok(false) => {}
             Err(error) => {
                 lost(key, found.len(), error, target)?;
             }
         }
     }
-    if overwrite && !found.is_dir() {
-        Ok(false)
-    } else {
-        Err(RestoreError::Differs(target.path(key)))
-    }
+    target.differs(key, found, overwrite)
 }
 
 /// What a database that was not restored means: lost, or the end of the run.
@@ -559,9 +589,9 @@ fn feed(
             if plan.cancel.is_cancelled() {
                 return Err(RestoreError::Cancelled);
             }
-            target
-                .make_way(&key)
-                .map_err(|cause| refused(target.path(&key), cause))?;
+            if let Err(error) = target.make_way(&key) {
+                return take(Done::without(&key, stat.size, error), report, meter);
+            }
             let extents = extents.load(stat.size, nodes);
             if let Err(cause) = &extents
                 && store_error(cause).is_some_and(ends_a_restore)
@@ -628,7 +658,8 @@ impl Worker for Writer<'_> {
     }
 
     fn work(&mut self, job: Job) -> Done {
-        self.file(&job).unwrap_or_else(Done::Failed)
+        self.file(&job)
+            .unwrap_or_else(|error| Done::without(&job.key, job.stat.size, error))
     }
 }
 
@@ -644,7 +675,8 @@ impl Writer<'_> {
         let hasher = self.hasher.clone();
         let target = self.naming.target;
         let broken = |cause| refused(target.path(key), cause);
-        if is_there(target, key, bytes, content, hasher, self.overwrite)? {
+        let standing = standing(target, key, bytes, content, hasher, self.overwrite)?;
+        if standing == Standing::Same {
             target.clear(key).map_err(broken)?;
             return Ok(Done::AlreadyThere(bytes));
         }
@@ -655,7 +687,8 @@ impl Writer<'_> {
             Ok(extents) => extents,
             Err(cause) => return Ok(lost(told(cause), store_error(cause))),
         };
-        let mut part = target.begin(key).map_err(broken)?;
+        let part = target.begin(key).map_err(broken)?;
+        let mut part = part.in_place_of(standing);
         let mut hasher = self.hasher.clone();
         for extent in pieces(extents) {
             match self.fetcher.extent(&extent, PackKind::Media) {
@@ -678,32 +711,29 @@ impl Writer<'_> {
     }
 }
 
-/// Whether the target has exactly this file. Something else in its place is an error, unless it may
-/// be overwritten.
-fn is_there(
+/// What the target has of this file. Something else in its place is an error, unless it may be
+/// overwritten.
+fn standing(
     target: &Target,
     key: &Key,
     bytes: u64,
     content: &ContentId,
     hasher: ContentHasher,
     overwrite: bool,
-) -> Result<bool, RestoreError> {
+) -> Result<Standing, RestoreError> {
     let broken = |cause| refused(target.path(key), cause);
-    let Some(found) = target.existing(key).map_err(broken)? else {
-        return Ok(false);
+    let Some(found) = target.existing(key)? else {
+        return Ok(Standing::Nothing);
     };
     if found.is_file() && found.len() == bytes {
         let file = File::open(target.path(key)).map_err(broken)?;
         if hash_file(&file, hasher).map_err(broken)? == *content {
-            return Ok(true);
+            return target.is_the_same(key);
         }
     }
-    if overwrite && !found.is_dir() {
-        companions::ensure_no_open_database(&target.path(key))?;
-        Ok(false)
-    } else {
-        Err(RestoreError::Differs(target.path(key)))
-    }
+    let standing = target.differs(key, &found, overwrite)?;
+    companions::ensure_no_open_database(&target.path(key))?;
+    Ok(standing)
 }
 
 fn hash_file(file: &File, mut hasher: ContentHasher) -> std::io::Result<ContentId> {
@@ -721,18 +751,16 @@ fn link_is_there(
 ) -> Result<bool, RestoreError> {
     let path = target.path(key);
     let broken = |cause| refused(path.clone(), cause);
-    let Some(found) = target.existing(key).map_err(broken)? else {
+    let Some(found) = target.existing(key)? else {
         return Ok(false);
     };
     if found.is_symlink() {
         let leads_to = std::fs::read_link(&path).map_err(broken)?;
         if leads_to.as_os_str().as_bytes() == to {
-            return Ok(true);
+            return target.is_the_same(key).map(|_| true);
         }
     }
-    if !overwrite || found.is_dir() {
-        return Err(RestoreError::Differs(path));
-    }
+    target.differs(key, &found, overwrite)?;
     companions::ensure_no_open_database(&path)?;
     std::fs::remove_file(&path).map_err(broken)?;
     Ok(false)
@@ -740,7 +768,12 @@ fn link_is_there(
 
 /// Folders and links, when everything else stands: a file written into a folder changes its time,
 /// and no file may be written through a link.
-fn folders(nodes: &mut Nodes<'_>, plan: &Plan<'_>, target: &Target) -> Result<Gaps, RestoreError> {
+fn folders(
+    nodes: &mut Nodes<'_>,
+    plan: &Plan<'_>,
+    target: &Target,
+    lost: &mut Vec<Lost>,
+) -> Result<Gaps, RestoreError> {
     // The folders around the present key. One is finished when the walk has left it, so that memory
     // grows with the depth and not with the number of folders.
     let mut open: Vec<(Key, Stat)> = Vec::new();
@@ -752,16 +785,15 @@ fn folders(nodes: &mut Nodes<'_>, plan: &Plan<'_>, target: &Target) -> Result<Ga
         while let Some(left) = open.pop_if(|(folder, _)| !key.is_within(folder)) {
             finish(left)?;
         }
-        let broken = |cause| refused(target.path(&key), cause);
         match entry {
-            FileEntry::Dir { stat } => {
-                target.make_dir(&key).map_err(broken)?;
-                open.push((key, stat));
-            }
+            FileEntry::Dir { stat } => match target.make_dir(&key) {
+                Ok(()) => open.push((key, stat)),
+                Err(error) => lost.push(Lost::misfit(&key, LostPart::Folder, error)?),
+            },
             FileEntry::Symlink { target: to, .. } => {
-                target.make_way(&key).map_err(broken)?;
-                if !link_is_there(target, &key, &to, plan.overwrite)? {
-                    target.link(&key, &to).map_err(broken)?;
+                if let Err(error) = link(target, &key, &to, plan.overwrite) {
+                    let bytes = u64::try_from(to.len()).unwrap_or(u64::MAX);
+                    lost.push(Lost::misfit(&key, LostPart::File { bytes }, error)?);
                 }
             }
             FileEntry::File { .. } | FileEntry::Database { .. } => {}
@@ -772,4 +804,12 @@ fn folders(nodes: &mut Nodes<'_>, plan: &Plan<'_>, target: &Target) -> Result<Ga
         finish(left)?;
     }
     Ok(gaps)
+}
+
+fn link(target: &Target, key: &Key, to: &[u8], overwrite: bool) -> Result<(), RestoreError> {
+    target.make_way(key)?;
+    if link_is_there(target, key, to, overwrite)? {
+        return Ok(());
+    }
+    target.link(key, to)
 }

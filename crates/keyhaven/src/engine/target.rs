@@ -5,7 +5,7 @@
 //! and are on the disk ([`super::naming`]), so a restore that is cut off leaves whole files and can be run again.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -15,10 +15,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use keyhaven_repo::entry::Stat;
 use keyhaven_repo::hash::ContentHasher;
 use keyhaven_repo::path::Key;
+use rustix::io::Errno;
 
 use super::companions;
 use super::crew::beside;
-use super::error::RestoreError;
+use super::error::{Misfit, RestoreError};
+use super::lost::{Lost, LostPart};
+use super::standing::{Names, Standing, has_bytes_of, is_there, name_anew};
 
 /// How a file's name ends while it is being written.
 const PART: &str = ".keyhaven-part";
@@ -37,6 +40,7 @@ pub(crate) struct Target {
     /// Held from the first write on: a flush tells of what failed to reach the disk since this was opened.
     folder: File,
     parts: ContentHasher,
+    names: Names,
 }
 
 /// A file that is being written and has no name of its own yet.
@@ -61,7 +65,10 @@ pub(crate) struct Durable(Unnamed);
 #[derive(Debug)]
 struct Unnamed {
     part: PathBuf,
+    key: Key,
     path: PathBuf,
+    /// Whether what has that name may be replaced.
+    replaces: bool,
     /// What SQLite would read beside it goes when it gets its name.
     is_database: bool,
     is_named: bool,
@@ -75,6 +82,7 @@ impl Target {
             root: root.to_path_buf(),
             folder: File::open(root)?,
             parts,
+            names: Names::default(),
         })
     }
 
@@ -88,48 +96,95 @@ impl Target {
     }
 
     /// Makes the folders above a key.
-    pub(crate) fn make_way(&self, key: &Key) -> io::Result<()> {
+    pub(crate) fn make_way(&self, key: &Key) -> Result<(), RestoreError> {
         let path = self.path(key);
         path.parent()
             .map_or(Ok(()), |parent| self.make_folder(parent))
     }
 
     /// Makes the folder of a key.
-    pub(crate) fn make_dir(&self, key: &Key) -> io::Result<()> {
+    pub(crate) fn make_dir(&self, key: &Key) -> Result<(), RestoreError> {
         self.make_folder(&self.path(key))
     }
 
-    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+    fn make_folder(&self, folder: &Path) -> Result<(), RestoreError> {
         if folder == self.root || !folder.starts_with(&self.root) {
             return Ok(());
         }
         match std::fs::symlink_metadata(folder) {
             Ok(found) if found.is_dir() => return Ok(()),
             Ok(_) => {
+                self.ensure_own_name(folder)?;
                 // A12: a link here could lead anywhere.
-                return Err(io::Error::other(
-                    "something that is not a folder stands in the way",
-                ));
+                let cause = io::Error::other("something that is not a folder stands in the way");
+                return Err(refused(folder.to_path_buf(), cause));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(not_named(folder, error)),
         }
         if let Some(parent) = folder.parent() {
             self.make_folder(parent)?;
         }
         match std::fs::create_dir(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(not_named(folder, error))
+            }
             _ => Ok(()),
         }
     }
 
     /// What stands at a key's path, not following links.
-    pub(crate) fn existing(&self, key: &Key) -> io::Result<Option<std::fs::Metadata>> {
-        match std::fs::symlink_metadata(self.path(key)) {
+    pub(crate) fn existing(&self, key: &Key) -> Result<Option<Metadata>, RestoreError> {
+        let path = self.path(key);
+        match std::fs::symlink_metadata(&path) {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(not_named(&path, error)),
         }
+    }
+
+    /// What it means that something else stands at a key's path: it may be replaced, or why not.
+    pub(crate) fn differs(
+        &self,
+        key: &Key,
+        found: &Metadata,
+        overwrite: bool,
+    ) -> Result<Standing, RestoreError> {
+        let path = self.path(key);
+        self.ensure_own_name(&path)?;
+        match overwrite {
+            _ if found.is_dir() => Err(RestoreError::FolderInPlace(path)),
+            true => Ok(Standing::Other),
+            false => Err(RestoreError::Differs(path)),
+        }
+    }
+
+    /// That just what belongs there stands at a key's path, unless it is there by another name.
+    pub(crate) fn is_the_same(&self, key: &Key) -> Result<Standing, RestoreError> {
+        let path = self.path(key);
+        self.each_name(&path, &|path| self.names.other_case(path))?;
+        Ok(Standing::Same)
+    }
+
+    /// That what stands at a path has this name, and not one that is the same here.
+    fn ensure_own_name(&self, path: &Path) -> Result<(), RestoreError> {
+        self.each_name(path, &|path| self.names.other(path))
+    }
+
+    /// Asks for the other names of a path and of the folders above it, as far as the target.
+    fn each_name(
+        &self,
+        path: &Path,
+        other: &dyn Fn(&Path) -> io::Result<Option<PathBuf>>,
+    ) -> Result<(), RestoreError> {
+        let below = |path: &&Path| path.starts_with(&self.root) && *path != self.root;
+        for part in path.ancestors().take_while(below) {
+            let other = other(part).map_err(|cause| refused(part.to_path_buf(), cause))?;
+            if let Some(other) = other {
+                return Err(misfit(path, Misfit::SameName(other)));
+            }
+        }
+        Ok(())
     }
 
     /// Begins to write the file of a key.
@@ -144,7 +199,9 @@ impl Target {
             .open(&part)?;
         let unnamed = Unnamed {
             part,
+            key: key.clone(),
             path,
+            replaces: false,
             is_database: false,
             is_named: false,
         };
@@ -173,8 +230,22 @@ impl Target {
     }
 
     /// Makes the link of a key.
-    pub(crate) fn link(&self, key: &Key, target: &[u8]) -> io::Result<()> {
-        std::os::unix::fs::symlink(OsStr::from_bytes(target), self.path(key))
+    pub(crate) fn link(&self, key: &Key, target: &[u8]) -> Result<(), RestoreError> {
+        let path = self.path(key);
+        let made = std::os::unix::fs::symlink(OsStr::from_bytes(target), &path);
+        made.map_err(|cause| match cause.kind() {
+            io::ErrorKind::PermissionDenied
+                if cause.raw_os_error() != Some(Errno::PERM.raw_os_error()) =>
+            {
+                refused(path, cause)
+            }
+            // POSIX.1-2024 `symlink`.
+            io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => {
+                misfit(&path, Misfit::Link(cause))
+            }
+            io::ErrorKind::AlreadyExists => RestoreError::Differs(path),
+            _ => not_named(&path, cause),
+        })
     }
 
     /// Gives a folder the mode and the time that it had.
@@ -221,6 +292,12 @@ impl Part {
         self
     }
 
+    /// The same, in the place of what was found there.
+    pub(crate) fn in_place_of(mut self, standing: Standing) -> Self {
+        self.unnamed.replaces = standing == Standing::Other;
+        self
+    }
+
     /// Gives the file its mode and its time.
     pub(crate) fn finish(self, stat: &Stat) -> io::Result<Whole> {
         self.settle(stat)?;
@@ -255,23 +332,60 @@ impl Whole {
 }
 
 impl Durable {
-    /// Gives the file its name.
-    pub(crate) fn name(mut self) -> Result<(), RestoreError> {
-        let Unnamed {
-            part,
-            path,
-            is_database,
-            ..
-        } = &self.0;
+    /// Gives the file its name, or says that the target cannot have it.
+    pub(crate) fn name(mut self, target: &Target) -> Result<Option<Lost>, RestoreError> {
+        match self.0.give_name(target) {
+            Ok(()) => Ok(None),
+            Err(error) => {
+                let bytes = std::fs::symlink_metadata(&self.0.part).map_or(0, |part| part.len());
+                Lost::misfit(&self.0.key, LostPart::File { bytes }, error).map(Some)
+            }
+        }
+    }
+}
+
+impl Unnamed {
+    fn give_name(&mut self, target: &Target) -> Result<(), RestoreError> {
+        let Self { part, path, .. } = &*self;
         let broken = |cause| refused(path.clone(), cause);
-        if *is_database {
+        if self.is_database {
             // Again, because it was a while ago that it was looked.
             companions::ensure_not_open(path)?;
-            companions::remove(path).map_err(broken)?;
+            if !self.replaces {
+                if let Some(beside) = companions::in_the_way(path).map_err(broken)? {
+                    return Err(RestoreError::Differs(beside));
+                }
+                if is_there(path).map_err(|cause| not_named(path, cause))? {
+                    return self.is_taken(target);
+                }
+            }
+            companions::remove(path)?;
         }
-        std::fs::rename(part, path).map_err(broken)?;
-        self.0.is_named = true;
+        let named = match self.replaces {
+            true => std::fs::rename(part, path),
+            false => name_anew(part, path),
+        };
+        match named {
+            Ok(()) => self.is_named = true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !self.replaces => {
+                return self.is_taken(target);
+            }
+            Err(error) if is_there(part).is_ok_and(|is_there| is_there) => {
+                return Err(not_named(path, error));
+            }
+            Err(error) => return Err(broken(error)),
+        }
         Ok(())
+    }
+
+    /// That something has the name by now: it is another's, unless it is the same.
+    fn is_taken(&self, target: &Target) -> Result<(), RestoreError> {
+        let broken = |cause| refused(self.path.clone(), cause);
+        target.ensure_own_name(&self.path)?;
+        if has_bytes_of(&self.path, &self.part).map_err(broken)? {
+            return Ok(());
+        }
+        Err(RestoreError::Differs(self.path.clone()))
     }
 }
 
@@ -289,7 +403,29 @@ pub(crate) fn refused(path: PathBuf, cause: io::Error) -> RestoreError {
     if crate::files::is_full(&cause) {
         return RestoreError::TargetFilled(path);
     }
+    let is_ill_spelt = cause.raw_os_error() == Some(Errno::ILSEQ.raw_os_error());
+    if cause.kind() == io::ErrorKind::InvalidFilename || is_ill_spelt {
+        return misfit(&path, Misfit::Name(cause));
+    }
     RestoreError::Target { path, cause }
+}
+
+/// The same where it was to look for a name, or to give it: a file system that does not take it often says something else.
+fn not_named(path: &Path, cause: io::Error) -> RestoreError {
+    let is_name = match cause.kind() {
+        io::ErrorKind::InvalidInput => true,
+        io::ErrorKind::NotFound => path.parent().is_some_and(Path::is_dir),
+        _ => false,
+    };
+    if is_name {
+        return misfit(path, Misfit::Name(cause));
+    }
+    refused(path.to_path_buf(), cause)
+}
+
+fn misfit(path: &Path, misfit: Misfit) -> RestoreError {
+    let path = path.to_path_buf();
+    RestoreError::Misfit { path, misfit }
 }
 
 /// The permissions that a file had. The owner can always read what he restored; set-user-id bits do
@@ -310,6 +446,8 @@ fn time(ns: i64) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use crate::engine::entropy::OsEntropy;
     use keyhaven_repo::keyring::Keyring;
@@ -349,7 +487,7 @@ mod tests {
         let part = target.begin(&key).unwrap();
         let (durable, ()) = part.flush(&stat, |_| Ok(())).unwrap();
         assert!(!folder.path().join("a").exists());
-        durable.name().unwrap();
+        assert_eq!(durable.name(&target).unwrap(), None);
         let found = std::fs::metadata(folder.path().join("a")).unwrap();
         assert_eq!(found.permissions().mode() & 0o777, 0o644);
         let modified = found
@@ -371,7 +509,7 @@ mod tests {
         opened
             .execute_batch("PRAGMA journal_mode = wal; CREATE TABLE message(text)")
             .unwrap();
-        let named = durable.name();
+        let named = durable.name(&target);
         assert!(
             matches!(named, Err(RestoreError::InUse { .. })),
             "{named:?}"
@@ -385,6 +523,82 @@ mod tests {
         assert_eq!(names, 1, "a part was left");
     }
 
+    /// BACKUP-1: nor is anything else that came to stand there since it was looked, unless what was seen there may be replaced.
+    #[test]
+    fn what_came_to_stand_there_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = target(folder.path());
+        let at = |name: &str| folder.path().join(name);
+        let whole = |name: &str| {
+            let mut part = target.begin(&key(&[name.as_bytes()])).unwrap();
+            part.file.write_all(b"restored").unwrap();
+            part
+        };
+        let name = |part: Part| {
+            let (durable, ()) = part.flush(&Stat::default(), |_| Ok(())).unwrap();
+            durable.name(&target)
+        };
+        let differs = |named, path| {
+            assert!(
+                matches!(&named, Err(RestoreError::Differs(differs)) if *differs == path),
+                "{named:?}"
+            );
+        };
+        for is_database in [false, true] {
+            let whole = |name: &str| match is_database {
+                true => whole(name).of_database(),
+                false => whole(name),
+            };
+            let part = whole("file");
+            std::fs::write(at("file"), "of another program").unwrap();
+            differs(name(part), at("file"));
+            assert_eq!(std::fs::read(at("file")).unwrap(), b"of another program");
+            let replacing = whole("file").in_place_of(Standing::Other);
+            assert_eq!(name(replacing).unwrap(), None);
+            assert_eq!(std::fs::read(at("file")).unwrap(), b"restored");
+            // Another restore was faster.
+            assert_eq!(name(whole("file")).unwrap(), None);
+            std::fs::remove_file(at("file")).unwrap();
+        }
+        let part = whole("file").of_database();
+        std::fs::write(at("file-wal"), "of another program").unwrap();
+        differs(name(part), at("file-wal"));
+        assert_eq!(
+            std::fs::read(at("file-wal")).unwrap(),
+            b"of another program"
+        );
+        assert!(!at("file").exists());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// BACKUP-1: what stands there by another name is another file, also where files may be overwritten. A thread's folder has its number
+    /// for a name, and is not in the list of `/proc`.
+    #[test]
+    fn what_has_another_name_is_neither_replaced_nor_gone_through() {
+        let seen = std::thread::spawn(|| {
+            let target = target(Path::new("/proc"));
+            let own = std::fs::read_link("/proc/thread-self").unwrap();
+            let own = own.file_name().unwrap().as_bytes();
+            let below = key(&[own, b"comm"]);
+            [key(&[own]), below].map(|key| {
+                let found = target.existing(&key).unwrap().unwrap();
+                target.differs(&key, &found, true)
+            })
+        });
+        for refused in seen.join().unwrap() {
+            assert!(
+                matches!(
+                    refused,
+                    Err(RestoreError::Misfit {
+                        misfit: Misfit::SameName(_),
+                        ..
+                    })
+                ),
+                "{refused:?}"
+            );
+        }
+    }
+
     #[test]
     fn a_name_as_long_as_names_get_can_be_restored() {
         let folder = tempfile::tempdir().unwrap();
@@ -392,7 +606,7 @@ mod tests {
         let name = [b'x'; 255];
         let part = target.begin(&key(&[&name])).unwrap();
         let (durable, ()) = part.flush(&Stat::default(), |_| Ok(())).unwrap();
-        durable.name().unwrap();
+        assert_eq!(durable.name(&target).unwrap(), None);
         assert!(folder.path().join(OsStr::from_bytes(&name)).exists());
     }
 

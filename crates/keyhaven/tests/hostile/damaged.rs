@@ -49,7 +49,7 @@ fn with_damage(pack: &Path, at: usize, then: impl FnOnce()) {
 
 fn covers(lost: &Lost, path: &Path) -> bool {
     match &lost.part {
-        LostPart::File { .. } => path == lost.path,
+        LostPart::File { .. } | LostPart::Folder => path == lost.path,
         LostPart::All => true,
         LostPart::Stretch { before } => {
             path >= lost.path && before.as_deref().is_none_or(|before| path < before)

@@ -1,8 +1,14 @@
 //! What stands in the target of a restore already, and what becomes of it.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use keyhaven::{BackupOptions, RestoreError, RestoreOptions, Restored, Tier};
+use keyhaven::{
+    BackupOptions, Lost, LostPart, Observer, Phase, Progress, RestoreError, RestoreOptions,
+    Restored, Tier,
+};
 use keyhaven_secrets::Remedy;
 use rusqlite::Connection;
 
@@ -195,6 +201,161 @@ fn a_database_and_its_log_that_are_the_backup_are_left_alone() {
         assert!(std::fs::metadata(chats.join("chats.db-wal")).unwrap().len() > 0);
         let restored = restore(&world, &chats, false).unwrap();
         assert_eq!(restored.report.files, 0, "{tier:?}");
+    }
+}
+
+/// Another program that makes every file of `media` that is not there yet, as soon as one was fetched.
+struct Maker {
+    media: PathBuf,
+    names: Vec<PathBuf>,
+    calls: u32,
+    made: Vec<PathBuf>,
+}
+
+impl Observer for Maker {
+    fn progress(&mut self, progress: &Progress) {
+        if progress.phase != Phase::Media {
+            return;
+        }
+        self.calls += 1;
+        match self.calls {
+            // The next report comes with the first file, whose name waits for a flush.
+            1 => std::thread::sleep(Duration::from_millis(150)),
+            2 => {
+                let parts = std::fs::read_dir(&self.media).unwrap();
+                assert!(parts.count() > 0, "nothing was begun");
+                for name in &self.names {
+                    let path = self.media.join(name);
+                    if let Ok(mut file) = File::create_new(&path) {
+                        file.write_all(THEIRS).unwrap();
+                        self.made.push(path);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+const THEIRS: &[u8] = b"of another program";
+
+/// BACKUP-1: between the look at a place and the name that is given there lie a download and a flush.
+#[test]
+fn what_comes_to_stand_in_the_target_during_a_restore_is_not_replaced() {
+    let world = OnDisk::new();
+    world.backup().unwrap();
+    let names = std::fs::read_dir(world.at("chats/media")).unwrap();
+    let names = names.map(|entry| entry.unwrap());
+    let names = names.filter(|entry| entry.file_type().unwrap().is_file());
+    let mut maker = Maker {
+        media: world.at("to/media"),
+        names: names.map(|entry| entry.file_name().into()).collect(),
+        calls: 0,
+        made: Vec::new(),
+    };
+    let options = RestoreOptions::default();
+    let restored = world.haven().restore(&world.at("to"), &options, &mut maker);
+    assert!(maker.made.contains(&differs(restored)));
+    for path in maker.made {
+        assert_eq!(std::fs::read(&path).unwrap(), THEIRS, "{path:?}");
+    }
+    restore(&world, &world.at("to"), true).unwrap();
+    assert_eq!(
+        restore(&world, &world.at("to"), false)
+            .unwrap()
+            .report
+            .files,
+        0
+    );
+}
+
+/// A folder is never overwritten, and nobody is told that it would be.
+#[test]
+fn a_folder_in_the_place_of_something_else_stays_and_the_advice_helps() {
+    let world = OnDisk::new();
+    std::os::unix::fs::symlink("media", world.at("chats/link")).unwrap();
+    world.backup().unwrap();
+    for name in [
+        "chats.db",
+        "chats.db-wal",
+        "chats.db-shm",
+        "media/film.mp4",
+        "link",
+    ] {
+        let to = world.at(&format!("to {}", name.replace('/', " ")));
+        std::fs::create_dir_all(to.join(name)).unwrap();
+        for overwrite in [false, true] {
+            let refused = restore(&world, &to, overwrite).unwrap_err();
+            assert_eq!(refused.remedy(), Remedy::AskUser);
+            assert!(!refused.to_string().contains("--overwrite"), "{refused}");
+            assert!(
+                matches!(&refused, RestoreError::FolderInPlace(path) if *path == to.join(name)),
+                "{refused:?}"
+            );
+        }
+        std::fs::remove_dir(to.join(name)).unwrap();
+        restore(&world, &to, false).unwrap();
+    }
+}
+
+/// BACKUP-1: a name that the target cannot have costs what has it and what is below it. Here whole paths are too long.
+#[test]
+fn what_the_target_cannot_have_is_told_and_the_rest_comes_back() {
+    for tier in [Tier::Pages, Tier::Rows] {
+        let world = OnDisk::new();
+        // Long enough that it does not go below a target with a longer path.
+        let way: PathBuf = std::iter::repeat_n("d".repeat(250), 15).collect();
+        let deep = world.at("chats/media").join(&way);
+        std::fs::create_dir_all(deep.join("empty")).unwrap();
+        std::fs::write(deep.join("a file"), "a file").unwrap();
+        std::os::unix::fs::symlink("a file", deep.join("a link")).unwrap();
+        // SQLite itself opens nothing at the end of so long a path.
+        let database = Connection::open(world.at("a.db")).unwrap();
+        database.execute_batch("CREATE TABLE t(x)").unwrap();
+        drop(database);
+        std::fs::copy(world.at("a.db"), deep.join("a.db")).unwrap();
+        for text in ["of a day", "of the next"] {
+            std::fs::write(world.at("chats/zz"), text).unwrap();
+            settle();
+            let options = BackupOptions {
+                tier,
+                ..BackupOptions::default()
+            };
+            world.haven().backup(options, &mut ()).unwrap();
+        }
+        let to: PathBuf = std::iter::repeat_n("t".repeat(100), 3).collect();
+        let to = world.at("to").join(to);
+        let mut came = None;
+        for overwrite in [false, true, false] {
+            let restored = restore(&world, &to, overwrite).unwrap().report;
+            assert_eq!(std::fs::read(to.join("zz")).unwrap(), b"of the next");
+            let back = Connection::open(to.join("chats.db")).unwrap();
+            assert_eq!(rows(&back), rows(&world.app));
+            let way = Path::new("media").join(&way);
+            for (name, part) in [
+                ("a file", LostPart::File { bytes: 6 }),
+                ("a link", LostPart::File { bytes: 6 }),
+                ("a.db", LostPart::File { bytes: 8192 }),
+                ("empty", LostPart::Folder),
+            ] {
+                let lost = restored
+                    .lost
+                    .iter()
+                    .find(|lost| lost.path == way.join(name));
+                let lost = lost.unwrap_or_else(|| panic!("{name} in {:?}", restored.lost));
+                assert_eq!((&lost.part, lost.remedy), (&part, Remedy::AskUser));
+                assert!(lost.reason.contains("name"), "{lost:?}");
+            }
+            let is_told = |lost: &Lost| way.starts_with(&lost.path) || lost.path.starts_with(&way);
+            assert!(restored.lost.iter().all(is_told), "{:?}", restored.lost);
+            // Two of the four are files, and the others that were written are there the next time.
+            let all = restored.files + restored.already_there;
+            assert_eq!(*came.get_or_insert(all), all);
+        }
+        let short = world.at("s");
+        assert_eq!(restore(&world, &short, false).unwrap().report.lost, []);
+        let all = restore(&world, &short, false).unwrap().report.already_there;
+        assert_eq!(Some(all - 2), came);
     }
 }
 
