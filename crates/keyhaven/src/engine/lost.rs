@@ -67,15 +67,15 @@ impl Lost {
         part: LostPart,
         error: RestoreError,
     ) -> Result<Self, RestoreError> {
-        match error {
-            RestoreError::Misfit { misfit, .. } => Ok(Self {
-                path: relative(key),
-                part,
-                reason: misfit.to_string(),
-                remedy: Remedy::AskUser,
-            }),
-            error => Err(error),
-        }
+        let RestoreError::Misfit { misfit, .. } = error else {
+            return Err(error);
+        };
+        Ok(Self {
+            path: relative(key),
+            part,
+            reason: misfit.to_string(),
+            remedy: Remedy::AskUser,
+        })
     }
 
     /// The same, with what helps against what the store said.

@@ -233,18 +233,19 @@ impl Target {
     pub(crate) fn link(&self, key: &Key, target: &[u8]) -> Result<(), RestoreError> {
         let path = self.path(key);
         let made = std::os::unix::fs::symlink(OsStr::from_bytes(target), &path);
-        made.map_err(|cause| match cause.kind() {
-            io::ErrorKind::PermissionDenied
-                if cause.raw_os_error() != Some(Errno::PERM.raw_os_error()) =>
-            {
-                refused(path, cause)
-            }
+        made.map_err(|cause| {
+            let kind = cause.kind();
+            let is_not_permitted = cause.raw_os_error() == Some(Errno::PERM.raw_os_error());
             // POSIX.1-2024 `symlink`.
-            io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => {
+            if is_not_permitted || kind == io::ErrorKind::Unsupported {
                 misfit(&path, Misfit::Link(cause))
+            } else if kind == io::ErrorKind::PermissionDenied {
+                refused(path, cause)
+            } else if kind == io::ErrorKind::AlreadyExists {
+                RestoreError::Differs(path)
+            } else {
+                not_named(&path, cause)
             }
-            io::ErrorKind::AlreadyExists => RestoreError::Differs(path),
-            _ => not_named(&path, cause),
         })
     }
 
@@ -412,12 +413,9 @@ pub(crate) fn refused(path: PathBuf, cause: io::Error) -> RestoreError {
 
 /// The same where it was to look for a name, or to give it: a file system that does not take it often says something else.
 fn not_named(path: &Path, cause: io::Error) -> RestoreError {
-    let is_name = match cause.kind() {
-        io::ErrorKind::InvalidInput => true,
-        io::ErrorKind::NotFound => path.parent().is_some_and(Path::is_dir),
-        _ => false,
-    };
-    if is_name {
+    let kind = cause.kind();
+    let is_unknown = kind == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir);
+    if is_unknown || kind == io::ErrorKind::InvalidInput {
         return misfit(path, Misfit::Name(cause));
     }
     refused(path.to_path_buf(), cause)
