@@ -183,8 +183,8 @@ pub(super) const ENGINE: &[Switch] = &[
     Switch {
         name: "engine: damage: a pack may have any length",
         file: PACKS,
-        sound: "Some(len) if SizeClass::of_object(*len).is_none() => {",
-        broken: "Some(len) if false && SizeClass::of_object(*len).is_none() => {",
+        sound: "let fits = SizeClass::of_object(len).is_some();",
+        broken: "let fits = true || SizeClass::of_object(len).is_some();",
     },
     Switch {
         name: "engine: damage: what verify found is forgotten before it is mended",

@@ -120,7 +120,7 @@ pub(super) const POWER: &[Switch] = &[
     Switch {
         name: "power: beside a file that is there, what a restore left before its name stays",
         file: RESTORE,
-        sound: "            let cleared = target.clear(&key);
+        sound: "            let cleared = target.clear(key);
             cleared.map_err",
         broken: "            let cleared = Ok(());
             cleared.map_err",
