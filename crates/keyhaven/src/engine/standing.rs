@@ -88,6 +88,8 @@ pub(crate) fn has_bytes_of(path: &Path, part: &Path) -> io::Result<bool> {
 pub(crate) struct Names {
     /// The last folder that was listed: where one name must be looked up, others of its folder must be, too.
     listed: Mutex<Option<(PathBuf, BTreeSet<OsString>)>>,
+    /// The last folder that was seen to tell large letters from small, as it does then for all that is in it.
+    plain: Mutex<Option<PathBuf>>,
 }
 
 impl Names {
@@ -110,6 +112,23 @@ impl Names {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Whether it is known that [`Self::other_case`] has none for this path and those of the folders above it.
+    pub(crate) fn is_plain(&self, path: &Path) -> bool {
+        let plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        plain.is_some() && path.parent() == plain.as_deref()
+    }
+
+    /// Remembers that for what stands beside a path that was looked at, as its folders were.
+    pub(crate) fn note_plain(&self, path: &Path) -> io::Result<()> {
+        if let (Some(folder), Some(name)) = (path.parent(), path.file_name())
+            && tells_cases_apart(folder, name)? == Some(true)
+        {
+            let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+            *plain = Some(folder.to_path_buf());
+        }
+        Ok(())
     }
 
     fn listed(&self, folder: &Path, name: &OsStr) -> io::Result<Option<PathBuf>> {
@@ -217,11 +236,20 @@ mod tests {
         assert!(is_there && other.unwrap().is_some());
         let folder = tempfile::tempdir().unwrap();
         let names = Names::default();
-        for name in ["IMG.jpg", "img.jpg", "Å.jpg", "1", "2"] {
+        // A name without letters that are large or small says nothing of its folder.
+        for (name, is_plain) in [
+            ("1", false),
+            ("Å", false),
+            ("IMG.jpg", true),
+            ("img.jpg", true),
+        ] {
             let path = folder.path().join(name);
             std::fs::write(&path, name).unwrap();
             assert_eq!(names.other(&path).unwrap(), None, "{name}");
             assert_eq!(names.other_case(&path).unwrap(), None, "{name}");
+            names.note_plain(&path).unwrap();
+            assert_eq!(names.is_plain(&path), is_plain, "{name}");
+            assert!(!names.is_plain(folder.path()));
         }
     }
 }

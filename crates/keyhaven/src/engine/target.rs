@@ -162,7 +162,11 @@ impl Target {
     /// That just what belongs there stands at a key's path, unless it is there by another name.
     pub(crate) fn is_the_same(&self, key: &Key) -> Result<Standing, RestoreError> {
         let path = self.path(key);
-        self.each_name(&path, &|path| self.names.other_case(path))?;
+        if !self.names.is_plain(&path) {
+            self.each_name(&path, &|path| self.names.other_case(path))?;
+            let seen = self.names.note_plain(&path);
+            seen.map_err(|cause| refused(path, cause))?;
+        }
         Ok(Standing::Same)
     }
 
