@@ -12,6 +12,7 @@ const SYNCER: &str = "crates/keyhaven/src/store/folder/syncer.rs";
 const STORE: &str = "crates/keyhaven/src/setup/store.rs";
 const TARGET: &str = "crates/keyhaven/src/engine/target.rs";
 const RESTORE: &str = "crates/keyhaven/src/engine/restore.rs";
+const RESTORE_DATABASE: &str = "crates/keyhaven/src/engine/restore/database.rs";
 const SETUP: &str = "crates/cli/src/setup.rs";
 const BEGUN: &str = "crates/keyhaven/src/setup.rs";
 const LINK: &str = "crates/keyhaven/src/vault.rs";
@@ -119,7 +120,7 @@ pub(super) const POWER: &[Switch] = &[
     },
     Switch {
         name: "power: beside a file that is there, what a restore left before its name stays",
-        file: RESTORE,
+        file: RESTORE_DATABASE,
         sound: "            let cleared = target.clear(key);
             cleared.map_err",
         broken: "            let cleared = Ok(());
