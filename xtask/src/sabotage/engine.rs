@@ -18,6 +18,9 @@ const JUDGE: &str = "crates/repo/src/snapshot/history.rs";
 const DIFFER: &str = "crates/repo/src/page_map/differ.rs";
 const MEDIA: &str = "crates/keyhaven/src/engine/media.rs";
 const TAILS: &str = "crates/keyhaven/src/engine/tails.rs";
+const CONTENTS: &str = "crates/keyhaven/src/engine/contents.rs";
+const STANDING: &str = "crates/keyhaven/src/engine/standing.rs";
+const STATE: &str = "crates/source/src/database/state.rs";
 const TARGET: &str = "crates/keyhaven/src/engine/target.rs";
 const SYNCER: &str = "crates/keyhaven/src/store/folder/syncer.rs";
 const SIGNATURE: &str = "crates/source/src/database/signature.rs";
@@ -236,6 +239,24 @@ pub(super) const ENGINE: &[Switch] = &[
         file: TARGET,
         sound: "            let _ = std::fs::remove_file(&self.part);",
         broken: "            let _ = std::fs::rename(&self.part, &self.path);",
+    },
+    Switch {
+        name: "engine: what comes to a name during a restore is replaced",
+        file: STANDING,
+        sound: "RenameFlags::NOREPLACE",
+        broken: "RenameFlags::empty()",
+    },
+    Switch {
+        name: "engine: what earlier runs kept counts in whichever state the store is",
+        file: CONTENTS,
+        sound: "if !self.added.contains(&extent.pack) && !self.listed()?.contains(&extent.pack) {",
+        broken: "if false && !self.listed()?.contains(&extent.pack) {",
+    },
+    Switch {
+        name: "engine: a database that is written over while it is read is taken for one state",
+        file: STATE,
+        sound: "now.is_same_file(&self.stat) && now.is_unchanged_since(&self.stat)",
+        broken: "now.is_same_file(&self.stat)",
     },
     Switch {
         name: "engine: a link in the way of a restore is followed",
