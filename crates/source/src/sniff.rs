@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::database::header::{Header, MAGIC, SNIFF_BYTES, distinct, is_encrypted_behind};
+use crate::database::state::open_read_only;
 use crate::database::wal::WAL_MAGICS;
 use crate::item::{SkipReason, open_listed};
 use crate::stat::Stat;
@@ -85,13 +86,16 @@ pub(crate) fn sniff(
     listed: &Stat,
     companions: Companions,
 ) -> Result<Content, SkipReason> {
-    // A log beside an empty file may hold what the file does not; the reader decides.
+    // A log or a journal beside an empty file may hold what the file does not; the reader decides.
     if listed.size == 0 {
-        return Ok(if companions.any() {
-            Content::Database
-        } else {
-            Content::File
-        });
+        let holds_more = companions.log && has_log_magic(path);
+        return Ok(
+            if holds_more || companions.journal && has_journal_magic(path) {
+                Content::Database
+            } else {
+                Content::File
+            },
+        );
     }
     let claim =
         crate::claim::Claim::wait_for(listed).ok_or(SkipReason::Io(io::ErrorKind::ResourceBusy))?;
@@ -110,7 +114,7 @@ pub(crate) fn sniff(
             false => Content::Database,
         });
     }
-    let logged = companions.log && has_log_magic(&companion_path(path, "-wal"));
+    let logged = companions.log && has_log_magic(path);
     let named = path.extension().is_some_and(|ending| {
         DATABASE_ENDINGS
             .iter()
@@ -134,12 +138,24 @@ fn read_head(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-fn has_log_magic(log: &Path) -> bool {
-    let mut magic = [0; 4];
-    File::open(log)
-        .and_then(|mut file| file.read_exact(&mut magic))
-        .is_ok()
-        && WAL_MAGICS.contains(&u32::from_be_bytes(magic))
+fn has_log_magic(database: &Path) -> bool {
+    let begins = beginning(&companion_path(database, "-wal"));
+    begins.is_some_and(|magic| WAL_MAGICS.contains(&u32::from_be_bytes(magic)))
+}
+
+/// What a journal begins with that is not done with (SQLite file format, section 3).
+const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+
+fn has_journal_magic(database: &Path) -> bool {
+    beginning(&companion_path(database, "-journal")) == Some(JOURNAL_MAGIC)
+}
+
+/// The first bytes of a companion; none of what is no file, or shorter.
+fn beginning<const N: usize>(companion: &Path) -> Option<[u8; N]> {
+    let mut file = open_read_only(companion).ok()??;
+    let mut bytes = [0; N];
+    file.read_exact(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Whether bytes look like a cipher's: 512 random bytes have about 221 distinct values (standard

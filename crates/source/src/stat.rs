@@ -67,7 +67,7 @@ impl Stat {
     }
 
     /// The same, made to match nothing.
-    fn unsettled(self) -> Self {
+    pub(crate) fn unsettled(self) -> Self {
         Self {
             ctime_ns: UNSETTLED,
             ..self

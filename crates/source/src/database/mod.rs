@@ -9,7 +9,7 @@ mod opaque;
 mod pages;
 mod quiet;
 mod signature;
-mod state;
+pub(crate) mod state;
 mod user;
 pub(crate) mod wal;
 

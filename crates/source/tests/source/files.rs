@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use keyhaven_source::{FileError, Item, Regular, Rules, Stat, UNSETTLED, read_stable, walk};
 
+use crate::peer::Peer;
 use crate::world::soon_enough;
 
 /// What a walk says about the one file of a folder.
@@ -160,3 +161,34 @@ fn a_file_that_was_just_written_is_read_again_next_time() {
     let (stat, _) = read(folder.path(), &mut |_| {}).unwrap();
     assert!(listed(folder.path()).is_unchanged_plain_file(&stat));
 }
+
+/// BACKUP-1: MMKV, RocksDB and browsers keep files that they change through a mapping. Such a change stamps the file only the first
+/// time until the page is written out. SQLite keeps the index of a log so: it stands here under another name.
+#[test]
+fn a_file_that_changes_through_a_mapping_is_read_again() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let kind = rustix::fs::statfs(folder.path()).unwrap().f_type;
+    if kind == TMPFS_MAGIC {
+        println!("a file system in memory never stamps such a change");
+        return;
+    }
+    let database = folder.path().join("chat.db");
+    let mut peer = Peer::open(&database);
+    peer.must("PRAGMA journal_mode=wal");
+    peer.must("CREATE TABLE t(x)");
+    let source = folder.path().join("source");
+    fs::create_dir(&source).unwrap();
+    fs::hard_link(folder.path().join("chat.db-shm"), source.join("kv.mmkv")).unwrap();
+    for round in 0..3 {
+        peer.must("INSERT INTO t VALUES(1)");
+        settle();
+        let (stat, bytes) = read(&source, &mut |_| {}).unwrap();
+        assert!(listed(&source).is_unchanged_plain_file(&stat), "{round}");
+        peer.must("INSERT INTO t VALUES(2)");
+        assert_ne!(fs::read(source.join("kv.mmkv")).unwrap(), bytes);
+        assert!(!listed(&source).is_unchanged_plain_file(&stat), "{round}");
+    }
+}
+
+/// linux/magic.h.
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;

@@ -177,9 +177,21 @@ fn companions_belong_to_their_database() {
     }
     fs::create_dir(root.join("folder-shm")).unwrap();
     fs::write(root.join("folder"), "text").unwrap();
-    // An empty file may be a database whose log holds all of it: the reader decides.
+    // An empty file may be a database whose log or journal holds all of it: the reader decides.
     fs::write(root.join("new.db"), "").unwrap();
-    fs::write(root.join("new.db-wal"), "log").unwrap();
+    fs::write(root.join("new.db-wal"), b"\x37\x7f\x06\x82, a log").unwrap();
+    fs::write(root.join("newer.db"), "").unwrap();
+    let journal = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7, a journal";
+    fs::write(root.join("newer.db-journal"), journal).unwrap();
+    // Beside anything else it is an empty file. A pipe holds nobody up.
+    for name in ["pages", "travel"] {
+        fs::write(root.join(name), "").unwrap();
+    }
+    fs::write(root.join("travel-journal"), "Monday, we left").unwrap();
+    fs::create_dir(root.join("pages-shm")).unwrap();
+    let kind = rustix::fs::FileType::Fifo;
+    let pipe = root.join("pages-wal");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, 0o600.into(), 0).unwrap();
     expect(
         root,
         &Rules::default(),
@@ -194,6 +206,12 @@ fn companions_belong_to_their_database() {
             ("folder-shm", "Dir"),
             ("lonely.db-wal", "File"),
             ("new.db", "Database"),
+            ("newer.db", "Database"),
+            ("pages", "File"),
+            ("pages-shm", "Dir"),
+            ("pages-wal", "Pipe"),
+            ("travel", "File"),
+            ("travel-journal", "File"),
         ],
     );
 }
