@@ -240,6 +240,9 @@ impl<'a> Run<'a> {
     ) -> Result<StoredDatabase, PagesError> {
         let (shadows, nodes) = (&mut self.shadows, &mut self.nodes);
         let limits = self.limits;
+        if database.how == Reading::None {
+            return Err(DatabaseError::NoLonger.into());
+        }
         if database.how == Reading::Supplied {
             let place = PathKey::parse(database.key.as_bytes().to_vec()).ok();
             if let Some(source) = place.and_then(|place| supplied.get_mut(&place)) {

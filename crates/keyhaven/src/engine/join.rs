@@ -54,6 +54,8 @@ pub(crate) enum Reading {
     Opaque,
     /// From a connection of the program that has it open.
     Supplied,
+    /// Not at all: what stands there is no database any more.
+    None,
 }
 
 /// Meets a walk with a tree.
@@ -224,6 +226,14 @@ impl<W: Iterator<Item = Item>> Join<W> {
                         kind: Kind::File,
                         bytes: stat.size,
                     },
+                    // BACKUP-1: a header that was destroyed makes no photo of a database.
+                    Ok(Content::File) if was_sqlite(before.as_ref()) => Met::Database {
+                        key,
+                        path,
+                        stat,
+                        old: stored_of(before),
+                        how: Reading::None,
+                    },
                     Ok(Content::File) => Met::File { key, path, stat },
                     Ok(Content::Opaque) => self.database(key, path, stat, before, Reading::Opaque),
                     Ok(Content::Database) => self.database(key, path, stat, before, Reading::Live),
@@ -278,6 +288,13 @@ impl<W: Iterator<Item = Item>> Join<W> {
 
 fn is_as_it_was(stat: &Stat, before: Option<&FileEntry>) -> bool {
     matches!(before, Some(FileEntry::File { stat: old, .. }) if stat.is_unchanged_since(&to_source(old)))
+}
+
+fn was_sqlite(before: Option<&FileEntry>) -> bool {
+    let Some(FileEntry::Database { signature, .. }) = before else {
+        return false;
+    };
+    Signature::decode(signature).is_ok_and(|signature| signature.is_of_sqlite())
 }
 
 fn stored_of(before: Option<FileEntry>) -> Option<Stored> {

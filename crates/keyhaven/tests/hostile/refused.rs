@@ -207,6 +207,76 @@ fn a_corrupt_database_is_pending_and_its_last_good_state_stays() {
     assert_eq!(there[Path::new("new.txt")], b"new");
 }
 
+/// BACKUP-1: nothing that can become of a database's first bytes makes an ordinary file of it that takes the place of its last good
+/// state.
+#[test]
+fn what_was_a_database_and_is_none_any_more_is_pending() {
+    type Harm = fn(&mut Vec<u8>);
+    let harms: [(&str, Harm); 4] = [
+        ("no-magic.db", |bytes| bytes[..100].fill(0)),
+        ("page-size.db", |bytes| bytes[16..18].fill(7)),
+        ("short.db", |bytes| bytes.truncate(50)),
+        ("emptied.db", Vec::clear),
+    ];
+    let world = World::new();
+    let chats = world.folder.path().join("chats");
+    for (name, _) in harms {
+        let database = rusqlite::Connection::open(chats.join(name)).unwrap();
+        database.execute_batch("CREATE TABLE note(text)").unwrap();
+    }
+    let backup = |told: &mut Told| {
+        let haven = Keyhaven::open_at(&world.home(), place(Arc::new(world.store.clone()))).unwrap();
+        // At the end there are fewer databases than half of them.
+        let options = BackupOptions {
+            accept_shrunk: true,
+            ..BackupOptions::default()
+        };
+        haven.backup(options, told).unwrap().outcome
+    };
+    assert_eq!(backup(&mut Told::default()), Outcome::Complete);
+    let good = restored(&world.home(), Arc::new(world.store.clone())).unwrap();
+    for (name, harm) in harms {
+        let mut bytes = std::fs::read(chats.join(name)).unwrap();
+        harm(&mut bytes);
+        std::fs::write(chats.join(name), bytes).unwrap();
+    }
+    // It does not wear off.
+    for _ in 0..2 {
+        let mut told = Told::default();
+        assert_eq!(backup(&mut told), Outcome::Partial { pending_files: 4 });
+        told.0.sort();
+        let names: Vec<_> = told
+            .0
+            .iter()
+            .map(|(path, _)| path.to_str().unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            ["emptied.db", "no-magic.db", "page-size.db", "short.db"]
+        );
+        assert!(
+            told.0
+                .iter()
+                .all(|(_, why)| why.contains("give it another name"))
+        );
+        let there = restored(&world.home(), Arc::new(world.store.clone())).unwrap();
+        assert_eq!(there, good);
+    }
+    // What the reason advises helps, and so does what mends it.
+    for (name, _) in &harms[1..] {
+        std::fs::rename(chats.join(name), chats.join(name).with_extension("bin")).unwrap();
+    }
+    std::fs::write(chats.join("no-magic.db"), &good[Path::new("no-magic.db")]).unwrap();
+    assert_eq!(backup(&mut Told::default()), Outcome::Complete);
+    let there = restored(&world.home(), Arc::new(world.store.clone())).unwrap();
+    assert_eq!(
+        there[Path::new("no-magic.db")],
+        good[Path::new("no-magic.db")]
+    );
+    assert_eq!(there[Path::new("short.bin")].len(), 50);
+    assert!(!there.contains_key(Path::new("short.db")));
+}
+
 /// BACKUP-1: a backup is complete only if what the first look at the source counted is in it, whatever becomes of it meanwhile.
 #[test]
 fn what_cannot_be_taken_any_more_when_its_turn_comes_is_pending() {

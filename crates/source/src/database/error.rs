@@ -29,6 +29,12 @@ pub enum DatabaseError {
     /// The file is no SQLite database, or is encrypted.
     #[error("the file is not a database that SQLite can read: its own app must mend it")]
     NotADatabase,
+    /// It was an SQLite database when it was backed up last.
+    #[error(
+        "this was a database and is none any more: its own app must mend it; the last good backup of it stays. If it is meant to be \
+         another file now, give it another name"
+    )]
+    NoLonger,
     /// SQLite, or the header, says that the database is damaged.
     #[error("the database is damaged: its own app must mend it; the last good backup of it stays")]
     Corrupt,
@@ -66,7 +72,7 @@ impl DatabaseError {
             Self::Locked | Self::Changed | Self::Vanished | Self::OutOfMemory | Self::Stopped => {
                 Remedy::RetryLater
             }
-            Self::HotJournal | Self::Denied | Self::Io(_) => Remedy::AskUser,
+            Self::HotJournal | Self::NoLonger | Self::Denied | Self::Io(_) => Remedy::AskUser,
             Self::PageAccessMissing
             | Self::InTransaction
             | Self::EmptyWithLog

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::database::header::{HEADER_BYTES, u32_at};
+use crate::database::header::{HEADER_BYTES, MAGIC, u32_at};
 use crate::database::state::{Held, open_read_only, stat_of};
 use crate::database::wal::WAL_HEADER_BYTES;
 use crate::database::{DatabaseError, Patience};
@@ -22,6 +22,8 @@ pub struct Signature {
     log: Option<LogMark>,
     /// Whether a commit right after this was taken could leave all of it as it is.
     racy: bool,
+    /// Whether the main file began as SQLite's files do.
+    is_sqlite: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +74,12 @@ impl Signature {
             && self.log == earlier.log
     }
 
+    /// Whether the main file began as an SQLite database then. Not known of signatures that older versions took.
+    #[must_use]
+    pub fn is_of_sqlite(&self) -> bool {
+        self.is_sqlite
+    }
+
     pub(crate) fn of(held: &Held) -> Result<Self, DatabaseError> {
         let now_ns = now_ns();
         let mut head = [0; HEADER_BYTES];
@@ -92,6 +100,7 @@ impl Signature {
             change_counter: if read { u32_at(&head, 24) } else { 0 },
             log,
             racy,
+            is_sqlite: head.starts_with(MAGIC),
         })
     }
 
@@ -123,7 +132,10 @@ impl Signature {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::BYTES_MAX);
-        let flags = u8::from(self.racy) | (u8::from(self.log.is_some()) << 1);
+        let flags = [self.racy, self.log.is_some(), self.is_sqlite];
+        let flags = flags
+            .iter()
+            .rfold(0, |flags, &is_set| (flags << 1) | u8::from(is_set));
         bytes.extend_from_slice(&[VERSION, flags]);
         bytes.extend_from_slice(&self.change_counter.to_be_bytes());
         self.main.encode(&mut bytes);
@@ -144,7 +156,7 @@ impl Signature {
     pub fn decode(bytes: &[u8]) -> Result<Self, NotASignature> {
         let mut reader = Reader(bytes);
         let [version, flags] = reader.take()?;
-        if version != VERSION || flags > 3 {
+        if version != VERSION || flags > 7 {
             return Err(NotASignature);
         }
         let change_counter = u32::from_be_bytes(reader.take()?);
@@ -165,7 +177,8 @@ impl Signature {
                 main,
                 change_counter,
                 log,
-                racy: flags & 1 == 1,
+                racy: flags & 1 != 0,
+                is_sqlite: flags & 4 != 0,
             })
         } else {
             Err(NotASignature)
@@ -271,6 +284,7 @@ mod tests {
             change_counter: 9,
             log: Some(log),
             racy: true,
+            is_sqlite: false,
         };
         let expected = concat!(
             "0103",
@@ -305,5 +319,12 @@ mod tests {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         assert_eq!(hex, format!("0100{}", &expected[4..76]));
+        let of_sqlite = Signature {
+            is_sqlite: true,
+            ..short
+        };
+        let bytes = of_sqlite.encode();
+        assert_eq!(bytes[..2], [1, 4]);
+        assert_eq!(Signature::decode(&bytes), Ok(of_sqlite));
     }
 }
