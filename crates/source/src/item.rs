@@ -174,7 +174,7 @@ impl Regular {
     pub fn is_unchanged_plain_file(&self, earlier: &Stat) -> bool {
         !matches!(
             self.known,
-            Some(Content::Database | Content::Opaque | Content::Supplied)
+            Some(Content::Database | Content::Opaque | Content::Logged | Content::Supplied)
         ) && !self.has_companions()
             && self.stat.is_unchanged_since(earlier)
     }

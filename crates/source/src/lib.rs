@@ -75,7 +75,7 @@
 //!                 ControlFlow::Continue(())
 //!             })?;
 //!         }
-//!         Content::Opaque | Content::Supplied => {}
+//!         Content::Opaque | Content::Logged | Content::Supplied => {}
 //!     }
 //! }
 //! # assert_eq!(bytes, 3 + 8192);

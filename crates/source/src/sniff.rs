@@ -21,6 +21,9 @@ pub enum Content {
     /// A database that SQLite's locks protect and whose pages cannot be understood without its
     /// key (SQLCipher). One commit's page image is read all the same.
     Opaque,
+    /// What begins neither as SQLite's databases nor as encrypted ones do, but has SQLite's log beside it: a database of a cipher
+    /// that is not known here, or one whose first bytes are destroyed. It can be read as an opaque one.
+    Logged,
     /// A database that the caller supplies from its own connection. It was not opened.
     Supplied,
 }
@@ -114,7 +117,6 @@ pub(crate) fn sniff(
             false => Content::Database,
         });
     }
-    let logged = companions.log && has_log_magic(path);
     let named = path.extension().is_some_and(|ending| {
         DATABASE_ENDINGS
             .iter()
@@ -123,9 +125,10 @@ pub(crate) fn sniff(
     let encrypted = (named || companions.any()) && looks_encrypted(&head);
     // A file that begins like a database and that SQLite itself would not open is nobody's, unless all behind that is a cipher's: its
     // bytes are copied.
-    let opaque = whole_pages && (encrypted || (logged && !begins_as_database));
-    Ok(if opaque {
+    Ok(if whole_pages && encrypted {
         Content::Opaque
+    } else if whole_pages && !begins_as_database && companions.log && has_log_magic(path) {
+        Content::Logged
     } else {
         Content::File
     })

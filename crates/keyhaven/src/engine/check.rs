@@ -15,6 +15,7 @@ use keyhaven_repo::path::Key;
 use keyhaven_secrets::Remedy;
 use keyhaven_source::rows::RowsError;
 
+use super::companions::{STRAY, Strays};
 use super::crew::{self, Crew, Worker};
 use super::error::RestoreError;
 use super::fetch::{FetchError, Fetcher, pieces};
@@ -173,6 +174,7 @@ impl<'a> Checker<'a> {
         let visited = std::thread::scope(|scope| {
             let mut files = Crew::start(scope, readers);
             let mut databases = Crew::start(scope, [opener]);
+            let mut strays = Strays::default();
             let visited = visit(&plan, nodes, &mut |key, entry, nodes| {
                 if self.cancel.is_cancelled() {
                     return Err(RestoreError::Cancelled);
@@ -182,7 +184,17 @@ impl<'a> Checker<'a> {
                     FileEntry::Database { pages, .. } => pages.image_len(),
                     FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok(()),
                 };
-                match self.entry(&entry, reading, nodes)? {
+                let mut standing = self.entry(&entry, reading, nodes)?;
+                match entry {
+                    FileEntry::Database { .. } => strays.database(key.clone()),
+                    // A restore leaves it out.
+                    FileEntry::File { .. } if strays.has(&key) => {
+                        let (reason, packs) = (STRAY.to_owned(), Vec::new());
+                        standing = Standing::Known(Some(Fault { reason, packs }));
+                    }
+                    FileEntry::File { .. } | FileEntry::Dir { .. } | FileEntry::Symlink { .. } => {}
+                }
+                match standing {
                     Standing::Known(fault) => {
                         if reading == Reading::All {
                             meter.add(1, bytes);

@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use keyhaven_repo::hash::{ContentHasher, ContentId};
+use keyhaven_repo::path::Key;
 use keyhaven_source::{
     ImageShape, LiveDatabase, OpaqueDatabase, PageSink, PageSize, PageSource as _, SQLITE_MAGIC,
     user_of,
@@ -20,6 +21,36 @@ use super::target::refused;
 use crate::files;
 
 const ENDINGS: [&str; 3] = ["-wal", "-journal", "-shm"];
+
+/// Tells a file that has the name of a log, index or journal of a database of the same state. Paths come in their order.
+///
+/// BACKUP-1: whatever wrote it, SQLite would play it into that database.
+#[derive(Default)]
+pub(crate) struct Strays {
+    /// Those with whose names the present one begins.
+    databases: Vec<Key>,
+}
+
+/// What is said of a stray that is not restored.
+pub(crate) const STRAY: &str = "it is a log or journal of another state of the database beside it, and would be played into that";
+
+impl Strays {
+    pub(crate) fn database(&mut self, key: Key) {
+        self.databases.push(key);
+    }
+
+    /// Whether a file there is one.
+    pub(crate) fn has(&mut self, key: &Key) -> bool {
+        let beyond = |database: &Key| key.as_bytes().strip_prefix(database.as_bytes());
+        while self
+            .databases
+            .pop_if(|database| beyond(database).is_none())
+            .is_some()
+        {}
+        let mut endings = self.databases.iter().filter_map(beyond);
+        endings.any(|ending| ENDINGS.map(str::as_bytes).contains(&ending))
+    }
+}
 
 fn companions(database: &Path) -> impl Iterator<Item = PathBuf> {
     ENDINGS.into_iter().map(|ending| {

@@ -12,6 +12,7 @@ use keyhaven_repo::path::Key;
 use keyhaven_repo::tree::Cursor;
 use keyhaven_source::{Content, Item, PathKey, Patience, Signature, SkipReason, Stat, Walk};
 
+use super::companions::Strays;
 use super::survey::Stored;
 
 /// What stands at one path, now and in the newest manifest.
@@ -67,6 +68,7 @@ pub(crate) struct Join<W: Iterator<Item = Item> = Walk> {
     /// Whether a database that stands by rows is to stand by pages.
     by_pages: bool,
     unseen: Unseen,
+    strays: Strays,
 }
 
 /// Where nothing was seen: what the tree knows there is not gone, it is unknown.
@@ -96,6 +98,7 @@ impl<W: Iterator<Item = Item>> Join<W> {
             begun: false,
             by_pages: false,
             unseen: Unseen::Nothing,
+            strays: Strays::default(),
         }
     }
 
@@ -137,7 +140,21 @@ impl<W: Iterator<Item = Item>> Join<W> {
                 before = self.old.take().map(|(_, entry)| entry);
                 self.old = self.cursor.next(nodes)?;
             }
-            return Ok(Some(self.meet(item, before)));
+            // BACKUP-1: a file that was a database leaves its state in the backup, and a log of now beside it is of another.
+            if let Item::Regular(regular) = &item
+                && let Ok(key) = Key::parse(regular.key().as_bytes())
+                && self.strays.has(&key)
+            {
+                if before.is_some() {
+                    return Ok(Some(Met::Gone { key }));
+                }
+                continue;
+            }
+            let met = self.meet(item, before);
+            if let Met::Database { key, .. } = &met {
+                self.strays.database(key.clone());
+            }
+            return Ok(Some(met));
         }
     }
 
@@ -227,15 +244,19 @@ impl<W: Iterator<Item = Item>> Join<W> {
                         bytes: stat.size,
                     },
                     // BACKUP-1: a header that was destroyed makes no photo of a database.
-                    Ok(Content::File) if was_sqlite(before.as_ref()) => Met::Database {
-                        key,
-                        path,
-                        stat,
-                        old: stored_of(before),
-                        how: Reading::None,
-                    },
+                    Ok(Content::File | Content::Logged) if was_sqlite(before.as_ref()) => {
+                        Met::Database {
+                            key,
+                            path,
+                            stat,
+                            old: stored_of(before),
+                            how: Reading::None,
+                        }
+                    }
                     Ok(Content::File) => Met::File { key, path, stat },
-                    Ok(Content::Opaque) => self.database(key, path, stat, before, Reading::Opaque),
+                    Ok(Content::Opaque | Content::Logged) => {
+                        self.database(key, path, stat, before, Reading::Opaque)
+                    }
                     Ok(Content::Database) => self.database(key, path, stat, before, Reading::Live),
                     Ok(Content::Supplied) => Met::Database {
                         key,

@@ -23,7 +23,7 @@ use keyhaven_repo::path::Key;
 use keyhaven_repo::tree::{Cursor, Gap};
 
 use self::database::Database;
-use super::companions;
+use super::companions::{self, STRAY, Strays};
 use super::crew::{self, Crew, Worker};
 use super::error::RestoreError;
 use super::fetch::{FetchError, Fetcher, pieces};
@@ -371,6 +371,7 @@ fn feed(
     let mut newest = i64::MAX;
     let ages = ROUNDS_DAYS.map(|days| now_ns.saturating_sub(days.saturating_mul(DAY_NS)));
     for oldest in ages.into_iter().chain([i64::MIN]) {
+        let mut strays = Strays::default();
         let unread = visit(plan, nodes, &mut |key, entry, nodes| {
             let FileEntry::File {
                 stat,
@@ -378,6 +379,9 @@ fn feed(
                 extents,
             } = entry
             else {
+                if matches!(entry, FileEntry::Database { .. }) {
+                    strays.database(key);
+                }
                 return Ok(());
             };
             let is_due = stat.mtime_ns >= oldest && (stat.mtime_ns < newest || newest == i64::MAX);
@@ -386,6 +390,10 @@ fn feed(
             }
             if plan.cancel.is_cancelled() {
                 return Err(RestoreError::Cancelled);
+            }
+            if strays.has(&key) {
+                let lost = Lost::file(&key, stat.size, STRAY.to_owned());
+                return take(Done::Lost(lost, stat.size), report, meter);
             }
             if let Err(error) = target.make_way(&key) {
                 return take(Done::without(&key, stat.size, error), report, meter);
