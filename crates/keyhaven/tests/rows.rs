@@ -277,6 +277,49 @@ fn a_schema_change_a_lost_shadow_and_a_damaged_one_go_by_pages() {
     world.holds(&world.restore("damaged"));
 }
 
+/// BACKUP-1: what a patch does not carry of the header comes back all the same.
+#[test]
+fn a_day_on_which_the_journal_mode_changes_goes_by_pages() {
+    let world = World::new();
+    let chosen = |database: &Connection| {
+        ["journal_mode", "default_cache_size"].map(|name| {
+            let read = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+            database.pragma_query_value(None, name, read).unwrap()
+        })
+    };
+    world.backup(Tier::Rows);
+    for (day, change, why) in [
+        (1, "journal_mode = DELETE", "its journal mode has changed"),
+        (3, "journal_mode = WAL", "its journal mode has changed"),
+        (
+            5,
+            "default_cache_size = 1234",
+            "its default cache size has changed",
+        ),
+    ] {
+        world
+            .app
+            .execute_batch(&format!("PRAGMA {change}"))
+            .unwrap();
+        world.day(day);
+        let way = world.way(Tier::Rows);
+        assert!(!way.by_rows && way.why == why, "{way:?}");
+        assert_eq!(world.haven.ways(), [way]);
+        for (name, by_rows) in [("pages", false), ("rows", true)] {
+            if by_rows {
+                world.day(day + 1);
+                assert!(world.way(Tier::Rows).by_rows);
+            }
+            let file = world.restore(&format!("{name} {day}"));
+            assert_eq!(
+                chosen(&Connection::open(&file).unwrap()),
+                chosen(&world.app)
+            );
+            world.holds(&file);
+        }
+    }
+}
+
 /// BACKUP-2: a run that died after its shadow had moved on, before its snapshot, costs pages and
 /// nothing else: a shadow counts only as the state that the store has.
 #[test]

@@ -9,7 +9,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::patch::{PATCH_BYTES_MAX, TableChanges, VERSION};
-use super::schema::{Derived, MAIN, Table, frame, quote, tables};
+use super::schema::{Derived, MAIN, Table, quote, schema, tables};
+use super::setting::first_changed;
 use super::value::{put, put_len, same};
 use super::{Mounted, RowsError, Unfit};
 
@@ -70,14 +71,13 @@ pub fn diff(
     left: Option<&Beyond>,
 ) -> Result<Diffed, RowsError> {
     let bytes_max = bytes_max.min(PATCH_BYTES_MAX);
-    let connection = both(new, old)?;
-    let (now, before) = (frame(&connection, MAIN)?, frame(&connection, OLD)?);
-    if now.header != before.header {
-        return Err(Unfit::HeaderChanged.into());
-    }
-    if now.schema != before.schema {
+    if schema(&new.reader()?)? != schema(&old.reader()?)? {
         return Err(Unfit::SchemaChanged.into());
     }
+    if let Some(setting) = first_changed(new, old)? {
+        return Err(Unfit::HeaderChanged(setting).into());
+    }
+    let connection = both(new, old)?;
     let mut tables = tables(&connection)?;
     if let Some(left) = left {
         tables.retain(|table| table.replaced || left.tables.contains(&table.name));

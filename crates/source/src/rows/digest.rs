@@ -12,7 +12,7 @@
 
 use rusqlite::types::ValueRef;
 
-use super::schema::{MAIN, frame, tables};
+use super::schema::{MAIN, numbers, schema, tables};
 use super::value::{put, put_len};
 use super::{Mounted, RowsError};
 
@@ -26,12 +26,12 @@ const BATCH: usize = 64 * 1024;
 pub fn digest(copy: &Mounted, hash: &mut dyn FnMut(&[u8])) -> Result<(), RowsError> {
     let connection = copy.reader()?;
     let mut out = b"keyhaven rows 1".to_vec();
-    let frame = frame(&connection, MAIN)?;
-    for number in frame.header {
+    for number in numbers(&connection)? {
         put(&mut out, ValueRef::Integer(number), None);
     }
-    put_len(&mut out, frame.schema.len());
-    for part in frame.schema.iter().flatten() {
+    let schema = schema(&connection)?;
+    put_len(&mut out, schema.len());
+    for part in schema.iter().flatten() {
         let value = part.as_ref().map(|text| ValueRef::Text(text.as_bytes()));
         put(&mut out, value.unwrap_or(ValueRef::Null), None);
     }

@@ -4,6 +4,8 @@ use std::io;
 
 use rusqlite::ErrorCode;
 
+use super::Setting;
+
 /// Why a database, or one of its changes, does not go by rows. Its pages do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -20,9 +22,9 @@ pub enum Unfit {
     /// Tables, indexes or triggers are others than before.
     #[error("its schema has changed")]
     SchemaChanged,
-    /// The page size, the vacuum mode or a number that the app keeps in the header is another.
-    #[error("its header has changed")]
-    HeaderChanged,
+    /// A number that an app or a person chose in the header is another.
+    #[error("its {0} has changed")]
+    HeaderChanged(Setting),
     /// A row is too long to be held in memory with what it was and what it is to be. Patches that have such rows are applied.
     #[error("a row of it is longer than 4 MiB")]
     RowTooLong,

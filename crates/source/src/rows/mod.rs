@@ -25,6 +25,7 @@ mod error;
 mod patch;
 mod schema;
 mod sealed;
+mod setting;
 mod value;
 mod vfs;
 
@@ -35,3 +36,4 @@ pub use digest::digest;
 pub use error::{RowsError, Unfit};
 pub use patch::{PATCH_BYTES_MAX, PatchMalformed};
 pub use sealed::{CopyError, Derive, SealedFile};
+pub use setting::Setting;

@@ -295,41 +295,28 @@ fn unique(
     Ok(unique)
 }
 
-/// Everything about a database that is not in rows and that a patch does not carry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Frame {
-    /// Type, name, table and text of everything in the schema, in its order.
-    pub(super) schema: Vec<[Option<String>; 4]>,
-    /// The numbers in the header that an app or a person chose.
-    pub(super) header: [i64; 4],
-}
-
-pub(super) fn frame(connection: &Connection, database: &str) -> Result<Frame, RowsError> {
-    let sql = format!(
-        "SELECT type, name, tbl_name, sql FROM {}.sqlite_schema ORDER BY rowid",
-        quote(database)
-    );
-    let schema = connection
-        .prepare(&sql)?
+/// Type, name, table and text of everything in the schema, in its order.
+pub(super) fn schema(connection: &Connection) -> Result<Vec<[Option<String>; 4]>, RowsError> {
+    Ok(connection
+        .prepare("SELECT type, name, tbl_name, sql FROM main.sqlite_schema ORDER BY rowid")?
         .query_map([], |row| {
             Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
         })?
-        .collect::<Result<_, _>>()?;
-    let number = |name: &str| -> Result<i64, RowsError> {
+        .collect::<Result<_, _>>()?)
+}
+
+/// The numbers in the header that the digest of all rows begins with.
+pub(super) fn numbers(connection: &Connection) -> Result<[i64; 4], RowsError> {
+    let number = |name| -> Result<i64, RowsError> {
         Ok(connection
-            .query_row(&format!("PRAGMA {}.{name}", quote(database)), [], |row| {
-                row.get(0)
-            })
+            .pragma_query_value(Some(MAIN), name, |row| row.get(0))
             .optional()?
             .unwrap_or(0))
     };
-    Ok(Frame {
-        schema,
-        header: [
-            number("user_version")?,
-            number("application_id")?,
-            number("page_size")?,
-            number("auto_vacuum")?,
-        ],
-    })
+    Ok([
+        number("user_version")?,
+        number("application_id")?,
+        number("page_size")?,
+        number("auto_vacuum")?,
+    ])
 }

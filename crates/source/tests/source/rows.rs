@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use keyhaven_source::rows::{
-    Beyond, Mounted, PATCH_BYTES_MAX, RowsError, SealedFile, Unfit, apply, diff, digest,
+    Beyond, Mounted, PATCH_BYTES_MAX, RowsError, SealedFile, Setting, Unfit, apply, diff, digest,
 };
 use keyhaven_source::{LiveDatabase, PageSink, PageSize, PageSource};
 use rusqlite::Connection;
@@ -341,14 +341,76 @@ fn what_does_not_go_by_rows_says_why() {
         refused(plain, "ALTER TABLE a ADD COLUMN y"),
         Unfit::SchemaChanged
     );
-    assert_eq!(
-        refused(plain, "PRAGMA user_version = 5"),
-        Unfit::HeaderChanged
-    );
-    assert_eq!(
-        refused(plain, "PRAGMA application_id = 5"),
-        Unfit::HeaderChanged
-    );
+}
+
+/// BACKUP-1: a patch carries no number of the header, and a restore by rows promises each one that an app or a person chose there.
+#[test]
+fn a_number_of_the_header_that_has_changed_is_named() {
+    let setup = "PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = FULL; VACUUM;
+                 CREATE TABLE a(x); INSERT INTO a VALUES (1);";
+    let insert = "INSERT INTO a VALUES (2);";
+    for (change, setting) in [
+        ("PRAGMA journal_mode = WAL", Setting::JournalMode),
+        ("PRAGMA default_cache_size = 1234", Setting::CacheSize),
+        ("PRAGMA auto_vacuum = INCREMENTAL", Setting::VacuumMode),
+        ("PRAGMA auto_vacuum = NONE; VACUUM", Setting::VacuumMode),
+        ("PRAGMA page_size = 8192; VACUUM", Setting::PageSize),
+        ("PRAGMA user_version = 5", Setting::UserVersion),
+        ("PRAGMA application_id = 5", Setting::ApplicationId),
+    ] {
+        let changed = Unfit::HeaderChanged(setting);
+        assert_eq!(refused(setup, &format!("{change};")), changed, "{change}");
+        assert_eq!(refused(setup, &format!("{change}; {insert}")), changed);
+    }
+    goes_by_rows(&format!("{setup} PRAGMA journal_mode = WAL"), insert);
+}
+
+/// What SQLite writes into the header for itself is no such number, and what it has no statement for is one.
+#[test]
+fn each_field_of_the_header_is_one_or_the_other() {
+    let world =
+        World::new("CREATE TABLE a(x); INSERT INTO a VALUES (1); PRAGMA journal_mode = DELETE");
+    let shadow = world.copy("shadow");
+    let chat = world.folder.path().join("chat.db");
+    let bytes = std::fs::read(&chat).unwrap();
+    let told_of = |file: &[u8]| {
+        std::fs::write(&chat, file).unwrap();
+        match diff(&world.copy("new"), &shadow, PATCH_BYTES_MAX, None) {
+            Ok(diffed) => {
+                assert_eq!(diffed.patch, Vec::<u8>::new());
+                None
+            }
+            Err(RowsError::Unfit(Unfit::HeaderChanged(setting))) => Some(setting),
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let told = |at: usize, value: u8| {
+        let mut altered = bytes.clone();
+        altered[at] = value;
+        told_of(&altered)
+    };
+    for (at, setting) in [
+        (18, Setting::JournalMode),
+        (20, Setting::ReservedBytes),
+        (47, Setting::SchemaFormat),
+        (72, Setting::Unnamed),
+        (91, Setting::Unnamed),
+    ] {
+        let value = if at == 20 { 8 } else { 2 };
+        assert_eq!(told(at, value), Some(setting), "byte {at}");
+    }
+    // An app that began anew.
+    let anew = world.folder.path().join("anew.db");
+    let app = Connection::open(&anew).unwrap();
+    app.execute_batch("PRAGMA encoding = 'UTF-16le'; CREATE TABLE a(x)")
+        .unwrap();
+    drop(app);
+    let anew = std::fs::read(anew).unwrap();
+    assert_eq!(told_of(&anew), Some(Setting::Encoding));
+    // The change counter and the version that it is valid for, the schema's cookie, the version of SQLite.
+    for at in [27, 43, 95, 99] {
+        assert_eq!(told(at, bytes[at].wrapping_add(1)), None, "byte {at}");
+    }
 }
 
 /// BACKUP-1: a change that is too large for one patch is made into several.
