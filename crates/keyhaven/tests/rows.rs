@@ -419,6 +419,34 @@ fn a_base_carries_thirty_patches() {
     world.holds(&world.restore("back"));
 }
 
+/// BACKUP-1: unique values that change places between the first and the last row go by rows, though it takes several patches.
+#[test]
+fn a_large_day_on_which_unique_values_change_places_goes_by_rows() {
+    let world = World::new();
+    world
+        .app
+        .execute_batch(
+            "CREATE TABLE seat(id INTEGER PRIMARY KEY, place INT UNIQUE, body BLOB);
+             WITH RECURSIVE n(v) AS (VALUES(0) UNION ALL SELECT v + 1 FROM n LIMIT 60000)
+               INSERT INTO seat SELECT v, v, randomblob(150) FROM n;",
+        )
+        .unwrap();
+    world.backup(Tier::Rows);
+    world
+        .app
+        .execute_batch(
+            "UPDATE seat SET place = -place - 1 WHERE id < 30000;
+             UPDATE seat SET place = 29999 + place + 1 WHERE place < 0;",
+        )
+        .unwrap();
+    let way = world.way(Tier::Rows);
+    assert!(way.by_rows && way.patches > 2, "{way:?}");
+    let file = world.restore("back");
+    world.holds(&file);
+    let back = Connection::open(file).unwrap();
+    assert_eq!(rows(&back, "seat"), rows(&world.app, "seat"));
+}
+
 /// BACKUP-1: what has no room in one patch comes in several; what weighs half of the pages goes by pages.
 #[test]
 fn a_large_day_comes_in_several_patches() {

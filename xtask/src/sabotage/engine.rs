@@ -13,6 +13,8 @@ const PACKS: &str = "crates/keyhaven/src/engine/packs.rs";
 const SAMPLE: &str = "crates/keyhaven/src/engine/sample.rs";
 const VERIFY: &str = "crates/keyhaven/src/verify.rs";
 const SHADOWS: &str = "crates/keyhaven/src/engine/rows.rs";
+const SETTING: &str = "crates/source/src/rows/setting.rs";
+const PATCH: &str = "crates/source/src/rows/patch.rs";
 const HISTORY: &str = "crates/keyhaven/src/engine/history.rs";
 const JUDGE: &str = "crates/repo/src/snapshot/history.rs";
 const DIFFER: &str = "crates/repo/src/page_map/differ.rs";
@@ -295,6 +297,18 @@ pub(super) const ENGINE: &[Switch] = &[
         file: SHADOWS,
         sound: "if marked != state.as_bytes() {",
         broken: "if false && marked != state.as_bytes() {",
+    },
+    Switch {
+        name: "engine: a number in the header is lost by rows",
+        file: SETTING,
+        sound: "let changed = PLACES.iter().find(|(_, place)| differs(place));",
+        broken: "let changed = PLACES.iter().find(|(_, place)| place.start >= 56 && differs(place));",
+    },
+    Switch {
+        name: "engine: of a change in several patches, an insert comes before a delete",
+        file: PATCH,
+        sound: "            self.inserts.clear();",
+        broken: "",
     },
     // The source.
     Switch {

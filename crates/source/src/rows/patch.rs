@@ -14,7 +14,7 @@
 //! Columns are those that are not generated, in the table's order; the bits of a bitmap begin with
 //! the lowest. Within a table deletes are applied first, then updates, then inserts. A row whose
 //! change touches a column that must be unique is deleted and inserted, so that two rows can change
-//! places.
+//! places. Of a change that is cut into several patches, no insert comes before a delete of its table.
 
 use super::value::{Reader, put_bytes, put_len, put_signed};
 
@@ -60,6 +60,12 @@ impl List {
             self.last = rowid;
         }
     }
+
+    fn clear(&mut self) {
+        self.count = 0;
+        self.bytes.clear();
+        self.last = 0;
+    }
 }
 
 impl TableChanges {
@@ -72,7 +78,14 @@ impl TableChanges {
     }
 
     /// Begins a delete; without rowids, the key's values go into what is returned.
+    ///
+    /// A row that is kept as an insert may need a value that is only free once another row is deleted, wherever that one
+    /// stands. So where deletes have no room, no insert is kept: they come in a part after this one.
     pub(super) fn delete(&mut self, rowid: Option<i64>) -> &mut Vec<u8> {
+        if self.len() > self.bytes_max {
+            self.beyond = self.beyond.saturating_add(self.inserts.bytes.len());
+            self.inserts.clear();
+        }
         self.begin(|changes| &mut changes.deletes, rowid)
     }
 

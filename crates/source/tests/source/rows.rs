@@ -205,6 +205,45 @@ fn unique_values_may_change_places() {
     );
 }
 
+/// However a change is cut: a value may come to a row whose part is the first, from one whose part is the last.
+#[test]
+fn unique_values_may_change_places_over_many_parts() {
+    for (setup, change) in [
+        (
+            "CREATE TABLE u(id INTEGER PRIMARY KEY, place INT UNIQUE, t TEXT);
+             INSERT INTO u SELECT value, value, 'text' FROM generate_series(1, 500);",
+            "UPDATE u SET place = -place; UPDATE u SET place = 501 + place;
+             UPDATE u SET t = 'other' WHERE id % 3 = 0; DELETE FROM u WHERE id % 50 = 0;
+             INSERT INTO u VALUES (-1, 500, 'from the last'), (1000, 1, 'from the first')
+               ON CONFLICT DO NOTHING;",
+        ),
+        // What a conflict does in this table is not to happen.
+        (
+            "CREATE TABLE u(id INTEGER PRIMARY KEY, place INT UNIQUE ON CONFLICT IGNORE,
+               t TEXT UNIQUE ON CONFLICT REPLACE);
+             INSERT INTO u SELECT value, value, value FROM generate_series(1, 500);",
+            "UPDATE u SET place = -place; UPDATE u SET place = 501 + place;
+             UPDATE u SET t = -t; UPDATE u SET t = 501 + t;",
+        ),
+        (
+            "CREATE TABLE u(name TEXT PRIMARY KEY, place INT UNIQUE, t TEXT) WITHOUT ROWID;
+             INSERT INTO u SELECT 'name ' || value, value, 'text' FROM generate_series(1, 500);",
+            "DELETE FROM u WHERE place > 450; UPDATE u SET place = -place;
+             UPDATE u SET place = 501 + place; UPDATE u SET t = 'other' WHERE place % 3 = 0;
+             INSERT INTO u VALUES ('a', 20, NULL), ('z', 10, NULL);",
+        ),
+    ] {
+        goes_by_rows(&series(setup), change);
+        let world = World::new(&series(setup));
+        let (_, new, _) = world.change(change);
+        // Of several sizes, so that the cuts lie in many places.
+        for bytes_max in [20, 64, 300, 1000, 2500, 5000, 10_000] {
+            let shadow = goes_in_parts(world.copy_of("shadow", "again"), &new, bytes_max);
+            assert_eq!(sum(&shadow), sum(&new), "{change}, by {bytes_max}");
+        }
+    }
+}
+
 #[test]
 fn tables_without_rowids_come_over() {
     goes_by_rows(
