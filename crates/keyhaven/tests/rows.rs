@@ -385,22 +385,30 @@ fn nothing_new_is_no_patch_and_small_databases_stay_with_pages() {
         );
     };
     only_the_chat();
-    // Nor of what is there and is no database any more.
+    // What is none any more stays in the backup as it was, and is told as before.
     let other = Connection::open(chats.join("other.db")).unwrap();
     other.execute_batch("CREATE TABLE t(a)").unwrap();
     drop(other);
     world.backup(Tier::Rows);
     assert_eq!(world.haven.ways().len(), 2);
     std::fs::write(chats.join("other.db"), "words").unwrap();
+    let report = world
+        .haven
+        .backup(BackupOptions::default(), &mut ())
+        .unwrap();
+    assert_eq!(report.outcome, Outcome::Partial { pending_files: 1 });
+    assert_eq!(world.haven.ways().len(), 2);
+    // Under another name it is a file, and nothing is told of it.
+    std::fs::rename(chats.join("other.db"), chats.join("other.txt")).unwrap();
     let options = BackupOptions {
         accept_shrunk: true,
         ..BackupOptions::default()
     };
     world.haven.backup(options, &mut ()).unwrap();
     only_the_chat();
-    // Without the store nobody can say which those are.
+    // Without the store it is told from what is on the device.
     std::fs::rename(world.path("store"), world.path("away")).unwrap();
-    assert_eq!(world.haven.ways().len(), 2);
+    only_the_chat();
 }
 
 #[test]
