@@ -12,14 +12,14 @@ use crate::effort::Effort;
 use crate::guarded::{Guarded, LOGIN, SAID, Step};
 use crate::house::House;
 use crate::image::Image;
-use crate::record::{Meddling, Run, When, record};
+use crate::record::{Meddling, Run, SOURCE, When, record};
 use crate::rule::Rule;
 use crate::servers::Server;
 use crate::told::{AGAIN, Kept, Point, STORY, Told, is_told};
 use crate::world::{OTHER, PASSWORD, Ran, World, files};
 
 /// Names in the world's folder that are no part of an image.
-const WITHOUT: &[&str] = &["chats", "tmp", DAV, SAID, VAULT, STORY, START];
+const WITHOUT: &[&str] = &[SOURCE, "tmp", DAV, SAID, VAULT, STORY, START];
 const DAV: &str = "dav";
 /// The store in it.
 pub(crate) const FAR: &str = "dav/backups";
