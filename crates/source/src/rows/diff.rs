@@ -78,50 +78,50 @@ pub fn diff(
         return Err(Unfit::HeaderChanged(setting).into());
     }
     let connection = both(new, old)?;
-    let mut tables = tables(&connection)?;
+    let (sequences, mut tables): (Vec<Table>, Vec<Table>) = tables(&connection)?
+        .into_iter()
+        .partition(|table| table.replaced);
     if let Some(left) = left {
-        tables.retain(|table| table.replaced || left.tables.contains(&table.name));
+        tables.retain(|table| left.tables.contains(&table.name));
     }
-    let mut changes = compare(new, old, &tables, bytes_max)?;
+    let changes = compare(new, old, &tables, bytes_max)?;
     if left.is_none() {
         let changed = tables.iter().zip(&changes);
         changed
-            .filter(|(_, changes)| {
-                let changes = changes.as_ref();
-                changes.is_some_and(|changes| !changes.is_empty() || changes.beyond() > 0)
-            })
+            .filter(|(_, changes)| !changes.is_empty() || changes.beyond() > 0)
             .try_for_each(|(table, _)| comes_back(&connection, table))?;
     }
     let mut beyond = Beyond::default();
-    for (table, changes) in tables.iter().zip(&changes) {
-        beyond.add(table, changes.as_ref().map_or(0, TableChanges::beyond));
-    }
-    if beyond.bytes == 0 {
-        let is_touched = changes.iter().flatten().any(|changes| !changes.is_empty());
-        for (table, changes) in tables.iter().zip(&mut changes) {
-            // Whether a sequence has moved is only known at the end, and inserting moves it.
-            if table.replaced && (is_touched || differs(&connection, table)?) {
-                let all_of_it = TableChanges::of_at_most(usize::MAX);
-                all(&connection, table, changes.insert(all_of_it))?;
-            }
-        }
-    }
     let mut patch = Vec::new();
     let mut touched = Vec::new();
+    let mut put = |table: Table, changes: &TableChanges, patch: &mut Vec<u8>| {
+        changes.put(&table.head(), patch);
+        touched.push(TableRows {
+            rows: u64::try_from(changes.rows()).unwrap_or(u64::MAX),
+            name: table.name,
+        });
+    };
     for (table, changes) in tables.into_iter().zip(changes) {
-        let Some(changes) = changes.filter(|changes| !changes.is_empty() || table.replaced) else {
+        beyond.add(&table, changes.beyond());
+        if changes.is_empty() {
             continue;
-        };
+        }
         // Tables are compared side by side, and each may have filled a patch.
         if !patch.is_empty() && patch.len().saturating_add(changes.len()) > bytes_max {
             beyond.add(&table, changes.len());
             continue;
         }
-        changes.put(&table.head(), &mut patch);
-        touched.push(TableRows {
-            rows: u64::try_from(changes.rows()).unwrap_or(u64::MAX),
-            name: table.name,
-        });
+        put(table, &changes, &mut patch);
+    }
+    if beyond.bytes == 0 {
+        let is_touched = !patch.is_empty();
+        for table in sequences {
+            // Whether a sequence has moved is only known at the end, and inserting moves it.
+            if is_touched || differs(&connection, &table)? {
+                let changes = all(&connection, &table)?;
+                put(table, &changes, &mut patch);
+            }
+        }
     }
     if !touched.is_empty() {
         let mut front = vec![VERSION];
@@ -147,13 +147,13 @@ fn both(new: &Mounted, old: &Mounted) -> Result<Connection, RowsError> {
     Ok(connection)
 }
 
-/// The changes of each table that is not replaced as a whole. Each thread keeps some `bytes_max` of them at most.
+/// The changes of each table. Each thread keeps some `bytes_max` of them at most.
 fn compare(
     new: &Mounted,
     old: &Mounted,
     tables: &[Table],
     bytes_max: usize,
-) -> Result<Vec<Option<TableChanges>>, RowsError> {
+) -> Result<Vec<TableChanges>, RowsError> {
     let found: Vec<OnceLock<TableChanges>> = tables.iter().map(|_| OnceLock::new()).collect();
     let (next, spent) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let some = || -> Result<(), RowsError> {
@@ -163,9 +163,6 @@ fn compare(
             let (Some(table), Some(found)) = (tables.get(at), found.get(at)) else {
                 return Ok(());
             };
-            if table.replaced {
-                continue;
-            }
             let left = bytes_max.saturating_sub(spent.load(Ordering::Relaxed));
             let mut changes = TableChanges::of_at_most(left);
             if table.rowid.is_some() {
@@ -190,7 +187,8 @@ fn compare(
         });
         done.fold(Ok(()), Result::and)
     })?;
-    Ok(found.into_iter().map(OnceLock::into_inner).collect())
+    let found = found.into_iter().map(OnceLock::into_inner);
+    Ok(found.map(Option::unwrap_or_default).collect())
 }
 
 /// BACKUP-1: a patch carries rows, and what is kept beside them is made of them where the patch is applied, perhaps by a later SQLite.
@@ -253,18 +251,15 @@ fn differs(connection: &Connection, table: &Table) -> Result<bool, RowsError> {
     Ok(!changes.is_empty())
 }
 
-fn all(
-    connection: &Connection,
-    table: &Table,
-    changes: &mut TableChanges,
-) -> Result<(), RowsError> {
+fn all(connection: &Connection, table: &Table) -> Result<TableChanges, RowsError> {
+    let mut changes = TableChanges::of_at_most(usize::MAX);
     let mut statement = table.prepare(connection, &table.select(MAIN))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let rowid: i64 = row.get(0)?;
         put_all(changes.insert(Some(rowid)), row, table)?;
     }
-    Ok(())
+    Ok(changes)
 }
 
 /// Both copies in the order of their rowids, met in one pass.

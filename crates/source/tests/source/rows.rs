@@ -116,10 +116,12 @@ fn goes_by_rows(setup: &str, change: &str) -> Vec<u8> {
 
 /// Patches that each hold a little more than `bytes_max`, one upon the other.
 fn goes_in_parts(mut shadow: Mounted, new: &Mounted, bytes_max: usize) -> Mounted {
-    let mut left = None;
+    let mut left: Option<Beyond> = None;
     loop {
         let part = diff(new, &shadow, bytes_max, left.as_ref()).unwrap();
         assert!(!part.patch.is_empty() || part.beyond.bytes == 0);
+        // Less is left after each.
+        assert!(left.is_none_or(|left| part.beyond.bytes < left.bytes));
         shadow = apply(shadow, &part.patch).unwrap();
         if part.beyond.bytes == 0 {
             return shadow;
@@ -277,6 +279,22 @@ fn a_sequence_is_where_the_app_left_it() {
         "CREATE TABLE s(id INTEGER PRIMARY KEY AUTOINCREMENT, t); INSERT INTO s(t) VALUES (1), (2);",
         "INSERT INTO s(t) VALUES (3); DELETE FROM s WHERE id = 3;",
     );
+}
+
+/// However a change is cut, beside statistics that are SQLite's own as it is.
+#[test]
+fn a_sequence_does_not_keep_what_is_left_from_coming() {
+    let setup =
+        "CREATE TABLE s(id INTEGER PRIMARY KEY AUTOINCREMENT, t TEXT); CREATE INDEX i ON s(t);
+                 INSERT INTO s(t) SELECT 'text ' || value FROM generate_series(1, 500); ANALYZE;";
+    let change = "INSERT INTO s(t) VALUES ('more'); ANALYZE";
+    goes_by_rows(&series(setup), change);
+    let world = World::new(&series(setup));
+    let (_, new, _) = world.change(change);
+    for bytes_max in [1, 10, 30, 100] {
+        let shadow = goes_in_parts(world.copy_of("shadow", "again"), &new, bytes_max);
+        assert_eq!(sum(&shadow), sum(&new), "by {bytes_max}");
+    }
 }
 
 /// A full-text index lies in tables of its own, which are rows like others; its triggers have run
