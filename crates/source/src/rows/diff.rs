@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rusqlite::limits::Limit;
-use rusqlite::types::ValueRef;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::patch::{PATCH_BYTES_MAX, TableChanges, VERSION};
@@ -377,19 +377,11 @@ fn by_key(
     Ok(())
 }
 
-fn key_of(row: &Row<'_>, table: &Table) -> Result<Vec<rusqlite::types::Value>, RowsError> {
+/// The key of a row as it is stored: its text may be no text.
+fn key_of<'r>(row: &'r Row<'_>, table: &Table) -> Result<Vec<ToSqlOutput<'r>>, RowsError> {
     let key = table.key.iter().map(|&column| {
         let value = row.get_ref(column)?;
-        Ok(match value {
-            ValueRef::Null => rusqlite::types::Value::Null,
-            ValueRef::Integer(n) => rusqlite::types::Value::Integer(n),
-            ValueRef::Real(x) => rusqlite::types::Value::Real(x),
-            // A key that is no text is not found, and the trial then tells.
-            ValueRef::Text(text) => {
-                rusqlite::types::Value::Text(String::from_utf8_lossy(text).into_owned())
-            }
-            ValueRef::Blob(blob) => rusqlite::types::Value::Blob(blob.to_vec()),
-        })
+        Ok(ToSqlOutput::Borrowed(value))
     });
     key.collect()
 }

@@ -257,6 +257,23 @@ fn tables_without_rowids_come_over() {
     );
 }
 
+/// SQLite takes any bytes for text, and finds a row by them.
+#[test]
+fn a_key_of_text_that_is_none_is_found() {
+    let setup = "CREATE TABLE w(k TEXT PRIMARY KEY, v) WITHOUT ROWID;
+                 INSERT INTO w VALUES (CAST(x'61ff' AS TEXT), 1), (CAST(x'61fe' AS TEXT), 2),
+                   (CAST(x'61efbfbd' AS TEXT), 3), ('a' || char(0) || 'b', 4), ('b', 5);";
+    goes_by_rows(
+        setup,
+        "UPDATE w SET v = 7 WHERE v = 2; DELETE FROM w WHERE v = 3;
+         INSERT INTO w VALUES (CAST(x'fe' AS TEXT), 8);",
+    );
+    // Nothing is told of the rows that are as they were.
+    let patch = goes_by_rows(setup, "UPDATE w SET v = 7 WHERE v = 5");
+    let changed = [1, 1, 1, b'w', 2, 2, 1, 0, 1, 3, 1, b'b', 2, 1, 14, 0];
+    assert_eq!(patch, changed);
+}
+
 #[test]
 fn generated_columns_make_themselves() {
     goes_by_rows(
