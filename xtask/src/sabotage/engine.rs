@@ -29,6 +29,9 @@ const SIGNATURE: &str = "crates/source/src/database/signature.rs";
 const LOCK: &str = "crates/source/src/lock.rs";
 const MEMBER: &str = "crates/source/src/database/member.rs";
 const FILE: &str = "crates/source/src/database/quiet.rs";
+const STABLE: &str = "crates/source/src/file.rs";
+const JOIN: &str = "crates/keyhaven/src/engine/join.rs";
+const RESTORE: &str = "crates/keyhaven/src/engine/restore.rs";
 
 pub(super) const ENGINE: &[Switch] = &[
     // What is sealed, and under which name.
@@ -310,7 +313,25 @@ pub(super) const ENGINE: &[Switch] = &[
         sound: "            self.inserts.clear();",
         broken: "",
     },
+    Switch {
+        name: "engine: a database whose header was destroyed becomes a file",
+        file: JOIN,
+        sound: "Ok(Content::File | Content::Logged) if was_sqlite(before.as_ref()) => {",
+        broken: "Ok(Content::Logged) if was_sqlite(before.as_ref()) => {",
+    },
+    Switch {
+        name: "engine: a restore plays another state's log into a database",
+        file: RESTORE,
+        sound: "if is_stray {",
+        broken: "if false && is_stray {",
+    },
     // The source.
+    Switch {
+        name: "engine: what changes through a mapping is not written out before it is read",
+        file: STABLE,
+        sound: "is_settled || file.sync_data().is_ok()",
+        broken: "is_settled || file.metadata().is_ok()",
+    },
     Switch {
         name: "engine: a commit to a log is no change",
         file: SIGNATURE,

@@ -184,16 +184,13 @@ impl<'a> Checker<'a> {
                     FileEntry::Database { pages, .. } => pages.image_len(),
                     FileEntry::Dir { .. } | FileEntry::Symlink { .. } => return Ok(()),
                 };
-                let mut standing = self.entry(&entry, reading, nodes)?;
-                match entry {
-                    FileEntry::Database { .. } => strays.database(key.clone()),
-                    // A restore leaves it out.
-                    FileEntry::File { .. } if strays.has(&key) => {
-                        let (reason, packs) = (STRAY.to_owned(), Vec::new());
-                        standing = Standing::Known(Some(Fault { reason, packs }));
-                    }
-                    FileEntry::File { .. } | FileEntry::Dir { .. } | FileEntry::Symlink { .. } => {}
-                }
+                // A restore leaves it out.
+                let standing = if strays.meets(&key, &entry) {
+                    let (reason, packs) = (STRAY.to_owned(), Vec::new());
+                    Standing::Known(Some(Fault { reason, packs }))
+                } else {
+                    self.entry(&entry, reading, nodes)?
+                };
                 match standing {
                     Standing::Known(fault) => {
                         if reading == Reading::All {

@@ -9,6 +9,7 @@ use std::io::{self, Read as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use keyhaven_repo::entry::FileEntry;
 use keyhaven_repo::hash::{ContentHasher, ContentId};
 use keyhaven_repo::path::Key;
 use keyhaven_source::{
@@ -37,6 +38,14 @@ pub(crate) const STRAY: &str = "it is a log or journal of another state of the d
 impl Strays {
     pub(crate) fn database(&mut self, key: Key) {
         self.databases.push(key);
+    }
+
+    /// Whether this entry is one.
+    pub(crate) fn meets(&mut self, key: &Key, entry: &FileEntry) -> bool {
+        if matches!(entry, FileEntry::Database { .. }) {
+            self.database(key.clone());
+        }
+        matches!(entry, FileEntry::File { .. }) && self.has(key)
     }
 
     /// Whether a file there is one.

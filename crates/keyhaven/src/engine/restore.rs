@@ -373,15 +373,13 @@ fn feed(
     for oldest in ages.into_iter().chain([i64::MIN]) {
         let mut strays = Strays::default();
         let unread = visit(plan, nodes, &mut |key, entry, nodes| {
+            let is_stray = strays.meets(&key, &entry);
             let FileEntry::File {
                 stat,
                 content,
                 extents,
             } = entry
             else {
-                if matches!(entry, FileEntry::Database { .. }) {
-                    strays.database(key);
-                }
                 return Ok(());
             };
             let is_due = stat.mtime_ns >= oldest && (stat.mtime_ns < newest || newest == i64::MAX);
@@ -391,7 +389,7 @@ fn feed(
             if plan.cancel.is_cancelled() {
                 return Err(RestoreError::Cancelled);
             }
-            if strays.has(&key) {
+            if is_stray {
                 let lost = Lost::file(&key, stat.size, STRAY.to_owned());
                 return take(Done::Lost(lost, stat.size), report, meter);
             }

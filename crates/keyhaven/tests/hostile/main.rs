@@ -31,6 +31,7 @@ mod peer;
 mod refused;
 mod repack;
 mod set_up;
+mod strays;
 mod usage;
 mod verified;
 mod withheld;

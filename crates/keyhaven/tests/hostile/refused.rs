@@ -240,6 +240,12 @@ fn what_was_a_database_and_is_none_any_more_is_pending() {
         harm(&mut bytes);
         std::fs::write(chats.join(name), bytes).unwrap();
     }
+    // What stands beside them now is of other states.
+    let log = [&b"\x37\x7f\x06\x82"[..], &[0; 60]].concat();
+    for name in ["no-magic.db-wal", "page-size.db-wal", "short.db-wal"] {
+        std::fs::write(chats.join(name), &log).unwrap();
+    }
+    std::fs::write(chats.join("short.db-journal"), "a journal").unwrap();
     // It does not wear off.
     for _ in 0..2 {
         let mut told = Told::default();
@@ -261,6 +267,9 @@ fn what_was_a_database_and_is_none_any_more_is_pending() {
         );
         let there = restored(&world.home(), Arc::new(world.store.clone())).unwrap();
         assert_eq!(there, good);
+    }
+    for name in ["no-magic.db-wal", "page-size.db-wal", "short.db-wal"] {
+        std::fs::remove_file(chats.join(name)).unwrap();
     }
     // What the reason advises helps, and so does what mends it.
     for (name, _) in &harms[1..] {
