@@ -117,7 +117,7 @@ fn a_stray_in_a_backup_is_not_restored_and_named() {
     // The second stands beside no database, and is a file like any other.
     add(
         &world,
-        "media\001.jpg",
+        "media\x0001.jpg",
         ["chats.db-journal", "chats.txt-journal"],
     );
 
