@@ -163,6 +163,6 @@ fn beginning<const N: usize>(companion: &Path) -> Option<[u8; N]> {
 
 /// Whether bytes look like a cipher's: 512 random bytes have about 221 distinct values (standard
 /// deviation 5), while the headers of known formats have far fewer.
-fn looks_encrypted(head: &[u8]) -> bool {
+pub(crate) fn looks_encrypted(head: &[u8]) -> bool {
     head.len() >= SNIFF_BYTES && distinct(head) >= 190
 }

@@ -65,6 +65,17 @@ fn kept_while_its_messenger_writes(clear: u32, journal: &str) {
     world.run("restore --home home --to closed").is(0);
     let closed = fs::read(world.at("closed/sql/db.sqlite")).unwrap();
     assert!(closed == fs::read(&database).unwrap(), "other bytes");
+
+    // A destroyed one does not take its place.
+    let zeros = [&[0; 4096], &closed[4096..]].concat();
+    fs::write(&database, zeros).unwrap();
+    world
+        .run("backup --home home")
+        .is(5)
+        .says("sql/db.sqlite")
+        .says("give it another name");
+    fs::write(&database, &closed).unwrap();
+    world.run("backup --home home").is(0);
 }
 
 #[test]

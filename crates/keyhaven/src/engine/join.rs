@@ -4,7 +4,7 @@
 //! the manifest says it said then, so memory does not grow with the source.
 
 use std::iter::Peekable;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use keyhaven_repo::entry::FileEntry;
 use keyhaven_repo::node::{NodeError, NodeRef, NodeStore};
@@ -244,7 +244,7 @@ impl<W: Iterator<Item = Item>> Join<W> {
                         bytes: stat.size,
                     },
                     // BACKUP-1: a header that was destroyed makes no photo of a database.
-                    Ok(Content::File | Content::Logged) if was_sqlite(before.as_ref()) => {
+                    Ok(Content::File | Content::Logged) if is_destroyed(before.as_ref(), &path) => {
                         Met::Database {
                             key,
                             path,
@@ -311,11 +311,17 @@ fn is_as_it_was(stat: &Stat, before: Option<&FileEntry>) -> bool {
     matches!(before, Some(FileEntry::File { stat: old, .. }) if stat.is_unchanged_since(&to_source(old)))
 }
 
-fn was_sqlite(before: Option<&FileEntry>) -> bool {
+/// Whether a file that is no SQLite database was one, or an encrypted one that it cannot be any more.
+fn is_destroyed(before: Option<&FileEntry>, path: &Path) -> bool {
     let Some(FileEntry::Database { signature, .. }) = before else {
         return false;
     };
-    Signature::decode(signature).is_ok_and(|signature| signature.is_of_sqlite())
+    let Ok(old) = Signature::decode(signature) else {
+        return false;
+    };
+    old.is_of_sqlite()
+        || Signature::take(path, Patience::default())
+            .is_ok_and(|now| old.is_of_a_cipher_that_is_not_in(&now))
 }
 
 fn stored_of(before: Option<FileEntry>) -> Option<Stored> {

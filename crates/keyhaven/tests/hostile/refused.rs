@@ -12,7 +12,7 @@ use keyhaven::{
 use keyhaven_secrets::Remedy;
 use tempfile::TempDir;
 
-use crate::world::{World, backup, copy_folder, furnish, place, restore, restored, scratch};
+use crate::world::{World, backup, copy_folder, furnish, noise, place, restore, restored, scratch};
 
 /// A world whose store is a folder.
 pub(crate) struct OnDisk {
@@ -284,6 +284,56 @@ fn what_was_a_database_and_is_none_any_more_is_pending() {
     );
     assert_eq!(there[Path::new("short.bin")].len(), 50);
     assert!(!there.contains_key(Path::new("short.db")));
+}
+
+/// BACKUP-1: the same for an encrypted database, as far as anybody can tell it from a file. What may be a file is taken as one.
+#[test]
+fn what_was_encrypted_and_cannot_be_any_more_is_pending() {
+    let world = World::new();
+    let chats = world.folder.path().join("chats");
+    let names = ["album.db", "emptied.db", "log.db", "zeros.db"];
+    for (seed, name) in (0..).zip(names) {
+        std::fs::write(chats.join(name), noise(seed, 16_384)).unwrap();
+    }
+    std::fs::write(chats.join("log.db-wal"), "").unwrap();
+    let backup = |told: &mut Told| {
+        let haven = Keyhaven::open_at(&world.home(), place(Arc::new(world.store.clone()))).unwrap();
+        haven
+            .backup(BackupOptions::default(), told)
+            .unwrap()
+            .outcome
+    };
+    assert_eq!(backup(&mut Told::default()), Outcome::Complete);
+    let good = restored(&world.home(), Arc::new(world.store.clone())).unwrap();
+    std::fs::remove_file(chats.join("log.db-wal")).unwrap();
+    std::fs::write(chats.join("album.db"), noise(0, 10_000)).unwrap();
+    std::fs::write(chats.join("emptied.db"), "").unwrap();
+    std::fs::write(chats.join("log.db"), noise(2, 10_000)).unwrap();
+    let zeros = [&[0; 512], &noise(3, 16_384)[512..]].concat();
+    std::fs::write(chats.join("zeros.db"), zeros).unwrap();
+    let mut told = Told::default();
+    assert_eq!(backup(&mut told), Outcome::Partial { pending_files: 3 });
+    told.0.sort();
+    let pending: Vec<_> = told
+        .0
+        .iter()
+        .map(|(path, _)| path.to_str().unwrap())
+        .collect();
+    assert_eq!(pending, names[1..]);
+    let there = restored(&world.home(), Arc::new(world.store.clone())).unwrap();
+    assert_eq!(there[Path::new("album.db")], noise(0, 10_000));
+    for name in &names[1..] {
+        assert_eq!(there[Path::new(name)], good[Path::new(name)], "{name}");
+    }
+    // Mended, or decrypted by its program, each is backed up again.
+    for name in ["emptied.db", "log.db"] {
+        std::fs::write(chats.join(name), &good[Path::new(name)]).unwrap();
+    }
+    std::fs::remove_file(chats.join("zeros.db")).unwrap();
+    let database = rusqlite::Connection::open(chats.join("zeros.db")).unwrap();
+    database.execute_batch("CREATE TABLE note(text)").unwrap();
+    drop(database);
+    assert_eq!(backup(&mut Told::default()), Outcome::Complete);
 }
 
 /// BACKUP-1: a backup is complete only if what the first look at the source counted is in it, whatever becomes of it meanwhile.

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::database::header::{HEADER_BYTES, MAGIC, u32_at};
+use crate::database::header::{MAGIC, SNIFF_BYTES, u32_at};
 use crate::database::state::{Held, open_read_only, stat_of};
 use crate::database::wal::WAL_HEADER_BYTES;
 use crate::database::{DatabaseError, Patience};
-use crate::sniff::companion_path;
+use crate::sniff::{companion_path, looks_encrypted};
 use crate::stat::{Stat, now_ns};
 
 /// The state of a database's files, as far as a commit anywhere would change it.
@@ -24,6 +24,8 @@ pub struct Signature {
     racy: bool,
     /// Whether the main file began as SQLite's files do.
     is_sqlite: bool,
+    /// Whether its first bytes looked like a cipher's.
+    is_cipher: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,9 +82,18 @@ impl Signature {
         self.is_sqlite
     }
 
+    /// Whether what stands there now, which is no SQLite database, cannot be a state of the encrypted one that this was taken of: its
+    /// first bytes look like no cipher's any more, or it had a log and ends within a page. Not known of signatures that older
+    /// versions took.
+    #[must_use]
+    pub fn is_of_a_cipher_that_is_not_in(&self, now: &Self) -> bool {
+        let ends_within_a_page = now.main.size.checked_rem(SMALLEST_PAGE) != Some(0);
+        self.is_cipher && (!now.is_cipher || self.log.is_some() && ends_within_a_page)
+    }
+
     pub(crate) fn of(held: &Held) -> Result<Self, DatabaseError> {
         let now_ns = now_ns();
-        let mut head = [0; HEADER_BYTES];
+        let mut head = [0; SNIFF_BYTES];
         let read = held.read_head(&mut head)?;
         let log_path = companion_path(&held.path, "-wal");
         let log_stat = stat_of(&log_path)?;
@@ -101,6 +112,7 @@ impl Signature {
             log,
             racy,
             is_sqlite: head.starts_with(MAGIC),
+            is_cipher: read && looks_encrypted(&head),
         })
     }
 
@@ -132,7 +144,12 @@ impl Signature {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::BYTES_MAX);
-        let flags = [self.racy, self.log.is_some(), self.is_sqlite];
+        let flags = [
+            self.racy,
+            self.log.is_some(),
+            self.is_sqlite,
+            self.is_cipher,
+        ];
         let flags = flags
             .iter()
             .rfold(0, |flags, &is_set| (flags << 1) | u8::from(is_set));
@@ -156,7 +173,7 @@ impl Signature {
     pub fn decode(bytes: &[u8]) -> Result<Self, NotASignature> {
         let mut reader = Reader(bytes);
         let [version, flags] = reader.take()?;
-        if version != VERSION || flags > 7 {
+        if version != VERSION || flags > 15 {
             return Err(NotASignature);
         }
         let change_counter = u32::from_be_bytes(reader.take()?);
@@ -179,6 +196,7 @@ impl Signature {
                 log,
                 racy: flags & 1 != 0,
                 is_sqlite: flags & 4 != 0,
+                is_cipher: flags & 8 != 0,
             })
         } else {
             Err(NotASignature)
@@ -187,6 +205,8 @@ impl Signature {
 }
 
 const VERSION: u8 = 1;
+/// A database is whole pages of this many bytes, or of a multiple.
+const SMALLEST_PAGE: u64 = 512;
 
 impl FileMark {
     fn from(stat: &Stat) -> Self {
@@ -285,6 +305,7 @@ mod tests {
             log: Some(log),
             racy: true,
             is_sqlite: false,
+            is_cipher: false,
         };
         let expected = concat!(
             "0103",
@@ -321,10 +342,16 @@ mod tests {
         assert_eq!(hex, format!("0100{}", &expected[4..76]));
         let of_sqlite = Signature {
             is_sqlite: true,
+            ..short.clone()
+        };
+        let of_a_cipher = Signature {
+            is_cipher: true,
             ..short
         };
-        let bytes = of_sqlite.encode();
-        assert_eq!(bytes[..2], [1, 4]);
-        assert_eq!(Signature::decode(&bytes), Ok(of_sqlite));
+        for (signature, flags) in [(of_sqlite, 4), (of_a_cipher, 8)] {
+            let bytes = signature.encode();
+            assert_eq!(bytes[..2], [1, flags]);
+            assert_eq!(Signature::decode(&bytes), Ok(signature));
+        }
     }
 }

@@ -139,7 +139,7 @@ fn a_signature_is_kept_as_bytes() {
         let mut long = bytes.clone();
         long.push(0);
         assert_eq!(Signature::decode(&long), Err(NotASignature));
-        for (at, value) in [(0, 2), (0, 0), (1, 8)] {
+        for (at, value) in [(0, 2), (0, 0), (1, 16)] {
             let mut other = bytes.clone();
             other[at] = value;
             assert_eq!(Signature::decode(&other), Err(NotASignature));
