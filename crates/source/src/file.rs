@@ -9,6 +9,7 @@ use keyhaven_secrets::Remedy;
 
 use crate::item::{SkipReason, open_listed};
 use crate::stat::{Stat, now_ns};
+use crate::written::WrittenOut;
 
 /// Why a file was not read as one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -79,19 +80,15 @@ pub struct StableFile {
     taken: u64,
 }
 
-/// How long a system may keep to itself what a program has stored through a mapping of a file. Linux writes it out within 35
-/// seconds as it is delivered, and within ten minutes as laptops are set up to save power (`laptop_mode`).
-const WRITTEN_OUT_NS: i64 = 15 * 60 * 1_000_000_000;
-
 impl StableFile {
     /// Opens the file that a walk listed with `listed`.
     ///
     /// # Errors
     /// `Changed` when it is not as it was listed any more.
-    pub fn open(path: &Path, listed: &Stat) -> Result<Self, FileError> {
+    pub fn open(path: &Path, listed: &Stat, written: &WrittenOut) -> Result<Self, FileError> {
         let begun_ns = now_ns();
         let file = open_listed(path, listed)?;
-        let is_watched = is_watched(&file, listed, begun_ns);
+        let is_watched = written.watches(&file, listed);
         let before = stat_of(&file)?;
         if !before.is_unchanged_since(listed) {
             return Err(FileError::Changed);
@@ -155,16 +152,6 @@ impl StableFile {
     }
 }
 
-/// Makes sure that each change of a file shows in its times from now on.
-///
-/// BACKUP-1: a store through a mapping stamps the file only where the page was clean, and never again until it is written out
-/// (Linux: `file_update_time` in `page_mkwrite`). What was changed so since would be taken for unchanged for ever. Writing out what
-/// is dirty cleans the pages; a file that was stamped long ago has none that are dirty.
-fn is_watched(file: &File, listed: &Stat, now_ns: i64) -> bool {
-    let is_settled = listed.ctime_ns.saturating_add(WRITTEN_OUT_NS) < now_ns;
-    is_settled || file.sync_data().is_ok()
-}
-
 /// How much of a file is read at once.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -175,9 +162,10 @@ const READ_BYTES: usize = 256 * 1024;
 pub fn read_stable(
     path: &Path,
     listed: &Stat,
+    written: &WrittenOut,
     sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<Stat, FileError> {
-    let mut file = StableFile::open(path, listed)?;
+    let mut file = StableFile::open(path, listed, written)?;
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let read = file.read(&mut buffer)?;

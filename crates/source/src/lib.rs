@@ -37,7 +37,8 @@
 //! use std::ops::ControlFlow;
 //!
 //! use keyhaven_source::{
-//!     Content, ImageShape, Item, LiveDatabase, PageSink, PageSource, Rules, read_stable, walk,
+//!     Content, ImageShape, Item, LiveDatabase, PageSink, PageSource, Rules,
+//!     WrittenOut, read_stable, walk,
 //! };
 //!
 //! /// Takes pages; a real one puts them aside.
@@ -60,6 +61,7 @@
 //! # std::fs::write(root.join("photo.jpg"), b"...")?;
 //! # rusqlite::Connection::open(root.join("chat.db"))?.execute_batch("CREATE TABLE message(text)")?;
 //! let mut bytes = 0;
+//! let written = WrittenOut::default();
 //! for item in walk(root, &Rules::default())? {
 //!     let Item::Regular(regular) = item else { continue };
 //!     match regular.content()? {
@@ -70,7 +72,7 @@
 //!             bytes += spool.0.len();
 //!         }
 //!         Content::File => {
-//!             read_stable(regular.path(), regular.stat(), &mut |part| {
+//!             read_stable(regular.path(), regular.stat(), &written, &mut |part| {
 //!                 bytes += part.len();
 //!                 ControlFlow::Continue(())
 //!             })?;
@@ -98,6 +100,7 @@ pub mod rows;
 mod sniff;
 mod stat;
 mod walk;
+mod written;
 
 pub use database::{
     ConnectionPages, DatabaseError, DatabaseUser, Image, ImageShape, LiveDatabase, NotASignature,
@@ -112,3 +115,4 @@ pub use profile::{Detection, Opening, Profile};
 pub use sniff::Content;
 pub use stat::{Stat, UNSETTLED, now_ns};
 pub use walk::{Rules, Walk, WalkError, walk};
+pub use written::WrittenOut;

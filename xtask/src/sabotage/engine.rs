@@ -29,7 +29,7 @@ const SIGNATURE: &str = "crates/source/src/database/signature.rs";
 const LOCK: &str = "crates/source/src/lock.rs";
 const MEMBER: &str = "crates/source/src/database/member.rs";
 const FILE: &str = "crates/source/src/database/quiet.rs";
-const STABLE: &str = "crates/source/src/file.rs";
+const WRITTEN: &str = "crates/source/src/written.rs";
 const JOIN: &str = "crates/keyhaven/src/engine/join.rs";
 const RESTORE: &str = "crates/keyhaven/src/engine/restore.rs";
 
@@ -316,8 +316,14 @@ pub(super) const ENGINE: &[Switch] = &[
     Switch {
         name: "engine: a database whose header was destroyed becomes a file",
         file: JOIN,
-        sound: "Ok(Content::File | Content::Logged) if was_sqlite(before.as_ref()) => {",
-        broken: "Ok(Content::Logged) if was_sqlite(before.as_ref()) => {",
+        sound: "Ok(Content::File | Content::Logged) if is_destroyed(before.as_ref(), &path) => {",
+        broken: "Ok(Content::Logged) if is_destroyed(before.as_ref(), &path) => {",
+    },
+    Switch {
+        name: "engine: zeros in the place of an encrypted database become a file",
+        file: SIGNATURE,
+        sound: "self.is_cipher && (!now.is_cipher ||",
+        broken: "self.is_cipher && (",
     },
     Switch {
         name: "engine: a restore plays another state's log into a database",
@@ -328,9 +334,9 @@ pub(super) const ENGINE: &[Switch] = &[
     // The source.
     Switch {
         name: "engine: what changes through a mapping is not written out before it is read",
-        file: STABLE,
-        sound: "is_settled || file.sync_data().is_ok()",
-        broken: "is_settled || file.metadata().is_ok()",
+        file: WRITTEN,
+        sound: "rustix::fs::syncfs(file).ok().map(|()| now_ns)",
+        broken: "file.metadata().ok().map(|_| now_ns)",
     },
     Switch {
         name: "engine: a commit to a log is no change",

@@ -253,12 +253,11 @@ impl Thread<'_> {
             libc::SYS_unlinkat => Change::Remove {
                 path: self.named(args[0], args[1])?,
             },
-            // What is backed up is only read, and is none of this disk's: that it is written out changes nothing here.
             libc::SYS_fsync | libc::SYS_fdatasync => Change::Flush {
-                path: self
-                    .open(args[0])
-                    .filter(|path| !path.starts_with(SOURCE))?,
+                path: self.open(args[0])?,
             },
+            // What is backed up is only read: that its disk writes out what it holds is nothing to the home.
+            libc::SYS_syncfs if self.open(args[0])?.starts_with(SOURCE) => return None,
             libc::SYS_syncfs | libc::SYS_sync => Change::FlushAll,
             _ => return None,
         };

@@ -13,7 +13,7 @@ use keyhaven_repo::layout::Extent;
 use keyhaven_repo::names::PackName;
 use keyhaven_repo::pack::{ExtentKind, PackBuilder, PackKind};
 use keyhaven_repo::vacated::Vacated;
-use keyhaven_source::{FileError, StableFile, Stat};
+use keyhaven_source::{FileError, StableFile, Stat, WrittenOut};
 
 use super::contents::{Contents, ContentsError};
 use super::outbox::{Outbox, SendError};
@@ -52,6 +52,7 @@ pub(crate) struct MediaWriter<'a> {
     open: Option<PackBuilder>,
     hasher: ContentHasher,
     scratch: Vec<u8>,
+    written: WrittenOut,
 }
 
 impl<'a> MediaWriter<'a> {
@@ -62,6 +63,7 @@ impl<'a> MediaWriter<'a> {
             open: None,
             hasher,
             scratch: Vec::new(),
+            written: WrittenOut::default(),
         }
     }
 
@@ -78,7 +80,7 @@ impl<'a> MediaWriter<'a> {
                 return Ok(StoredFile { stat, id, extents });
             }
         }
-        let mut file = StableFile::open(path, listed)?;
+        let mut file = StableFile::open(path, listed, &self.written)?;
         let mut extents = Vec::new();
         self.hasher.reset();
         let size = file.size();
@@ -106,7 +108,7 @@ impl<'a> MediaWriter<'a> {
         known: Known<'_>,
         vacated: &Vacated,
     ) -> Result<Vec<Extent>, MediaError> {
-        let mut file = StableFile::open(path, listed)?;
+        let mut file = StableFile::open(path, listed, &self.written)?;
         self.hasher.reset();
         let moved = self
             .read_moving(&mut file, known.extents, vacated)
@@ -213,7 +215,7 @@ impl<'a> MediaWriter<'a> {
     }
 
     fn hash(&mut self, path: &Path, listed: &Stat) -> Result<(Stat, ContentId), FileError> {
-        let mut file = StableFile::open(path, listed)?;
+        let mut file = StableFile::open(path, listed, &self.written)?;
         self.hasher.reset();
         self.scratch.resize(HASH_BYTES, 0);
         loop {

@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use keyhaven_source::{FileError, Item, Regular, Rules, Stat, UNSETTLED, read_stable, walk};
+use keyhaven_source::{
+    FileError, Item, Regular, Rules, Stat, UNSETTLED, WrittenOut, read_stable, walk,
+};
 
 use crate::peer::Peer;
 use crate::world::soon_enough;
@@ -21,9 +23,18 @@ fn listed(folder: &Path) -> Regular {
 }
 
 fn read(folder: &Path, during: &mut dyn FnMut(usize)) -> Result<(Stat, Vec<u8>), FileError> {
+    read_of(folder, &WrittenOut::default(), during)
+}
+
+/// The same, as one file of a run.
+fn read_of(
+    folder: &Path,
+    written: &WrittenOut,
+    during: &mut dyn FnMut(usize),
+) -> Result<(Stat, Vec<u8>), FileError> {
     let regular = listed(folder);
     let mut bytes = Vec::new();
-    let stat = read_stable(regular.path(), regular.stat(), &mut |part| {
+    let stat = read_stable(regular.path(), regular.stat(), written, &mut |part| {
         during(bytes.len());
         bytes.extend_from_slice(part);
         ControlFlow::Continue(())
@@ -114,12 +125,13 @@ fn a_file_that_changed_after_it_was_listed_is_refused() {
     fs::write(&path, b"one").unwrap();
     let regular = listed(folder.path());
     let mut sink = |_: &[u8]| ControlFlow::Continue(());
+    let written = WrittenOut::default();
     settle();
     fs::write(&path, b"two").unwrap();
-    let changed = read_stable(regular.path(), regular.stat(), &mut sink);
+    let changed = read_stable(regular.path(), regular.stat(), &written, &mut sink);
     assert_eq!(changed.unwrap_err(), FileError::Changed);
     fs::remove_file(&path).unwrap();
-    let gone = read_stable(regular.path(), regular.stat(), &mut sink);
+    let gone = read_stable(regular.path(), regular.stat(), &written, &mut sink);
     assert_eq!(gone.unwrap_err(), FileError::Vanished);
     // A pipe in the file's place does not hang us, and a link is not followed.
     rustix::fs::mknodat(
@@ -130,11 +142,11 @@ fn a_file_that_changed_after_it_was_listed_is_refused() {
         0,
     )
     .unwrap();
-    let replaced = read_stable(regular.path(), regular.stat(), &mut sink);
+    let replaced = read_stable(regular.path(), regular.stat(), &written, &mut sink);
     assert_eq!(replaced.unwrap_err(), FileError::Vanished);
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
-    let replaced = read_stable(regular.path(), regular.stat(), &mut sink);
+    let replaced = read_stable(regular.path(), regular.stat(), &written, &mut sink);
     assert_eq!(replaced.unwrap_err(), FileError::Vanished);
 }
 
@@ -188,6 +200,20 @@ fn a_file_that_changes_through_a_mapping_is_read_again() {
         assert_ne!(fs::read(source.join("kv.mmkv")).unwrap(), bytes);
         assert!(!listed(&source).is_unchanged_plain_file(&stat), "{round}");
     }
+}
+
+/// A run has what is in memory written out once: what was stamped after that may change again without a stamp.
+#[test]
+fn a_file_that_was_stamped_after_all_was_written_out_is_read_again_next_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = WrittenOut::default();
+    let one_more = |bytes: &[u8]| {
+        fs::write(folder.path().join("note.txt"), bytes).unwrap();
+        settle();
+        read_of(folder.path(), &written, &mut |_| {}).unwrap().0
+    };
+    assert_ne!(one_more(b"one").ctime_ns, UNSETTLED);
+    assert_eq!(one_more(b"two").ctime_ns, UNSETTLED);
 }
 
 /// linux/magic.h.
