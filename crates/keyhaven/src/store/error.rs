@@ -55,6 +55,8 @@ pub enum Outage {
     ServerFault,
     /// The answer's body ended early, or was longer than it said.
     CutBody,
+    /// The answer is not one that such a store gives: a login page in its place, as networks in hotels have it.
+    Foreign,
 }
 
 impl fmt::Display for Outage {
@@ -65,6 +67,9 @@ impl fmt::Display for Outage {
             Self::Throttled => "the server asks for fewer requests",
             Self::ServerFault => "the server reports a fault of its own",
             Self::CutBody => "the answer was cut off",
+            Self::Foreign => {
+                "what answers there is no store: this network may want you to log in first, or the address may be wrong"
+            }
         })
     }
 }

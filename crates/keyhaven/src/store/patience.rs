@@ -150,24 +150,24 @@ impl<S: Store> Patient<S> {
         path: &ObjectPath,
         mut attempt: impl FnMut() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let (outage, attempts) = match self.repeat(&mut attempt) {
+        let (outage, attempts, pause) = match self.repeat(&mut attempt) {
             Err(StoreError::Unreachable {
-                outage: outage @ (Outage::ServerFault | Outage::CutBody),
+                outage,
                 attempts,
-                ..
-            }) => (outage, attempts),
+                pause,
+            }) => (outage, attempts, pause),
             done => return done,
         };
-        let unreachable = |pause| StoreError::Unreachable {
+        let unreachable = || StoreError::Unreachable {
             outage,
             attempts,
             pause,
         };
         // Between two refusals it gives something else.
-        let other = ObjectPath::parse(MARKER_PATH).map_err(|_| unreachable(None))?;
+        let other = ObjectPath::parse(MARKER_PATH).map_err(|_| unreachable())?;
         self.store
             .get(&other, None)
-            .map_err(|_| unreachable(None))?;
+            .map_err(|_| unreachable())?;
         match attempt() {
             Err(StoreError::Unreachable { .. }) => Err(StoreError::Withheld {
                 path: path.clone(),

@@ -37,7 +37,7 @@ impl Withholding {
     fn ask(&self, path: &ObjectPath) -> Result<(), StoreError> {
         if self.object.as_ref().is_none_or(|object| object == path) {
             return Err(StoreError::Unreachable {
-                outage: Outage::ServerFault,
+                outage: self.outage,
                 attempts: 1,
                 pause: None,
             });

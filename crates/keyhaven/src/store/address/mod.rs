@@ -12,7 +12,7 @@ use keyhaven_secrets::Remedy;
 use thiserror::Error;
 
 pub use self::remote::{S3Address, WebDavAddress};
-use self::text::decode;
+pub(in crate::store) use self::text::decode;
 
 /// Longest address that is accepted, in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 4096;

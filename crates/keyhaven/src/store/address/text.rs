@@ -82,7 +82,7 @@ pub(super) fn parse_path(text: &str) -> Result<String, AddressError> {
 }
 
 /// Undoes `%xx` escapes (RFC 3986, section 2.1).
-pub(super) fn decode(text: &str) -> Result<String, AddressError> {
+pub(in crate::store) fn decode(text: &str) -> Result<String, AddressError> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 
 use super::fault::{Doing, unreachable};
 use super::listing::{Batch, Listing};
-use super::service::{Kind, operator};
+use super::service::{Kind, has_tls, operator};
 use super::transport::{Budget, Transport};
 use crate::store::body::Body;
 use crate::store::credentials::Credentials;
@@ -70,7 +70,8 @@ impl Bare {
     ) -> Result<Self, StoreError> {
         let place = address.to_string();
         let (operator, kind) = operator(address, credentials, &place)?;
-        let transport = Transport::new(patience).map_err(|_| StoreError::NoMachinery)?;
+        let transport =
+            Transport::new(patience, has_tls(address)).map_err(|_| StoreError::NoMachinery)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("keyhaven-cloud")
@@ -213,7 +214,11 @@ impl Store for Bare {
             let fault = |error: opendal::Error| during.fault(&error);
             match kind {
                 Kind::S3 => {
-                    operator.write(&name, bytes).await.map_err(fault)?;
+                    let written = operator.write(&name, bytes).await.map_err(fault)?;
+                    // BACKUP-2: a server of S3 names what it has written; an error that comes with 200, or a login page, does not.
+                    if written.etag().is_none() {
+                        return Err(unreachable(Outage::Foreign));
+                    }
                 }
                 Kind::WebDav => {
                     // A server may keep what it got of an upload that was cut off. It keeps that

@@ -43,6 +43,20 @@ impl Fault {
         }
     }
 
+    /// What the codes of S3 mean that say more than the status they come with: a session ends after some hours, and a signature
+    /// holds for a quarter of an hour.
+    pub(super) fn of_code(said: &[u8]) -> Option<Self> {
+        let said = String::from_utf8_lossy(said);
+        let (_, code) = said.split_once("<Code>")?;
+        let (code, _) = code.split_once("</Code>")?;
+        match code.trim() {
+            "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => Some(Self::Expired),
+            "RequestTimeTooSkewed" | "RequestExpired" => Some(Self::ClockDiffers),
+            "SlowDown" => Some(Self::outage(Outage::Throttled)),
+            _ => None,
+        }
+    }
+
     pub(super) fn into_error(self) -> Error {
         Error::new(ErrorKind::Unexpected, "fault").set_source(self)
     }

@@ -4,7 +4,9 @@
 //! and waits, looking up now and then whether it was called off. So it can be used from any
 //! thread, also from within somebody else's runtime.
 
+mod answer;
 mod bare;
+mod download;
 mod fault;
 mod listing;
 mod service;

@@ -15,6 +15,17 @@ pub(super) enum Kind {
     WebDav,
 }
 
+/// Whether a store is reached through TLS.
+pub(super) fn has_tls(address: &StoreAddress) -> bool {
+    match address {
+        StoreAddress::Folder(_) => false,
+        StoreAddress::S3(s3) => s3
+            .endpoint()
+            .is_none_or(|endpoint| endpoint.starts_with("https://")),
+        StoreAddress::WebDav(dav) => dav.endpoint().starts_with("https://"),
+    }
+}
+
 /// The driver for `address`, without a transport yet.
 pub(super) fn operator(
     address: &StoreAddress,

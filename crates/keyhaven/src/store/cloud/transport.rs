@@ -12,19 +12,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport};
-use tokio::time::{Instant, Sleep};
 
+use super::answer::{Due, FOREIGN};
+use super::download::{Asked, Download, at_once};
 use super::fault::Fault;
-use crate::store::OBJECT_BYTES_MAX;
 use crate::store::error::Outage;
 use crate::store::patience::Patience;
-
-/// The longest answer that is read: an object, or a page of a listing. A WebDAV server lists a
-/// folder in one piece, at some 500 bytes an object; packs are spread over 256 folders.
-const ANSWER_BYTES_MAX: u64 = 2 * OBJECT_BYTES_MAX;
 
 /// What is handed to the connection at a time, so that progress can be seen.
 const PIECE_BYTES: usize = 64 << 10;
@@ -32,7 +27,7 @@ const PIECE_BYTES: usize = 64 << 10;
 /// What is read of a refusal. S3's are some hundred bytes, and begin with their code.
 const REFUSAL_BYTES_MAX: usize = 4 << 10;
 
-/// Redirects that are followed.
+/// Redirects that are followed, by who reads an object.
 const REDIRECTS_MAX: usize = 3;
 
 /// The HTTP client. A clone shares its connections.
@@ -67,28 +62,20 @@ impl Budget {
 }
 
 impl Transport {
-    pub(super) fn new(patience: &Patience) -> Result<Self, reqwest::Error> {
-        let follow = reqwest::redirect::Policy::custom(|attempt| {
-            let begun_with_tls = attempt
-                .previous()
-                .first()
-                .is_some_and(|url| url.scheme() == "https");
-            // A redirect never takes a request out of TLS: the client would send the password.
-            if attempt.previous().len() > REDIRECTS_MAX
-                || (begun_with_tls && attempt.url().scheme() != "https")
-            {
-                attempt.stop()
-            } else {
-                attempt.follow()
-            }
-        });
+    /// `has_tls`: whether the store is reached through TLS.
+    pub(super) fn new(patience: &Patience, has_tls: bool) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("keyhaven/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(patience.connect_max)
-            .redirect(follow)
-            .build()?;
+            // BACKUP-2: a write that somebody else answers in the store's place was not written.
+            .redirect(reqwest::redirect::Policy::none());
+        // BACKUP-3: through TLS a proxy learns the store's name and no more; without, it would read the password.
+        let client = match has_tls {
+            true => client,
+            false => client.no_proxy(),
+        };
         Ok(Self {
-            client,
+            client: client.build()?,
             stall_max: patience.stall_max,
             budget: None,
         })
@@ -99,6 +86,47 @@ impl Transport {
         Self {
             budget: Some(budget),
             ..self.clone()
+        }
+    }
+
+    /// Sends a request. One that reads is sent on where the server says so: some keep their objects elsewhere.
+    async fn ask(
+        &self,
+        parts: &http::request::Parts,
+        body: Buffer,
+    ) -> opendal::Result<reqwest::Response> {
+        // The URL stays out of the error: object names are of no use in it, and a signature is
+        // nobody's business.
+        let mut url = reqwest::Url::parse(&parts.uri.to_string())
+            .map_err(|_| Error::new(ErrorKind::Unexpected, "not a URL"))?;
+        let mut headers = parts.headers.clone();
+        let mut redirects = 0;
+        loop {
+            let mut request = self
+                .client
+                .request(parts.method.clone(), url.clone())
+                .headers(headers.clone());
+            let sent = Arc::new(AtomicU64::new(0));
+            if !body.is_empty() {
+                request = request.body(reqwest::Body::wrap(Upload {
+                    left: body.clone(),
+                    sent: Arc::clone(&sent),
+                }));
+            }
+            let answer = self.wait(&sent, request.send()).await?;
+            let next = leads_to(&answer)
+                .filter(|_| parts.method == Method::GET && redirects < REDIRECTS_MAX);
+            let Some(next) = next else {
+                return Ok(answer);
+            };
+            // BACKUP-3: passwords, signatures and tokens are for the server that they were given for.
+            if next.origin() != url.origin() {
+                let range = headers.remove(http::header::RANGE);
+                headers.clear();
+                headers.extend(range.map(|range| (http::header::RANGE, range)));
+            }
+            url = next;
+            redirects = redirects.saturating_add(1);
         }
     }
 
@@ -120,15 +148,13 @@ impl Transport {
         })
         .await;
         said.truncate(REFUSAL_BYTES_MAX);
-        if let Some(fault) = fault_of_code(&said) {
+        if let Some(fault) = Fault::of_code(&said) {
             return Err(fault.into_error());
         }
         let mut response = Response::new(());
         *response.status_mut() = answer.status();
         response.extensions_mut().insert(uri);
-        let said = Buffer::from(said);
-        let body = futures_util::stream::once(std::future::ready(Ok(said)));
-        Ok(response.map(|()| HttpBody::new(body, None)))
+        Ok(response.map(|()| at_once(said)))
     }
 
     /// Waits for `answer` for as long as the request's body moves or the stall has not lasted.
@@ -154,24 +180,10 @@ impl HttpTransport for Transport {
         if let Some(budget) = &self.budget {
             budget.spend().map_err(Fault::into_error)?;
         }
+        let due = Due::to(&request);
         let (parts, body) = request.into_parts();
-        let is_head = parts.method == http::Method::HEAD;
-        // The URL stays out of the error: object names are of no use in it, and a signature is
-        // nobody's business.
-        let url = reqwest::Url::parse(&parts.uri.to_string())
-            .map_err(|_| Error::new(ErrorKind::Unexpected, "not a URL"))?;
-        let mut request = self
-            .client
-            .request(parts.method, url)
-            .headers(parts.headers);
-        let sent = Arc::new(AtomicU64::new(0));
-        if !body.is_empty() {
-            request = request.body(reqwest::Body::wrap(Upload {
-                left: body,
-                sent: Arc::clone(&sent),
-            }));
-        }
-        let mut answer = self.wait(&sent, request.send()).await?;
+        let is_head = parts.method == Method::HEAD;
+        let mut answer = self.ask(&parts, body).await?;
         if let Some(fault) = fault_of_status(&answer) {
             return Err(fault.into_error());
         }
@@ -182,31 +194,41 @@ impl HttpTransport for Transport {
         if is_refusal && !is_head {
             return self.refusal(&mut answer, parts.uri).await;
         }
-        // Where the client unpacked an encoding, the header's length is not the body's.
-        let is_encoded = answer
-            .headers()
-            .contains_key(http::header::CONTENT_ENCODING);
-        let length = if is_head || is_encoded {
-            None
-        } else {
-            answer
-                .headers()
-                .get(http::header::CONTENT_LENGTH)
-                .and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
-        };
+        // A move is answered by 201 or 204 (RFC 4918, section 9.9.4), by a login page with 200.
+        if parts.method.as_str() == "MOVE" && answer.status() == StatusCode::OK {
+            return Err(FOREIGN.into_error());
+        }
         let mut response = Response::new(());
         *response.status_mut() = answer.status();
         *response.version_mut() = answer.version();
         *response.headers_mut() = answer.headers().clone();
         response.extensions_mut().insert(parts.uri);
-        let stream = Download {
-            stream: Box::pin(answer.bytes_stream()),
-            stall: Box::pin(tokio::time::sleep(self.stall_max)),
-            stall_max: self.stall_max,
-            left: ANSWER_BYTES_MAX,
-        };
-        Ok(response.map(|()| HttpBody::new(stream, length)))
+        if is_head {
+            return Ok(response.map(|()| at_once(Vec::new())));
+        }
+        let body = Download::of(answer, self.stall_max);
+        if !response.status().is_success() {
+            return Ok(response.map(|()| body.streamed()));
+        }
+        if let Some(due) = due {
+            let said = due.check(body.whole().await?).map_err(Fault::into_error)?;
+            return Ok(response.map(|()| at_once(said)));
+        }
+        if parts.method == Method::GET {
+            let range = Asked::by(&parts.headers);
+            return body.object(response, range).await;
+        }
+        Ok(response.map(|()| body.streamed()))
     }
+}
+
+/// Where a read is sent on to. It does not lead out of TLS.
+fn leads_to(answer: &reqwest::Response) -> Option<reqwest::Url> {
+    let is_redirect = matches!(answer.status().as_u16(), 301 | 302 | 307 | 308);
+    let location = answer.headers().get(http::header::LOCATION)?;
+    let url = answer.url().join(location.to_str().ok()?).ok()?;
+    let keeps_tls = url.scheme() == "https" || answer.url().scheme() == "http";
+    (is_redirect && keeps_tls).then_some(url)
 }
 
 /// A request's body that counts what the connection took.
@@ -241,45 +263,7 @@ impl http_body::Body for Upload {
     }
 }
 
-/// An answer's body that may neither stand still nor go on for ever.
-struct Download {
-    stream: Pin<Box<dyn Stream<Item = Result<Bytes, reqwest::Error>> + Send + Sync>>,
-    stall: Pin<Box<Sleep>>,
-    stall_max: Duration,
-    left: u64,
-}
-
-impl Stream for Download {
-    type Item = opendal::Result<Buffer>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        match this.stream.as_mut().poll_next(context) {
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(fault_of(&error).into_error()))),
-            Poll::Ready(Some(Ok(piece))) => {
-                if let Some(until) = Instant::now().checked_add(this.stall_max) {
-                    this.stall.as_mut().reset(until);
-                }
-                match this.left.checked_sub(piece.len() as u64) {
-                    Some(left) => {
-                        this.left = left;
-                        Poll::Ready(Some(Ok(Buffer::from(piece))))
-                    }
-                    None => Poll::Ready(Some(Err(Fault::Endless.into_error()))),
-                }
-            }
-            Poll::Pending => match this.stall.as_mut().poll(context) {
-                Poll::Ready(()) => {
-                    Poll::Ready(Some(Err(Fault::outage(Outage::TimedOut).into_error())))
-                }
-                Poll::Pending => Poll::Pending,
-            },
-        }
-    }
-}
-
-fn fault_of(error: &reqwest::Error) -> Fault {
+pub(super) fn fault_of(error: &reqwest::Error) -> Fault {
     if is_about_trust(error) {
         // Trying again would not make a stranger trusted.
         Fault::Untrusted
@@ -312,19 +296,6 @@ fn is_about_trust(error: &reqwest::Error) -> bool {
         source = error.source();
     }
     false
-}
-
-/// The codes of S3 that say more than their status, 400 or 403: a session ends after some hours, and a signature holds for
-/// a quarter of an hour.
-fn fault_of_code(said: &[u8]) -> Option<Fault> {
-    let said = String::from_utf8_lossy(said);
-    let (_, code) = said.split_once("<Code>")?;
-    let (code, _) = code.split_once("</Code>")?;
-    match code.trim() {
-        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => Some(Fault::Expired),
-        "RequestTimeTooSkewed" | "RequestExpired" => Some(Fault::ClockDiffers),
-        _ => None,
-    }
 }
 
 /// The statuses that mean the same to every service; the driver interprets the others.
