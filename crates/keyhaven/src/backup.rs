@@ -30,9 +30,9 @@ use crate::engine::suspects;
 use crate::engine::tails::{Emptied, RepackBudget, Repacked};
 use crate::engine::take_up;
 use crate::engine::usage::uses;
-use crate::files::{self, Mode};
 use crate::haven::{Keyhaven, OpenError, note};
 use crate::nesting::Kept;
+use crate::noting::Line;
 use crate::progress::{
     Budget, Cancel, DamagedBackup, Limits, Meter, Notice, Observer, Pace, Phase, Stop,
 };
@@ -261,9 +261,10 @@ impl Keyhaven {
             // Who asks for pages keeps no copies.
             Shadows::remove(&self.home.shadow());
         }
+        let line = Line::of(&start, options.accept_lost);
         if is_kept && emptied.is_empty() {
-            let digest = *start.follows.digest.as_bytes();
-            self.note_if_late(start.sequence, digest, &access.called_off, meter);
+            let newest = note(start.sequence, start.follows.digest);
+            self.note_if_late(access, &loaded.history, &line, newest, meter)?;
             let nothing = Sent::default();
             return Ok(unchanged(
                 found.census,
@@ -281,12 +282,7 @@ impl Keyhaven {
         let (access, left) = self.spooled(access, &found, needed, left, &keyring)?;
         contents.take_over(&left.contents);
         let access = &access;
-        let workers = if self.place.is_remote() {
-            REMOTE_WORKERS
-        } else {
-            1
-        };
-        let outbox = Outbox::open(Arc::clone(&keyring), Arc::clone(&access.store), workers);
+        let outbox = Outbox::open(Arc::clone(&keyring), Arc::clone(&access.store), WORKERS);
         let nodes = nodes.writing(&outbox);
         let changed = found
             .media_files
@@ -359,9 +355,14 @@ impl Keyhaven {
             if stop == Some(Stop::Cancelled) {
                 return Err(BackupError::Cancelled);
             }
-            let (sequence, digest) = (run.start.sequence, *run.start.follows.digest.as_bytes());
-            self.note_if_late(sequence, digest, &access.called_off, meter);
-            return Ok(unchanged(census, pending_files, sequence, run.sent()));
+            let newest = note(run.start.sequence, run.start.follows.digest);
+            self.note_if_late(access, &loaded.history, &line, newest, meter)?;
+            return Ok(unchanged(
+                census,
+                pending_files,
+                newest.sequence,
+                run.sent(),
+            ));
         }
         meter.begin(Phase::Commit, 0, 0);
         let committed = run.commit(completeness, false)?;
@@ -371,8 +372,8 @@ impl Keyhaven {
         let ways = std::mem::take(&mut run.shadows.ways);
         remember_ways(&self.home.ways(), &ways, &source);
         meter.end();
-        let digest = *committed.digest.as_bytes();
-        self.note_newest(sequence, digest, &access.called_off, meter);
+        let newest = note(sequence, committed.digest);
+        self.note_newest(access, &loaded.history, &line, newest, meter)?;
         if stop == Some(Stop::Cancelled) {
             return Err(BackupError::Cancelled);
         }
@@ -600,51 +601,8 @@ impl Keyhaven {
         };
         Ok((access, left))
     }
-
-    /// Where nothing has changed, and the run that made the newest snapshot did not come as far as to note it, or found the
-    /// vault away (BACKUP-4).
-    fn note_if_late(
-        &self,
-        sequence: u64,
-        digest: [u8; 32],
-        called_off: &CalledOff,
-        meter: &mut Meter<'_>,
-    ) {
-        let noted = files::read_small(&self.home.noted(), DIGEST_BYTES);
-        if noted.is_ok_and(|noted| noted == digest) {
-            return;
-        }
-        self.note_newest(sequence, digest, called_off, meter);
-    }
-
-    /// Tells the vault of the newest snapshot, so that a new device can tell a store that goes back
-    /// (BACKUP-4). The backup is good without it, so that a vault that is away fails nothing; and who calls the run off does
-    /// not wait for one that says nothing.
-    fn note_newest(
-        &self,
-        sequence: u64,
-        digest: [u8; 32],
-        called_off: &CalledOff,
-        meter: &mut Meter<'_>,
-    ) {
-        let noted = || -> Result<(), OpenError> {
-            let Some(mut link) = self.link_until(called_off.clone())? else {
-                return Ok(());
-            };
-            link.note(sequence, digest, &self.device()?)?;
-            // What is not remembered is noted once more.
-            let _ = files::replace(&self.home.noted(), &digest, Mode::Private);
-            Ok(())
-        };
-        if let Err(error) = noted() {
-            meter.notice(&Notice::NotNoted {
-                reason: error.to_string(),
-            });
-        }
-    }
 }
 
-/// Where nothing has changed, and nothing was committed.
 /// What a run reports that commits nothing.
 fn unchanged(census: Census, pending_files: u64, sequence: u64, sent: Sent) -> BackupReport {
     BackupReport {
@@ -682,11 +640,8 @@ fn tails(
         budget,
     ))
 }
-
-/// Uploads at once to a remote store; the spool has threads of its own.
-const REMOTE_WORKERS: usize = 1;
-/// Bytes of a snapshot's digest.
-const DIGEST_BYTES: u64 = 32;
+/// Threads that put objects: one keeps a disk busy, and a spool before a remote store has its own.
+const WORKERS: usize = 1;
 /// Contents that are learnt again between two writes of the local state.
 const RELEARN_BATCH: u64 = 4096;
 

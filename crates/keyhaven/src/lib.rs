@@ -58,6 +58,7 @@ mod haven;
 pub mod home;
 pub mod keystore;
 mod nesting;
+mod noting;
 mod password;
 mod place;
 pub mod progress;

@@ -12,9 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use keyhaven::{
-    Account, BackupOptions, Cancel, GuessError, Keyhaven, LastGuess, Login, Notice, Observer,
-    OpenError, Outcome, Place, ProtectorError, Recovery, RegisterError, Returned, Setup,
-    SetupError,
+    Account, BackupError, BackupOptions, Cancel, GuessError, Keyhaven, LastGuess, Login, Notice,
+    Observer, OpenError, Outcome, Place, ProtectorError, Recovery, RegisterError, RestoreError,
+    RestoreOptions, Returned, Setup, SetupError,
 };
 use keyhaven_secrets::Password;
 use keyhaven_testkit::copy_folder;
@@ -629,4 +629,52 @@ fn a_note_that_was_not_heard_is_made_up_for_where_nothing_has_changed() {
     let asked = world.door.exchanges();
     assert_eq!(back_up(), (Outcome::Unchanged, 2));
     assert_eq!(world.door.exchanges(), asked);
+}
+
+/// BACKUP-4: an old phone, still listed, whose home knows less than the vault does, backs up onto a store that was put back. What
+/// the vault has noted stays noted, so that a new device still sees what is missing, until a person says that it is lost.
+#[test]
+fn a_device_that_knows_less_does_not_exchange_what_the_vault_has_noted() {
+    let world = World::new();
+    let haven = world.set_up();
+    let backup = |haven: &Keyhaven, accept_lost| {
+        let options = BackupOptions {
+            accept_lost,
+            ..BackupOptions::default()
+        };
+        haven.backup(options, &mut ()).map(|done| done.sequence)
+    };
+    assert_eq!(backup(&haven, false).unwrap(), 2);
+    copy_folder(&world.path("store"), &world.path("older")).unwrap();
+    copy_folder(&world.path("home"), &world.path("old home")).unwrap();
+    for day in 3..6 {
+        fs::write(world.path("chats/notes.txt"), format!("day {day}")).unwrap();
+        assert_eq!(backup(&haven, false).unwrap(), day);
+    }
+    drop(haven);
+    let old = Keyhaven::open(&world.path("old home"), None).unwrap();
+    fs::remove_dir_all(world.path("store")).unwrap();
+    copy_folder(&world.path("older"), &world.path("store")).unwrap();
+    let restored = |home: &str| {
+        let returned = world.recover(home, PASSWORD, LastGuess::Keep).unwrap();
+        let there = world.path(&format!("back of {home}"));
+        returned
+            .haven
+            .restore(&there, &RestoreOptions::default(), &mut ())
+    };
+    // Also where nothing has changed since: it does not wear off.
+    fs::write(world.path("chats/notes.txt"), "of the old phone").unwrap();
+    thread::sleep(Duration::from_millis(100));
+    for _ in 0..2 {
+        let refused = backup(&old, false);
+        let is_told = matches!(refused, Err(BackupError::NotedIsGone { noted: 5, .. }));
+        assert!(is_told, "{refused:?}");
+        assert_eq!(world_freshness(&old), Some(5));
+    }
+    let refused = restored("new");
+    let is_refused = matches!(refused, Err(RestoreError::NotFresh { noted: 5, .. }));
+    assert!(is_refused, "{refused:?}");
+    backup(&old, true).unwrap();
+    assert_eq!(world_freshness(&old), Some(3));
+    restored("newer").unwrap();
 }

@@ -71,6 +71,18 @@ pub enum BackupError {
         /// The highest number that the store serves.
         newest: u64,
     },
+    /// The store does not have the backup that the vault has noted as the newest (BACKUP-4).
+    #[error(
+        "the vault has noted backup number {noted}, and the store, whose newest is number {newest}, does not have it: it was \
+         rolled back, or another copy of it is connected. What has changed here is backed up there; the vault's note stays as it \
+         is. Connect the right one; where what is missing is lost for good, `backup --accept-lost` goes on from what is there"
+    )]
+    NotedIsGone {
+        /// The number that another device wrote, or this one before its home was put back.
+        noted: u64,
+        /// The highest number that the store serves.
+        newest: u64,
+    },
     /// This store's newest keys are older than those that this device has used.
     #[error(
         "the store's newest backup has older keys than this device has used; nothing was changed"
@@ -113,7 +125,10 @@ impl BackupError {
             Self::Source(cause) => cause.remedy(),
             Self::Nested(cause) => cause.remedy(),
             Self::NotOpen(cause) => cause.remedy(),
-            Self::Keystore(_) | Self::Shrunk { .. } | Self::RolledBack { .. } => Remedy::AskUser,
+            Self::Keystore(_)
+            | Self::Shrunk { .. }
+            | Self::RolledBack { .. }
+            | Self::NotedIsGone { .. } => Remedy::AskUser,
             Self::State { .. } | Self::HomeFull(_) => Remedy::AskUser,
             Self::Cancelled => Remedy::RetryLater,
             Self::OldEpoch | Self::Sealing(_) => Remedy::Stop,

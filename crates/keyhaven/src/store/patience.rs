@@ -14,7 +14,7 @@ use bytes::Bytes;
 use keyhaven_repo::names::MARKER_PATH;
 
 use super::body::Body;
-use super::error::{Outage, StoreError};
+use super::error::StoreError;
 use super::path::{ObjectFolder, ObjectPath};
 use super::{Listed, Store};
 
@@ -165,9 +165,7 @@ impl<S: Store> Patient<S> {
         };
         // Between two refusals it gives something else.
         let other = ObjectPath::parse(MARKER_PATH).map_err(|_| unreachable())?;
-        self.store
-            .get(&other, None)
-            .map_err(|_| unreachable())?;
+        self.store.get(&other, None).map_err(|_| unreachable())?;
         match attempt() {
             Err(StoreError::Unreachable { .. }) => Err(StoreError::Withheld {
                 path: path.clone(),

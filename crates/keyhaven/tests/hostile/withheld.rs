@@ -16,10 +16,23 @@ struct Withholding {
     store: MemoryStore,
     /// None for all of them.
     object: Option<ObjectPath>,
+    outage: Outage,
 }
+
+/// How a server may keep an object back.
+const OUTAGES: [Outage; 5] = [
+    Outage::ServerFault,
+    Outage::CutBody,
+    Outage::Connection,
+    Outage::TimedOut,
+    Outage::Throttled,
+];
 
 impl Withholding {
     fn of(store: &MemoryStore, object: Option<&ObjectPath>) -> Arc<dyn Store> {
+        // A different one for each object.
+        let byte = object.and_then(|object| object.as_str().bytes().last());
+        let outage = OUTAGES[usize::from(byte.unwrap_or(0)) % OUTAGES.len()];
         let patience = Patience {
             attempts_max: 3,
             pause_first: Duration::ZERO,
@@ -29,6 +42,7 @@ impl Withholding {
         let withholding = Self {
             store: store.clone(),
             object: object.cloned(),
+            outage,
         };
         let store: Arc<dyn Store> = Arc::new(Through(withholding));
         Arc::new(Patient::new(store, patience, CalledOff::never()))
