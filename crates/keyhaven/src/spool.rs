@@ -21,12 +21,15 @@
 //! [`SpooledStore::resend_leftovers`] or [`SpooledStore::drop_leftovers`].
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::ops::{ControlFlow, Range};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::store::error::Action;
 use crate::store::{
     Body, BufferPool, CalledOff, FolderStore, Listed, OBJECT_BYTES_MAX, ObjectFolder, ObjectPath,
     Store, StoreError,
@@ -39,6 +42,9 @@ const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
 const FULL_BYTES: u64 = 8 << 20;
 /// An object so long tells how fast the line is.
 const JUDGED_BYTES: u64 = FULL_BYTES / 8;
+
+/// Read at once of a file, to hash it.
+const HASH_BYTES: usize = 256 << 10;
 
 /// What a spool may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,10 +105,12 @@ struct State {
     closing: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Spooled {
     len: u64,
     due: u32,
+    /// What it may hold: the bytes that were put under its name.
+    digests: Vec<blake3::Hash>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -130,7 +138,11 @@ impl SpooledStore {
         let mut state = State::default();
         for Listed { path, len } in spool.list(&ObjectFolder::root())? {
             state.bytes = state.bytes.saturating_add(len);
-            state.spooled.insert(path, Spooled { len, due: 0 });
+            let leftover = Spooled {
+                len,
+                ..Spooled::default()
+            };
+            state.spooled.insert(path, leftover);
         }
         let uploads = limits.uploads_max.max(1);
         let shared = Arc::new(Shared {
@@ -182,9 +194,11 @@ impl SpooledStore {
         let mut sent: usize = 0;
         for Listed { path, .. } in self.leftovers() {
             if wanted(&path) {
+                let digest = blake3::hash(&self.shared.spool.get(&path, None)?);
                 let mut state = self.shared.lock();
                 if let Some(spooled) = state.spooled.get_mut(&path) {
                     spooled.due = spooled.due.saturating_add(1);
+                    spooled.digests.push(digest);
                     state.queue.push_back(path);
                     sent = sent.saturating_add(1);
                 }
@@ -307,13 +321,19 @@ impl Shared {
     }
 
     /// Takes room for an object before it is written, so that two puts cannot share it, and waits
-    /// for uploads to make some. From now on an upload of that name is due.
-    fn reserve(&self, path: &ObjectPath, needed: u64) -> Result<(), StoreError> {
+    /// for uploads to make some. From now on an upload of that name, with those bytes, is due.
+    fn reserve(
+        &self,
+        path: &ObjectPath,
+        needed: u64,
+        digest: blake3::Hash,
+    ) -> Result<(), StoreError> {
         self.wait_until(|state| match self.room(state.bytes) {
             Ok(room) if room >= needed => {
                 state.bytes = state.bytes.saturating_add(needed);
                 let spooled = state.spooled.entry(path.clone()).or_default();
                 spooled.due = spooled.due.saturating_add(1);
+                spooled.digests.push(digest);
                 Some(Ok(()))
             }
             // What nobody has decided about, and what others have on the disk, will never make
@@ -387,10 +407,12 @@ impl Shared {
         }
     }
 
+    /// BACKUP-1: what is sent is what was sealed. A spool's disk may lose or spoil it meanwhile, and the run that has sealed it would
+    /// take it for stored.
     fn upload(&self, path: &ObjectPath) -> Result<(), StoreError> {
         let mut buffer = self.buffers.take();
         loop {
-            let len = self.spool.length(path)?;
+            let len = self.spool.length(path).map_err(of_spool)?;
             let size = usize::try_from(len).unwrap_or(usize::MAX);
             if len > OBJECT_BYTES_MAX {
                 return Err(StoreError::TooLarge {
@@ -407,11 +429,18 @@ impl Shared {
                 // anew.
                 Err(StoreError::Unreadable { code, .. }) => {
                     self.spool.delete(path)?;
-                    let kind = std::io::Error::from_raw_os_error(code).kind();
+                    let kind = io::Error::from_raw_os_error(code).kind();
                     return Err(StoreError::FlushFailed { kind });
                 }
                 read => {
-                    read?;
+                    read.map_err(of_spool)?;
+                    let digest = blake3::hash(buffer.as_ref());
+                    let spooled = self.lock().spooled.get(path).cloned();
+                    if !spooled.is_some_and(|spooled| spooled.digests.contains(&digest)) {
+                        self.spool.delete(path)?;
+                        let kind = io::ErrorKind::InvalidData;
+                        return Err(StoreError::FlushFailed { kind });
+                    }
                     return self.remote.put(path, Body::Buffer(buffer));
                 }
             }
@@ -419,11 +448,47 @@ impl Shared {
     }
 }
 
+fn digest(body: &Body<'_>) -> Result<blake3::Hash, StoreError> {
+    Ok(match body {
+        Body::Bytes(bytes) => blake3::hash(bytes),
+        Body::Buffer(buffer) => blake3::hash(buffer.as_ref()),
+        Body::Shared(bytes) => blake3::hash(bytes),
+        Body::File { file, len } => {
+            let disk = |error: io::Error| StoreError::Disk {
+                action: Action::Put,
+                kind: error.kind(),
+                code: error.raw_os_error(),
+            };
+            let mut hasher = blake3::Hasher::new();
+            let (mut at, mut buffer) = (0, vec![0; HASH_BYTES]);
+            while at < *len {
+                let left = usize::try_from(len.saturating_sub(at)).unwrap_or(usize::MAX);
+                let want = left.min(buffer.len());
+                let part = buffer.get_mut(..want).unwrap_or_default();
+                file.read_exact_at(part, at).map_err(disk)?;
+                hasher.update(part);
+                at = at.saturating_add(want as u64);
+            }
+            hasher.finalize()
+        }
+    })
+}
+
+/// The spool's own errors: what is missing there is missing on this device, and the next run seals it anew.
+fn of_spool(error: StoreError) -> StoreError {
+    match error {
+        StoreError::NotFound { .. } | StoreError::Missing { .. } => StoreError::FlushFailed {
+            kind: io::ErrorKind::NotFound,
+        },
+        other => other,
+    }
+}
+
 impl Store for SpooledStore {
     fn put(&self, path: &ObjectPath, body: Body<'_>) -> Result<(), StoreError> {
         let shared = &self.shared;
         let len = body.len();
-        shared.reserve(path, len)?;
+        shared.reserve(path, len, digest(&body)?)?;
         let written = shared.spool.put(path, body);
         let mut state = shared.lock();
         if written.is_ok() {
@@ -449,7 +514,7 @@ impl Store for SpooledStore {
                 let free = free.unwrap_or_default();
                 StoreError::SpoolFull { needed, free }
             } else {
-                error
+                of_spool(error)
             }
         })
     }

@@ -108,6 +108,49 @@ fn puts_do_not_wait_for_uploads_and_flush_does() {
     );
 }
 
+/// BACKUP-1: what is sent is what was put. What the spool's disk has lost or spoilt meanwhile is never sent: the run that has
+/// sealed it hears of it, and the next one seals it anew.
+#[test]
+fn what_a_spool_has_spoilt_is_not_sent() {
+    type Harm = fn(&std::path::Path);
+    let harms: [Harm; 5] = [
+        |file| std::fs::write(file, [7; 999]).unwrap(),
+        |file| std::fs::write(file, []).unwrap(),
+        |file| std::fs::write(file, [[7; 999].as_slice(), &[8]].concat()).unwrap(),
+        |file| std::fs::remove_file(file).unwrap(),
+        |file| std::fs::remove_dir_all(file.ancestors().nth(3).unwrap()).unwrap(),
+    ];
+    for (case, harm) in harms.into_iter().enumerate() {
+        let home = tempfile::tempdir().unwrap();
+        let remote = MemoryStore::new();
+        let go = Arc::new(AtomicBool::new(false));
+        let slow = Slow {
+            store: remote.clone(),
+            go: Arc::clone(&go),
+        };
+        let store = spooled(Arc::new(Through(slow)), &home, 64 << 20);
+        // As many as are uploaded at a time, and one that waits.
+        for n in ["0", "1", "2"] {
+            let path = path(&format!("packs/00/{n}"));
+            store.put(&path, Body::Bytes(&[7; 1000])).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        harm(&home.path().join("spool/packs/00/2"));
+        go.store(true, Ordering::SeqCst);
+        let error = store.flush().unwrap_err();
+        let is_told = matches!(error, StoreError::FlushFailed { .. });
+        assert!(is_told, "{case}: {error:?}");
+        drop(store);
+        assert_eq!(remote.bytes(&path("packs/00/2")), None, "{case}");
+        let store = spooled(Arc::new(remote), &home, 64 << 20);
+        let left = store.leftovers();
+        assert!(
+            left.iter().all(|left| left.path != path("packs/00/2")),
+            "{case}: {left:?}"
+        );
+    }
+}
+
 /// Notes the most bytes and the most objects that were ever on their way to it.
 #[derive(Default)]
 struct Line {
