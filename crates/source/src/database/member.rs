@@ -37,7 +37,8 @@ pub(crate) struct Member {
     /// Its locks go with it.
     _index: File,
     pub(crate) log: File,
-    pub(crate) commit: LastCommit,
+    /// None where nothing was ever committed to the log: all is in the main file, and nobody writes to that.
+    pub(crate) commit: Option<LastCommit>,
 }
 
 impl Member {
@@ -88,7 +89,8 @@ fn open_index(held: &Held) -> Result<File, DatabaseError> {
 #[derive(PartialEq, Eq)]
 struct IndexHeader {
     bytes: [u8; HEADER_BYTES],
-    page_size: PageSize,
+    /// None in an index that was made beside an empty log, until something is committed to that.
+    page_size: Option<PageSize>,
     /// The last frame of the newest commit; none when the log was begun anew and nothing was committed since.
     frames: u32,
     page_count: u32,
@@ -202,19 +204,26 @@ impl IndexHeader {
             1 => 65_536,
             size => u32::from(size),
         };
+        let frames = word(16);
+        let page_size = match (page_size, frames) {
+            (0, 0) => None,
+            (size, _) => Some(PageSize::new(size)?),
+        };
         Some(Self {
-            page_size: PageSize::new(page_size)?,
-            frames: word(16),
+            page_size,
+            frames,
             page_count: word(20),
             bytes,
         })
     }
 
     /// Which page is where, as of this commit: every frame up to its last counts.
-    fn commit(&self, log: &File) -> Result<LastCommit, DatabaseError> {
+    fn commit(&self, log: &File) -> Result<Option<LastCommit>, DatabaseError> {
+        let Some(page_size) = self.page_size else {
+            return Ok(None);
+        };
         let salts = self.bytes.get(32..40);
-        let frame_bytes =
-            u64::from(self.page_size.bytes()).saturating_add(FRAME_HEADER_BYTES as u64);
+        let frame_bytes = u64::from(page_size.bytes()).saturating_add(FRAME_HEADER_BYTES as u64);
         let mut pages = BTreeMap::new();
         let mut at = WAL_HEADER_BYTES as u64;
         for _ in 0..self.frames {
@@ -231,11 +240,11 @@ impl IndexHeader {
             );
             at = at.saturating_add(frame_bytes);
         }
-        Ok(LastCommit {
-            page_size: self.page_size,
+        Ok(Some(LastCommit {
+            page_size,
             page_count: self.page_count,
             frames: self.frames,
             pages,
-        })
+        }))
     }
 }

@@ -69,7 +69,13 @@ impl OpaqueDatabase {
             return Ok(None);
         }
         let member = Member::join(&held, self.patience)?;
-        let shape = read(&held, Some((&member.log, &member.commit)), None, sink)?;
+        let log = member.commit.as_ref();
+        let log = log.map(|commit| (&member.log, commit));
+        // Before the mark was taken, a checkpoint may have written to the main file.
+        if !held.is_as_opened()? {
+            return Ok(None);
+        }
+        let shape = read(&held, log, self.cut, sink)?;
         Ok(held.is_in_place()?.then_some(Image {
             shape,
             signature,

@@ -77,6 +77,13 @@ impl Held {
         }
     }
 
+    /// Whether the file has the length with which it was opened.
+    pub(crate) fn is_as_opened(&self) -> Result<bool, DatabaseError> {
+        let now = rustix::fs::fstat(&self.file);
+        let now = now.map_err(|error| DatabaseError::from_io(&error.into()))?;
+        Ok(Stat::from(&now).size == self.stat.size)
+    }
+
     /// Whether the path still leads to this file.
     pub(crate) fn is_in_place(&self) -> Result<bool, DatabaseError> {
         Ok(stat_of(&self.path)?.is_some_and(|stat| stat.is_same_file(&self.stat)))

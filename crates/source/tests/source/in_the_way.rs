@@ -88,7 +88,12 @@ fn an_encrypted_database_is_read_whoever_has_it_open() {
     assert_eq!((image.by, &bytes), (ReadBy::Files, &closed));
     assert_eq!(listing(folder.path()), before);
 
+    // A program that has only read: its log is empty, and the index says nothing of pages.
     let mut peer = Peer::open(&path);
+    peer.must("SELECT count(*) FROM message");
+    let (image, bytes) = opaque(&path).unwrap();
+    assert_eq!((image.by, &bytes), (ReadBy::Member, &closed));
+
     peer.must("UPDATE message SET body='new'");
     let before = listing_without_index(folder.path());
     let (image, bytes) = opaque(&path).unwrap();
