@@ -29,6 +29,11 @@ const SIGNATURE: &str = "crates/source/src/database/signature.rs";
 const LOCK: &str = "crates/source/src/lock.rs";
 const MEMBER: &str = "crates/source/src/database/member.rs";
 const FILE: &str = "crates/source/src/database/quiet.rs";
+const TRANSPORT: &str = "crates/keyhaven/src/store/cloud/transport.rs";
+const ANSWER: &str = "crates/keyhaven/src/store/cloud/answer.rs";
+const BARE: &str = "crates/keyhaven/src/store/cloud/bare.rs";
+const SPOOL: &str = "crates/keyhaven/src/spool.rs";
+const NOTING: &str = "crates/keyhaven/src/noting.rs";
 const WRITTEN: &str = "crates/source/src/written.rs";
 const JOIN: &str = "crates/keyhaven/src/engine/join.rs";
 const RESTORE: &str = "crates/keyhaven/src/engine/restore.rs";
@@ -337,6 +342,42 @@ pub(super) const ENGINE: &[Switch] = &[
         file: WRITTEN,
         sound: "rustix::fs::syncfs(file).ok().map(|()| now_ns)",
         broken: "file.metadata().ok().map(|_| now_ns)",
+    },
+    Switch {
+        name: "engine: a write that is redirected counts as written",
+        file: TRANSPORT,
+        sound: ".redirect(reqwest::redirect::Policy::none())",
+        broken: ".redirect(reqwest::redirect::Policy::limited(3))",
+    },
+    Switch {
+        name: "engine: credentials follow a read that is sent on",
+        file: TRANSPORT,
+        sound: "                headers.clear();\n",
+        broken: "",
+    },
+    Switch {
+        name: "engine: an error with status 200 counts as written",
+        file: BARE,
+        sound: "if written.etag().is_none() {",
+        broken: "if false && written.etag().is_none() {",
+    },
+    Switch {
+        name: "engine: a page that is no list is a list of nothing",
+        file: ANSWER,
+        sound: "                _ => Err(FOREIGN),\n            },\n            Self::Multistatus",
+        broken: "                _ => Ok(said),\n            },\n            Self::Multistatus",
+    },
+    Switch {
+        name: "engine: what a spool has spoilt is sent",
+        file: SPOOL,
+        sound: "spooled.digests.contains(&digest)",
+        broken: "(true || spooled.digests.contains(&digest))",
+    },
+    Switch {
+        name: "engine: a note of a store that was rolled back takes the place of a later one",
+        file: NOTING,
+        sound: "Err((noted, newest)) => Err(BackupError::NotedIsGone { noted, newest }),",
+        broken: "Err(_) => Ok(true),",
     },
     Switch {
         name: "engine: a commit to a log is no change",

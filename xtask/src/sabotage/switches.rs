@@ -37,6 +37,11 @@ impl Switch {
             Checker::Tests(&["-pkeyhaven-source"])
         } else if is_in("repo") {
             Checker::Tests(&["-pkeyhaven-repo", "-pkeyhaven-testkit", "-pkeyhaven"])
+        } else if [CLOUD, SPOOL]
+            .iter()
+            .any(|place| self.file.starts_with(place))
+        {
+            Checker::Tests(&["-pkeyhaven-hostile-store"])
         } else if is_in("keyhaven") {
             Checker::Tests(&["-pkeyhaven"])
         } else {
@@ -46,6 +51,8 @@ impl Switch {
     }
 }
 
+const CLOUD: &str = "crates/keyhaven/src/store/cloud/";
+const SPOOL: &str = "crates/keyhaven/src/spool.rs";
 const FOLLOW: &str = "crates/vault-host/src/follow.rs";
 const ELECT: &str = "crates/vault-host/src/elect.rs";
 const HOST: &str = "crates/vault-host/src/host.rs";
