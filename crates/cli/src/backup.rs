@@ -142,9 +142,9 @@ fn answer(report: &BackupReport, took: Duration) -> serde_json::Value {
 /// How a database went, for a person.
 pub(crate) fn describe_way(way: &Way) -> String {
     let path = ui::shown(&way.path);
+    let bytes = ui::bytes(way.bytes);
     if way.by_rows {
         let rows = ui::counted(way.rows, "row");
-        let bytes = ui::bytes(way.bytes);
         let patches = match way.patches {
             1 => "1 patch".to_owned(),
             more => format!("{more} patches"),
@@ -155,7 +155,7 @@ pub(crate) fn describe_way(way: &Way) -> String {
             way.why
         )
     } else {
-        format!("{path}: by pages: {}", way.why)
+        format!("{path}: by pages ({bytes}): {}", way.why)
     }
 }
 

@@ -476,12 +476,11 @@ fn digest(body: &Body<'_>) -> Result<blake3::Hash, StoreError> {
 
 /// The spool's own errors: what is missing there is missing on this device, and the next run seals it anew.
 fn of_spool(error: StoreError) -> StoreError {
-    match error {
-        StoreError::NotFound { .. } | StoreError::Missing { .. } => StoreError::FlushFailed {
-            kind: io::ErrorKind::NotFound,
-        },
-        other => other,
+    if let StoreError::NotFound { .. } | StoreError::Missing { .. } = error {
+        let kind = io::ErrorKind::NotFound;
+        return StoreError::FlushFailed { kind };
     }
+    error
 }
 
 impl Store for SpooledStore {

@@ -161,8 +161,8 @@ fn day(round: usize, what: &str, source: &Path, entrant: &Entrant) -> anyhow::Re
         entrant.peer.name
     );
     let unpadded = match entrant.peer.comes_back {
-        ComesBack::Rows => patch_bytes(&measure::printed(&entrant.places)?)?,
-        ComesBack::Bytes | ComesBack::Totals => None,
+        ComesBack::Bytes | ComesBack::Rows => database_bytes(&measure::printed(&entrant.places)?)?,
+        ComesBack::Totals => None,
     };
     Ok(Sent {
         cost,
@@ -171,17 +171,15 @@ fn day(round: usize, what: &str, source: &Path, entrant: &Entrant) -> anyhow::Re
     })
 }
 
-/// What the patches of a backup by rows weigh before padding, from what `keyhaven backup --json` prints. None when no
-/// database went by rows.
-fn patch_bytes(printed: &str) -> anyhow::Result<Option<u64>> {
+/// What the patches or pages of a backup's databases weigh before padding, from what `keyhaven backup --json` prints. None when no
+/// database was sent.
+fn database_bytes(printed: &str) -> anyhow::Result<Option<u64>> {
     let report: Value = serde_json::from_str(printed).context("keyhaven did not print JSON")?;
     let databases = report.get("databases").and_then(Value::as_array);
     let databases = databases.context("keyhaven did not say how the databases went")?;
-    let by_rows = databases
-        .iter()
-        .filter(|way| way.get("tier").and_then(Value::as_str) == Some("rows"));
-    Ok(by_rows
-        .filter_map(|way| way.get("bytes").and_then(Value::as_u64))
+    let bytes = databases.iter().map(|way| way.get("bytes"));
+    Ok(bytes
+        .filter_map(|bytes| bytes.and_then(Value::as_u64))
         .reduce(u64::saturating_add))
 }
 
@@ -259,16 +257,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_weight_of_patches_is_told_apart_from_padding() {
+    fn what_databases_weigh_is_told_apart_from_padding() {
         let printed = r#"{"ok":true,"sent_bytes":1048576,"databases":[
             {"path":"a.db","tier":"rows","patches":2,"rows":7,"bytes":4000,"why":"asked"},
             {"path":"b.db","tier":"rows","patches":1,"rows":1,"bytes":500,"why":"asked"},
-            {"path":"c.db","tier":"pages","patches":0,"rows":0,"bytes":0,"why":"small"}]}"#;
-        assert_eq!(patch_bytes(printed).unwrap(), Some(4_500));
+            {"path":"c.db","tier":"pages","patches":0,"rows":0,"bytes":60,"why":"small"}]}"#;
+        assert_eq!(database_bytes(printed).unwrap(), Some(4_560));
         let none = r#"{"ok":true,"databases":[]}"#;
-        assert_eq!(patch_bytes(none).unwrap(), None);
-        assert!(patch_bytes(r#"{"ok":true}"#).is_err());
-        assert!(patch_bytes("Nothing has changed.").is_err());
+        assert_eq!(database_bytes(none).unwrap(), None);
+        assert!(database_bytes(r#"{"ok":true}"#).is_err());
+        assert!(database_bytes("Nothing has changed.").is_err());
     }
 
     #[test]

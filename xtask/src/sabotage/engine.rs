@@ -29,6 +29,7 @@ const SIGNATURE: &str = "crates/source/src/database/signature.rs";
 const LOCK: &str = "crates/source/src/lock.rs";
 const MEMBER: &str = "crates/source/src/database/member.rs";
 const FILE: &str = "crates/source/src/database/quiet.rs";
+const REPLAY: &str = "crates/keyhaven/src/engine/replay.rs";
 const TRANSPORT: &str = "crates/keyhaven/src/store/cloud/transport.rs";
 const ANSWER: &str = "crates/keyhaven/src/store/cloud/answer.rs";
 const BARE: &str = "crates/keyhaven/src/store/cloud/bare.rs";
@@ -342,6 +343,18 @@ pub(super) const ENGINE: &[Switch] = &[
         file: WRITTEN,
         sound: "rustix::fs::syncfs(file).ok().map(|()| now_ns)",
         broken: "file.metadata().ok().map(|_| now_ns)",
+    },
+    Switch {
+        name: "engine: rows of another state are restored",
+        file: REPLAY,
+        sound: "if patches.last().map(|patch| patch.state) == Some(state?) {",
+        broken: "if state.is_ok() {",
+    },
+    Switch {
+        name: "engine: a patch of other bytes is applied",
+        file: REPLAY,
+        sound: "if hasher.finish() == patch.content {",
+        broken: "if hasher.finish() == patch.content || true {",
     },
     Switch {
         name: "engine: a write that is redirected counts as written",

@@ -63,6 +63,8 @@ pub(crate) struct FrameWriter<'a> {
     log: &'a SentLog,
     /// What a run that was killed had sent already.
     left: &'a Left,
+    /// What was put into packs, before their padding.
+    sealed_bytes: u64,
     /// Frames of pages in the open pack.
     unsent: Vec<(ExtentDigest, Extent)>,
 }
@@ -78,6 +80,7 @@ impl<'a> FrameWriter<'a> {
             outbox,
             log,
             left,
+            sealed_bytes: 0,
             unsent: Vec::new(),
             open: None,
             full: SizeClass::Mib8,
@@ -85,6 +88,11 @@ impl<'a> FrameWriter<'a> {
             full_of_changes: SizeClass::Mib4,
             squeezer,
         })
+    }
+
+    /// Bytes of all frames that were put into packs, sealed, without what the packs are padded with.
+    pub(crate) fn sealed_bytes(&self) -> u64 {
+        self.sealed_bytes
     }
 
     /// Stores again what lies in packs that are emptied; into packs of full length, if pages are among it.
@@ -238,6 +246,7 @@ impl<'a> FrameWriter<'a> {
         let extent = pack
             .append(stored, kind, digest)
             .ok_or(NodeError::TooLong)?;
+        self.sealed_bytes = self.sealed_bytes.saturating_add(extent.len.into());
         self.open = Some(pack);
         Ok(extent)
     }

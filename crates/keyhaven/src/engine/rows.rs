@@ -65,7 +65,7 @@ pub struct Way {
     /// The same, table by table; the others are as they were.
     #[serde(default)]
     pub tables: Vec<TableWay>,
-    /// What those patches weigh, sealed, before padding.
+    /// What those patches, or the pages that were sent, weigh, sealed, before padding.
     pub bytes: u64,
     /// Why it went so.
     pub why: String,
@@ -262,12 +262,9 @@ impl Shadows {
     ) -> Result<StoredDatabase, PagesError> {
         let key = &database.key;
         let old = database.old;
-        let keyring = Arc::clone(&self.keyring);
         if let Some(why) = self.refuses(database) {
             self.forget(key);
-            let stored = frames.store(source, old.map(|old| old.pages), &keyring, nodes)?;
-            self.told_pages(key, &why);
-            return Ok(stored);
+            return self.by_pages(source, database, frames, nodes, &why);
         }
         let copied = self.new_place(key).map_err(CopyError::Device);
         let copied = copied.and_then(|place| SealedFile::copy(source, &place, &self.derive()));
@@ -276,9 +273,7 @@ impl Shadows {
             Err(CopyError::Source(cause)) => return Err(cause.into()),
             Err(_) => {
                 self.forget(key);
-                let stored = frames.store(source, old.map(|old| old.pages), &keyring, nodes)?;
-                self.told_pages(key, &Why::NoRoom);
-                return Ok(stored);
+                return self.by_pages(source, database, frames, nodes, &Why::NoRoom);
             }
         };
         let signature = image.signature;
@@ -298,15 +293,38 @@ impl Shadows {
                 })
             }
             Err(why) => {
-                let old = old.map(|old| old.pages);
                 let stored = copy.with_file(|file| {
-                    frames.store(&mut file.pages(signature), old, &keyring, nodes)
+                    let source = &mut file.pages(signature);
+                    self.by_pages(source, database, frames, nodes, &why)
                 })?;
                 self.promote(key, &copy, stored.pages.image());
-                self.told_pages(key, &why);
                 Ok(stored)
             }
         }
+    }
+
+    /// Stores the pages of a database that have changed.
+    fn by_pages(
+        &mut self,
+        source: &mut dyn PageSource,
+        database: &Changed,
+        frames: &mut FrameWriter<'_>,
+        nodes: &mut Nodes<'_>,
+        why: &Why,
+    ) -> Result<StoredDatabase, PagesError> {
+        let before = frames.sealed_bytes();
+        let old = database.old.map(|old| old.pages);
+        let stored = frames.store(source, old, &self.keyring, nodes)?;
+        self.ways.push(Way {
+            path: super::target::relative(&database.key),
+            by_rows: false,
+            patches: 0,
+            rows: 0,
+            tables: Vec::new(),
+            bytes: frames.sealed_bytes().saturating_sub(before),
+            why: why.to_string(),
+        });
+        Ok(stored)
     }
 
     /// A patch that leads to the copy, tried and stored; or why there is none.
@@ -433,18 +451,6 @@ impl Shadows {
             tables: tables.map(|(name, rows)| TableWay { name, rows }).collect(),
             bytes,
             why: why.to_owned(),
-        });
-    }
-
-    fn told_pages(&mut self, key: &Key, why: &Why) {
-        self.ways.push(Way {
-            path: super::target::relative(key),
-            by_rows: false,
-            patches: 0,
-            rows: 0,
-            tables: Vec::new(),
-            bytes: 0,
-            why: why.to_string(),
         });
     }
 }

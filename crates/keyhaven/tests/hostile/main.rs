@@ -14,6 +14,7 @@
 
 mod altering;
 mod asked;
+mod by_hand;
 mod checkpoint;
 mod crash;
 mod damaged;
@@ -32,6 +33,7 @@ mod refused;
 mod repack;
 mod set_up;
 mod strays;
+mod unlike_rows;
 mod usage;
 mod verified;
 mod withheld;
