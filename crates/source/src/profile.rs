@@ -146,15 +146,15 @@ impl Opening {
             Self::ThisComputersKeyring => {
                 "The database is encrypted, and its key is locked by this computer's keyring. The \
                  backup alone does not open it on another computer: keep the program's own transfer \
-                 or backup as well. It is copied only while the program is closed."
+                 or backup as well. What Element keeps is copied only while Element is closed."
             }
             Self::KeyBesideIt => {
                 "The database is encrypted with a key that stands in a file beside it, so the \
-                 backup opens it. It is copied only while the program is closed."
+                 backup opens it."
             }
             Self::ProgramsPassword => {
                 "A database is encrypted with a password that was chosen in the program. The backup \
-                 does not replace it: keep it. It is copied only while the program is closed."
+                 does not replace it: keep it."
             }
         }
     }

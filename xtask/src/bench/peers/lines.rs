@@ -43,7 +43,7 @@ fn ours(program: &Path) -> Peer {
             "--recovery-key-file",
             "{home}/digits",
         ])],
-        backup: line(&["--home", "{home}/keyhaven", "--quiet", "backup"]),
+        backup: line(&["--home", "{home}/keyhaven", "--quiet", "--json", "backup"]),
         restore: line(&[
             "--home",
             "{home}/keyhaven",
