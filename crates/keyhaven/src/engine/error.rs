@@ -10,6 +10,7 @@ use keyhaven_source::guard::{Census, Verdict};
 
 use super::contents::ContentsError;
 use super::history::HistoryError;
+use super::lost::ends_a_restore;
 use super::nodes::store_error;
 use super::outbox::SendError;
 use super::survey::SurveyError;
@@ -160,7 +161,8 @@ macro_rules! cancelled_by {
         impl From<NodeError> for $error {
             fn from(cause: NodeError) -> Self {
                 match store_error(&cause) {
-                    Some(StoreError::Cancelled) => Self::Cancelled,
+                    // The index has no part in it: it was the one that asked.
+                    Some(failed) if ends_a_restore(failed) => failed.clone().into(),
                     Some(_) | None => Self::Index(cause),
                 }
             }

@@ -52,7 +52,10 @@ pub enum HistoryError {
         found: StoreId,
     },
     /// There are snapshots, and none opens with this key.
-    #[error("none of the {count} backups in this store opens with this key: it is another key")]
+    #[error(
+        "none of the {count} backups in this store opens with this key: it is another key, or what the store \
+         has of all of them is damaged"
+    )]
     WrongKey {
         /// How many there are.
         count: usize,

@@ -89,7 +89,13 @@ pub(crate) fn kill_everywhere(
             match &result {
                 // A fault that the run does not depend on, such as the look for free space.
                 Ok(_) => assert_eq!(span, Span::Once, "{what}: it cannot have ended well"),
-                Err(error) => assert_eq!(error.remedy(), Remedy::RetryLater, "{what}: {error}"),
+                Err(error) => {
+                    assert_eq!(error.remedy(), Remedy::RetryLater, "{what}: {error}");
+                    // The store as a whole is away: nothing is wrong with a part of it.
+                    let told = error.to_string();
+                    assert!(told.contains("no answer in time"), "{what}: {told}");
+                    assert!(!told.contains("index"), "{what}: {told}");
+                }
             }
 
             // BACKUP-2: whatever was cut off, the newest backup is whole: the old or the new one.
