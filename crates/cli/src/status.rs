@@ -59,7 +59,16 @@ pub(crate) fn run(world: &World) -> Outcome {
     }
     let usage = haven.usage();
     match &usage {
-        Ok(usage) => voice.say(format!("bytes       {}", describe(usage))),
+        Ok(usage) => {
+            voice.say(format!("bytes       {}", describe(usage)));
+            if usage.lost_objects > 0 {
+                voice.warn(format!(
+                    "the newest backup needs {} that the store does not have, or has cut: `keyhaven verify` names what is \
+                     lost with them, and the next `keyhaven backup` sends again what is still here",
+                    ui::counted(usage.lost_objects, "object")
+                ));
+            }
+        }
         Err(error) => voice.say(format!("bytes       not counted: {error}")),
     }
     let ways = haven.ways();
@@ -150,6 +159,7 @@ fn usage_json(usage: &Usage) -> serde_json::Value {
         "stored_objects": usage.stored_objects,
         "live_bytes": usage.live_bytes,
         "live_objects": usage.live_objects,
+        "lost_objects": usage.lost_objects,
         "padding_bytes": usage.padding_bytes,
         "other_bytes": usage.other_bytes,
         "unmeasured_objects": usage.unmeasured_objects,

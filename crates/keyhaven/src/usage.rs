@@ -33,6 +33,8 @@ pub struct Usage {
     pub live_bytes: u64,
     /// Packs that the newest backup needs.
     pub live_objects: u64,
+    /// Packs that the newest backup needs and the store does not list, or lists with a length that no pack has.
+    pub lost_objects: u64,
     /// Zeros at the ends of packs, which hide how much is in them (BACKUP-8).
     pub padding_bytes: u64,
     /// All else: what older backups alone refer to, what interrupted runs left, snapshots, and what sealing takes.
@@ -64,6 +66,8 @@ impl Keyhaven {
             usage.stored_bytes = usage.stored_bytes.saturating_add(len);
             usage.stored_objects = usage.stored_objects.saturating_add(1);
         }
+        let lost = live.keys().filter(|pack| packs.fault(pack).is_some());
+        usage.lost_objects = u64::try_from(lost.count()).unwrap_or(u64::MAX);
         for (pack, len) in packs.iter() {
             if let Some(used) = live.get(&pack) {
                 usage.live_bytes = usage.live_bytes.saturating_add(used.live);

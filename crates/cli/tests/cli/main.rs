@@ -29,6 +29,7 @@ mod password;
 mod secrets;
 #[path = "../../../../testing/hostile-store/tests/common/servers.rs"]
 mod servers;
+mod tiers;
 mod told;
 mod traced;
 #[path = "../common/tracee.rs"]

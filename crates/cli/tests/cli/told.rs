@@ -109,12 +109,18 @@ fn a_missing_object_is_named_by_file_and_the_rest_comes_back() {
                 "{lost}"
             );
             world.same("back");
+            let status = world.run("status --home home --json").is(0).json();
+            assert_eq!(status["usage"]["lost_objects"], 1, "{status}");
+            let status = world.run("status --home home").is(0);
+            status.says("needs 1 object that the store does not have");
             named = true;
         }
         fs::write(&path, &good).unwrap();
     }
     assert!(named);
     world.run("restore --home home --to back").is(0);
+    let status = world.run("status --home home --json").is(0).json();
+    assert_eq!(status["usage"]["lost_objects"], 0, "{status}");
 }
 
 /// What cannot be counted keeps nobody from the rest of the status.
