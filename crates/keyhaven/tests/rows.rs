@@ -82,6 +82,15 @@ impl World {
         to.join("chat.db")
     }
 
+    /// The shadow of the one database.
+    fn shadow(&self) -> PathBuf {
+        let folder = std::fs::read_dir(self.path("home/state/shadow")).unwrap();
+        folder
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.extension().is_some_and(|kind| kind == "shadow"))
+            .unwrap()
+    }
+
     /// The restored file has what the app's has, and is sound.
     fn holds(&self, file: &Path) {
         let back = Connection::open(file).unwrap();
@@ -262,15 +271,11 @@ fn a_schema_change_a_lost_shadow_and_a_damaged_one_go_by_pages() {
     assert!(!way.by_rows && way.why.contains("no copy"), "{way:?}");
     world.holds(&world.restore("lost"));
 
-    for entry in std::fs::read_dir(world.path("home/state/shadow")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|kind| kind == "shadow") {
-            let mut bytes = std::fs::read(&path).unwrap();
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-            std::fs::write(&path, bytes).unwrap();
-        }
-    }
+    let shadow = world.shadow();
+    let mut bytes = std::fs::read(&shadow).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&shadow, bytes).unwrap();
     world.day(4);
     let way = world.way(Tier::Rows);
     assert!(!way.by_rows, "{way:?}");
@@ -344,6 +349,40 @@ fn a_shadow_that_is_ahead_of_the_store_is_not_used() {
     let way = world.way(Tier::Rows);
     assert!(!way.by_rows && way.why.contains("no copy"), "{way:?}");
     world.holds(&world.restore("back"));
+}
+
+/// BACKUP-1: a shadow of an earlier day beside the mark of a later one, as a home put together from two copies has it, is not
+/// compared with: whole, or a part of its pages.
+#[test]
+fn an_older_shadow_beside_a_newer_mark_is_not_used() {
+    for parts in [1, 2] {
+        let world = World::new();
+        world.backup(Tier::Rows);
+        world.day(1);
+        assert!(world.way(Tier::Rows).by_rows);
+        let shadow = world.shadow();
+        let older = std::fs::read(&shadow).unwrap();
+        world.day(2);
+        assert!(world.way(Tier::Rows).by_rows);
+        assert_eq!(shadow, world.shadow());
+        let mut mixed = std::fs::read(&shadow).unwrap();
+        let from = older.len() - older.len() / parts;
+        assert_ne!(mixed[from..older.len()], older[from..]);
+        mixed.truncate(older.len());
+        mixed[from..].copy_from_slice(&older[from..]);
+        std::fs::write(&shadow, mixed).unwrap();
+
+        world.day(3);
+        let way = world.way(Tier::Rows);
+        assert!(
+            !way.by_rows && way.why.contains("no copy"),
+            "{parts}: {way:?}"
+        );
+        world.holds(&world.restore("back"));
+        world.day(4);
+        assert!(world.way(Tier::Rows).by_rows);
+        world.holds(&world.restore("later"));
+    }
 }
 
 /// Rows as they were are no patch; a small database is not worth one.

@@ -97,6 +97,9 @@ const AUTO_BYTES_MIN: u64 = 4 << 20;
 /// Above this, writing a whole copy for each backup wears the device.
 const AUTO_BYTES_MAX: u64 = 2 << 30;
 
+/// The bytes of a mark: a state, and the digest of a shadow's seals.
+const MARK_BYTES: u64 = 64;
+
 /// Why a database goes by pages.
 #[derive(Debug)]
 pub(crate) enum Why {
@@ -201,14 +204,22 @@ impl Shadows {
     }
 
     /// The shadow of a database, if it is of that state. From here on it is marked as of none.
+    ///
+    /// BACKUP-1: an older shadow that came back beside a newer mark, whole or in parts, is known by its seals. A patch from there on
+    /// would lead from a state that is not in the store.
     fn take(&self, key: &Key, state: &ContentId) -> Option<SealedFile> {
         let mark = self.place(key, "state");
-        let marked = files::read_small(&mark, 64).ok()?;
+        let marked = files::read_small(&mark, MARK_BYTES).ok()?;
         self.unmark(key).ok()?;
-        if marked != state.as_bytes() {
-            return None;
-        }
-        SealedFile::open(&self.place(key, "shadow"), &self.derive()).ok()
+        let shadow = SealedFile::open(&self.place(key, "shadow"), &self.derive()).ok()?;
+        (marked == self.mark_of(&shadow, state).ok()?).then_some(shadow)
+    }
+
+    /// What says of a shadow that it is of that state: the state, and a keyed digest of what the shadow's pages are sealed with.
+    fn mark_of(&self, shadow: &SealedFile, state: &ContentId) -> io::Result<Vec<u8>> {
+        let mut hasher = self.keyring.content_hasher();
+        shadow.seals(&mut |seal| hasher.update(seal))?;
+        Ok([*state.as_bytes(), *hasher.finish().as_bytes()].concat())
     }
 
     /// Marks the shadow as of no state, before it changes.
@@ -223,9 +234,11 @@ impl Shadows {
     }
 
     /// Marks the shadow as of that state.
-    fn mark(&self, key: &Key, state: &ContentId) {
+    fn mark(&self, key: &Key, shadow: &Mounted, state: &ContentId) {
+        let mark = shadow.with_file(|file| self.mark_of(file, state));
         // Without its mark a shadow is not used, and pages are sent.
-        let _ = files::replace(&self.place(key, "state"), state.as_bytes(), Mode::Private);
+        let _ =
+            mark.and_then(|mark| files::replace(&self.place(key, "state"), &mark, Mode::Private));
     }
 
     /// Makes the new copy the shadow.
@@ -235,7 +248,7 @@ impl Shadows {
             .and_then(|()| copy.with_file(|file| file.sync()))
             .and_then(|()| std::fs::rename(self.place(key, "new"), self.place(key, "shadow")));
         if renamed.is_ok() {
-            self.mark(key, state);
+            self.mark(key, copy, state);
         }
     }
 
@@ -378,22 +391,22 @@ impl Shadows {
                 state = part.state;
                 patches.push(patch);
             }
+            shadow = part.shadow;
             if part.diffed.beyond.bytes == 0 {
                 break;
             }
             room = room.saturating_sub(part.diffed.patch.len());
-            shadow = part.shadow;
             left = Some(part.diffed.beyond);
         }
         let count = u64::try_from(patches.len()).unwrap_or(u64::MAX);
         if told.tables.is_empty() {
             // Rows as they were: only where they lie, or a log, has changed.
-            self.mark(key, &state);
+            self.mark(key, &shadow, &state);
             self.told(key, count, told, "no row has changed");
             return Ok(Ok((pages, rows)));
         }
         let rows = store_patches(&patches, nodes)?;
-        self.mark(key, &state);
+        self.mark(key, &shadow, &state);
         self.told(
             key,
             count,
@@ -524,4 +537,46 @@ pub(crate) fn recall_ways(file: &Path) -> Vec<Way> {
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use keyhaven_repo::names::StoreId;
+    use keyhaven_source::Stat;
+
+    use super::*;
+    use crate::engine::entropy::OsEntropy;
+
+    #[test]
+    fn what_is_not_even_tried_by_rows() {
+        let home = tempfile::tempdir().unwrap();
+        let store = StoreId::from_bytes([7; 16]);
+        let keyring = Arc::new(Keyring::generate(store, &mut OsEntropy));
+        let stat = Stat::from(&rustix::fs::stat("/").unwrap());
+        let why = |tier, size, how| {
+            let shadows = Shadows::new(home.path().join("shadow"), Arc::clone(&keyring), tier);
+            let database = Changed {
+                key: Key::parse(b"chat.db").unwrap(),
+                path: PathBuf::from("chat.db"),
+                stat: Stat { size, ..stat },
+                old: None,
+                how,
+            };
+            shadows.refuses(&database).map(|why| format!("{why:?}"))
+        };
+        let is = |why: &str| Some(why.to_owned());
+        for (tier, bytes, how, due) in [
+            (Tier::Pages, 5 << 20, Reading::Live, is("Asked")),
+            (Tier::Rows, 5 << 20, Reading::Opaque, is("Opaque")),
+            (Tier::Auto, 5 << 20, Reading::Opaque, is("Opaque")),
+            (Tier::Rows, 4096, Reading::Live, None),
+            (Tier::Auto, (4 << 20) - 1, Reading::Live, is("Small")),
+            (Tier::Auto, 4 << 20, Reading::Live, None),
+            (Tier::Auto, 4 << 20, Reading::Supplied, None),
+            (Tier::Auto, (2 << 30) + 1, Reading::Live, is("Large")),
+            (Tier::Rows, 1 << 60, Reading::Live, is("NoRoom")),
+        ] {
+            assert_eq!(why(tier, bytes, how), due, "{tier:?}, {bytes}, {how:?}");
+        }
+    }
 }

@@ -26,6 +26,9 @@ use crate::database::{
 const MAGIC: &[u8; 8] = b"KHSHADOW";
 const VERSION: u32 = 1;
 const HEADER_BYTES: u64 = 64;
+/// Where the salt stands in the header.
+const SALT_AT: u64 = 16;
+const SALT_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 /// What a page takes beside its bytes.
@@ -34,7 +37,7 @@ const OVERHEAD: usize = NONCE_BYTES + TAG_BYTES;
 const LOG_FORMAT: usize = 18;
 
 /// Makes the key of one file from its salt.
-pub type Derive<'a> = dyn Fn(&[u8; 32]) -> Zeroizing<[u8; 32]> + 'a;
+pub type Derive<'a> = dyn Fn(&[u8; SALT_BYTES]) -> Zeroizing<[u8; 32]> + 'a;
 
 /// A sealed copy of a database.
 pub struct SealedFile {
@@ -60,7 +63,7 @@ impl SealedFile {
     /// What the operating system says.
     pub fn create(file: File, shape: ImageShape, derive: &Derive<'_>) -> io::Result<Self> {
         let (page_size, pages) = (shape.page_size, u64::from(shape.page_count));
-        let mut salt = [0; 32];
+        let mut salt = [0; SALT_BYTES];
         rand::fill(&mut salt).map_err(io::Error::other)?;
         file.set_len(0)?;
         let mut header = Vec::with_capacity(64);
@@ -110,7 +113,7 @@ impl SealedFile {
         let (magic, rest) = header.split_first_chunk::<8>().ok_or_else(invalid)?;
         let (version, rest) = rest.split_first_chunk::<4>().ok_or_else(invalid)?;
         let (page_size, rest) = rest.split_first_chunk::<4>().ok_or_else(invalid)?;
-        let (salt, _) = rest.split_first_chunk::<32>().ok_or_else(invalid)?;
+        let (salt, _) = rest.split_first_chunk::<SALT_BYTES>().ok_or_else(invalid)?;
         if magic != MAGIC || u32::from_le_bytes(*version) != VERSION {
             return Err(invalid());
         }
@@ -124,7 +127,7 @@ impl SealedFile {
         file: File,
         page_size: PageSize,
         pages: u64,
-        salt: &[u8; 32],
+        salt: &[u8; SALT_BYTES],
         derive: &Derive<'_>,
     ) -> io::Result<Self> {
         let key =
@@ -307,6 +310,27 @@ impl SealedFile {
     /// What the operating system says.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    /// Tells `take` the salt and, in the order of its pages, what each is sealed with: nonce and tag. Whoever knows a hash of
+    /// these knows the file again, without opening a page.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn seals(&self, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let mut salt = [0; SALT_BYTES];
+        self.file.read_exact_at(&mut salt, SALT_AT)?;
+        take(&salt);
+        let body = u64::from(self.page_size.bytes()).saturating_add(NONCE_BYTES as u64);
+        for index in 0..self.pages {
+            let at = place(self.page_size, index);
+            let (mut nonce, mut tag) = ([0; NONCE_BYTES], [0; TAG_BYTES]);
+            self.file.read_exact_at(&mut nonce, at)?;
+            self.file.read_exact_at(&mut tag, at.saturating_add(body))?;
+            take(&nonce);
+            take(&tag);
+        }
+        Ok(())
     }
 
     /// Its pages, as a source of one image, with the signature of what it was copied from.
