@@ -176,6 +176,12 @@ pub(super) const ENGINE: &[Switch] = &[
         broken: "let _ = suspects;",
     },
     Switch {
+        name: "engine: damage: rows that verify found wrong count where their packs are whole",
+        file: SALVAGE,
+        sound: "(is_by_rows && is_doubted)",
+        broken: "(false && is_by_rows && is_doubted)",
+    },
+    Switch {
         name: "engine: damage: the starts of packs are not read",
         file: SALVAGE,
         sound: "packs.read_starts(access.store.as_ref(), &start.keyring, cancel)?;",
@@ -304,8 +310,14 @@ pub(super) const ENGINE: &[Switch] = &[
     Switch {
         name: "engine: a shadow is used, whichever state it is of",
         file: SHADOWS,
-        sound: "if marked != state.as_bytes() {",
-        broken: "if false && marked != state.as_bytes() {",
+        sound: "(marked == self.mark_of(&shadow, state).ok()?).then_some(shadow)",
+        broken: "(true || marked == self.mark_of(&shadow, state).ok()?).then_some(shadow)",
+    },
+    Switch {
+        name: "engine: an older shadow counts as what a newer mark says",
+        file: SHADOWS,
+        sound: "shadow.seals(&mut |seal| hasher.update(seal))?;",
+        broken: "shadow.seals(&mut |_| ())?;",
     },
     Switch {
         name: "engine: a number in the header is lost by rows",

@@ -3,7 +3,8 @@
 //! Every entry of its index is held against the store. One that can be read, and whose content and own part of the index
 //! (a page map, a list) are in packs that the store lists with a length that a pack has and that begin as they must, is taken over.
 //! Packs that a verification found damaged are read once more in whole, and those that still are count as
-//! gone. All others, and the paths whose part of the index is gone, are left to the run that follows, to
+//! gone. A database by rows that refers to any of these is not taken over, whatever they are by now: its patches prove themselves only
+//! one upon the other. All others, and the paths whose part of the index is gone, are left to the run that follows, to
 //! which they are new.
 //! Nothing of the damaged backup is changed: the index of what is sound is written anew.
 
@@ -62,8 +63,9 @@ pub(crate) fn salvage(
         does_without: false,
         cancel,
     };
+    let known = (&packs, suspects);
     let mut learnt = 0_u64;
-    let found = sift(&plan, &packs, &mut reading, &mut |_, entry, nodes| {
+    let found = sift(&plan, known, &mut reading, &mut |_, entry, nodes| {
         if let FileEntry::File {
             stat,
             content,
@@ -95,7 +97,7 @@ pub(crate) fn salvage(
     .writing(&outbox);
     let mut tree = TreeWriter::new(None);
     if has_root {
-        sift(&plan, &packs, &mut reading, &mut |key, entry, _| {
+        sift(&plan, known, &mut reading, &mut |key, entry, _| {
             Ok(tree.push(key, Some(entry), &mut writing)?)
         })?;
     }
@@ -106,6 +108,10 @@ pub(crate) fn salvage(
     Ok(Some(Salvaged { reason, sent }))
 }
 
+/// What is wrong with a database by rows whose packs are whole.
+const NOT_THE_ROWS: &str =
+    "the patches of a database were not found to lead to the rows that were backed up";
+
 /// Takes an entry that is sound.
 type Take<'a, 'n> = dyn FnMut(Key, FileEntry, &mut Nodes<'n>) -> Result<(), BackupError> + 'a;
 
@@ -113,7 +119,7 @@ type Take<'a, 'n> = dyn FnMut(Key, FileEntry, &mut Nodes<'n>) -> Result<(), Back
 /// damaged root is an error.
 fn sift<'n>(
     plan: &Plan<'_>,
-    packs: &Packs,
+    (packs, suspects): (&Packs, &BTreeSet<PackName>),
     nodes: &mut Nodes<'n>,
     each: &mut Take<'_, 'n>,
 ) -> Result<Option<String>, BackupError> {
@@ -126,13 +132,17 @@ fn sift<'n>(
         if let Some(fault) = first_fault(packs, &nodes.take_asked()) {
             reason.get_or_insert(fault);
         }
-        let mut gone = None;
+        let (mut gone, mut is_doubted) = (None, false);
         let visited = visit_extents(&entry, nodes, &mut |one| {
             gone = gone.take().or_else(|| packs.fault(&one.pack));
+            is_doubted |= suspects.contains(&one.pack);
         });
         let own = nodes.take_asked();
+        is_doubted |= !own.is_disjoint(suspects);
+        let is_by_rows = matches!(&entry, FileEntry::Database { rows: Some(_), .. });
+        let unlike = (is_by_rows && is_doubted).then(|| NOT_THE_ROWS.to_owned());
         let fault = match visited {
-            Ok(()) => gone.or_else(|| first_fault(packs, &own)),
+            Ok(()) => gone.or_else(|| first_fault(packs, &own)).or(unlike),
             Err(cause) if is_damage(&cause) => Some(told(&cause)),
             Err(cause) => return Err(cause.into()),
         };

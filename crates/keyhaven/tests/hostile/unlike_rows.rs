@@ -4,13 +4,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use keyhaven::{Cancel, Depth, Keyhaven};
+use keyhaven::{Cancel, Depth, Keyhaven, Outcome};
 use keyhaven_repo::entry::FileEntry;
 use keyhaven_repo::hash::ContentId;
 use keyhaven_repo::rows::{Patch, load_patches, store_patches};
 
 use crate::by_hand::commit;
-use crate::world::{Reach, World, place};
+use crate::world::{Reach, World, place, settle};
 
 type Harm = fn(&mut Vec<Patch>);
 
@@ -21,7 +21,7 @@ fn altered(id: &ContentId) -> ContentId {
 }
 
 /// BACKUP-1: a restore gives the rows of the digest that the backup has, or nothing of that database and says so; a verification of
-/// all finds the same.
+/// all finds the same, and the backup after it mends it.
 #[test]
 fn rows_of_another_state_are_not_restored() {
     let harms: [(&str, Harm); 4] = [
@@ -90,5 +90,21 @@ fn rows_of_another_state_are_not_restored() {
             .unwrap();
         let lost: Vec<_> = found.lost.iter().map(|lost| &lost.path).collect();
         assert_eq!(lost, [database], "{case}");
+
+        settle();
+        // What was found so is sent again, though each of its objects is whole.
+        let mended = reach.backup(&world.home(), store()).unwrap();
+        let reason = mended.damaged.map(|damaged| damaged.reason);
+        assert!(
+            reason.is_some_and(|reason| reason.contains("patches")),
+            "{case}"
+        );
+        assert!(reach.restored(&world.home(), store()).unwrap() == good);
+        let found = haven
+            .verify(Depth::All, None, &Cancel::new(), &mut ())
+            .unwrap();
+        assert!(found.is_good(), "{case}: {found:?}");
+        let after = reach.backup(&world.home(), store()).unwrap();
+        assert_eq!(after.outcome, Outcome::Unchanged, "{case}");
     }
 }
