@@ -60,8 +60,11 @@ def serve_s3() -> None:
     server.stop()
 
 
-def certificate(folder: pathlib.Path) -> tuple[str, str]:
-    """Makes a certificate for localhost that signs itself, and returns its and its key's file."""
+def certificate(folder: pathlib.Path, kind: str) -> tuple[str, str]:
+    """Makes a certificate for localhost that signs itself, and returns its and its key's file.
+
+    It is one of a server; or one of an `authority`, which signs those of others; or one that is `expired`.
+    """
     import datetime
 
     from cryptography import x509
@@ -72,17 +75,20 @@ def certificate(folder: pathlib.Path) -> tuple[str, str]:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "keyhaven test server")])
     now = datetime.datetime.now(datetime.timezone.utc)
     names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    until = now + datetime.timedelta(days=-1 if kind == "expired" else 1)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - datetime.timedelta(days=2))
+        .not_valid_after(until)
         .add_extension(names, critical=False)
-        .sign(key, hashes.SHA256())
     )
+    if kind == "authority":
+        made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    made = made.sign(key, hashes.SHA256())
     cert_file, key_file = folder / "cert.pem", folder / "key.pem"
     cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     key_file.write_bytes(
@@ -95,7 +101,9 @@ def certificate(folder: pathlib.Path) -> tuple[str, str]:
     return str(cert_file), str(key_file)
 
 
-def serve_webdav(root: str, user: str, secret: str, port: int, tls: pathlib.Path | None) -> None:
+def serve_webdav(
+    root: str, user: str, secret: str, port: int, tls: pathlib.Path | None, kind: str
+) -> None:
     import threading
 
     from cheroot import wsgi
@@ -115,7 +123,7 @@ def serve_webdav(root: str, user: str, secret: str, port: int, tls: pathlib.Path
     if tls:
         from cheroot.ssl.builtin import BuiltinSSLAdapter
 
-        server.ssl_adapter = BuiltinSSLAdapter(*certificate(tls))
+        server.ssl_adapter = BuiltinSSLAdapter(*certificate(tls, kind))
     server.prepare()
     threading.Thread(target=server.serve, daemon=True).start()
     wait_beside(server.bind_addr[1])
@@ -201,6 +209,7 @@ def main() -> None:
     parser.add_argument("--journal", choices=["wal", "delete"], default="wal")
     parser.add_argument("--port", type=int, default=0, help="for a server that comes back")
     parser.add_argument("--tls", type=pathlib.Path)
+    parser.add_argument("--certificate", choices=["server", "authority", "expired"], default="server")
     options = parser.parse_args()
     if os.environ.get("KEYHAVEN_IN_VENV") != "1":
         python = installed(options.venv.resolve())
@@ -213,7 +222,9 @@ def main() -> None:
     elif options.server == "messages":
         count_messages(options.database, options.secret, options.clear)
     else:
-        serve_webdav(options.root, options.user, options.secret, options.port, options.tls)
+        serve_webdav(
+            options.root, options.user, options.secret, options.port, options.tls, options.certificate
+        )
 
 
 if __name__ == "__main__":

@@ -20,12 +20,13 @@ use std::time::{Duration, Instant};
 
 use common::{child, path, told};
 use keyhaven::store::{
-    Body, CalledOff, CloudStore, Credentials, ObjectFolder, ObjectPath, Outage, Patience, Store,
-    StoreAddress, StoreError,
+    Body, CalledOff, CloudStore, Credentials, Mistrust, ObjectFolder, ObjectPath, Outage, Patience,
+    Store, StoreAddress, StoreError,
 };
 use keyhaven_hostile_store::conformance;
 use rude::{Answer, Rude};
 use servers::Server;
+use tempfile::TempDir;
 
 /// Words that no error, log or description may hold (BACKUP-3).
 const USER: &str = "CANARYUSER";
@@ -181,35 +182,48 @@ fn a_server_with_an_untrusted_certificate_is_refused_at_once() {
         conformance::check(&store, &mut tempfile::tempfile().unwrap()).unwrap();
         return;
     }
-    let home = tempfile::tempdir().unwrap();
-    let tls = tempfile::tempdir().unwrap();
-    let server = Server::webdavs(home.path(), USER, SECRET, tls.path());
-    let port = server.address.rsplit_once(':').unwrap().1;
-    let store = connect(&format!("webdavs://localhost:{port}/"), quick());
+    let serve = |kind| {
+        let [home, tls] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let server = Server::webdavs(home.path(), USER, SECRET, tls.path(), kind);
+        (server, home, tls)
+    };
+    let port = |server: &Server| server.address.rsplit_once(':').unwrap().1.to_owned();
+    let trusting = |host: &str, server: &Server, tls: &TempDir| {
+        let mut child = child(&[], test, &format!("{host}:{}", port(server)));
+        child.env("SSL_CERT_FILE", tls.path().join("cert.pem"));
+        child.output().unwrap()
+    };
+    let (server, home, tls) = serve("server");
+    let store = connect(&format!("webdavs://localhost:{}/", port(&server)), quick());
     for error in [
         store.get(&ObjectPath::marker(), None).unwrap_err(),
         store
             .put(&ObjectPath::marker(), Body::Bytes(b"x"))
             .unwrap_err(),
     ] {
-        assert!(matches!(error, StoreError::Untrusted { .. }), "{error:?}");
+        let why = Mistrust::UnknownIssuer;
+        assert!(
+            matches!(&error, StoreError::Untrusted { why: told, .. } if *told == why),
+            "{error:?}"
+        );
         assert_clean(&store, &error);
     }
-    let trusting = |host: &str| {
-        let mut child = child(&[], test, &format!("{host}:{port}"));
-        child.env("SSL_CERT_FILE", tls.path().join("cert.pem"));
-        child.output().unwrap()
-    };
-    let output = trusting("localhost");
+    let output = trusting("localhost", &server, &tls);
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stdout)
     );
+    let refused = |host, (server, _, tls): &(Server, TempDir, TempDir), why: Mistrust| {
+        let output = trusting(host, server, tls);
+        assert!(!output.status.success());
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains(&format!("why: {why:?}")), "{told}");
+    };
     // The right certificate under another name is no proof either.
-    let output = trusting("127.0.0.1");
-    assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("Untrusted"));
+    refused("127.0.0.1", &(server, home, tls), Mistrust::OtherName);
+    refused("localhost", &serve("expired"), Mistrust::OutOfDate);
+    refused("localhost", &serve("authority"), Mistrust::Authority);
 }
 
 #[test]

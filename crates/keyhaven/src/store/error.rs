@@ -74,6 +74,42 @@ impl fmt::Display for Outage {
     }
 }
 
+/// Why a server's certificate is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mistrust {
+    /// Nobody whom this system trusts has signed it.
+    UnknownIssuer,
+    /// Its time is over, or has not begun.
+    OutOfDate,
+    /// It names another host.
+    OtherName,
+    /// It is an authority's, which signs those of others (RFC 5280, section 4.2.1.9). `openssl req -x509` makes such ones where
+    /// nothing else is said.
+    Authority,
+    /// Anything else.
+    Unfit,
+}
+
+impl fmt::Display for Mistrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownIssuer => {
+                "nobody whom this system trusts has signed its certificate. If it is a certificate of your own, have the system \
+                 trust it, or name its file in SSL_CERT_FILE"
+            }
+            Self::OutOfDate => {
+                "its certificate has expired or is not valid yet, or the clock of this device is wrong"
+            }
+            Self::OtherName => "its certificate is of another name than the address has",
+            Self::Authority => {
+                "its certificate is an authority's (CA:TRUE), which signs those of others; a server needs one with CA:FALSE"
+            }
+            Self::Unfit => "its certificate is not valid",
+        })
+    }
+}
+
 /// A store failed. Fields are safe to log: addresses without credentials, object names, numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -142,12 +178,12 @@ pub enum StoreError {
     },
     /// The server does not prove that it is the one that the address names: its certificate is
     /// not trusted here, is out of date, or names another host. Nothing was sent to it.
-    #[error(
-        "the server at {place} cannot prove that it is the one you mean: its certificate is not trusted"
-    )]
+    #[error("the server at {place} cannot prove that it is the one you mean: {why}")]
     Untrusted {
         /// The store's address.
         place: String,
+        /// Why its certificate is not accepted.
+        why: Mistrust,
     },
     /// The store cannot be written to.
     #[error("the store at {place} is read-only")]

@@ -41,7 +41,7 @@ pub use body::Body;
 pub use buffers::{BufferPool, PooledBuffer};
 pub use cloud::CloudStore;
 pub use credentials::{Credentials, CredentialsError};
-pub use error::{Action, Outage, StoreError};
+pub use error::{Action, Mistrust, Outage, StoreError};
 pub use folder::FolderStore;
 pub use path::{ObjectFolder, ObjectPath, PathError};
 pub use patience::{CalledOff, Patience, Patient};

@@ -69,11 +69,21 @@ impl Server {
         ])
     }
 
-    /// The same over TLS, with a certificate of its own making in `tls`.
-    pub(crate) fn webdavs(root: &Path, user: &str, secret: &str, tls: &Path) -> Self {
+    /// The same over TLS, with a certificate of its own making in `tls`: a `server`'s, an `authority`'s, or an `expired` one.
+    pub(crate) fn webdavs(root: &Path, user: &str, secret: &str, tls: &Path, kind: &str) -> Self {
         let (root, tls) = (root.to_str().unwrap(), tls.to_str().unwrap());
         Self::start(&[
-            "webdav", "--root", root, "--user", user, "--secret", secret, "--tls", tls,
+            "webdav",
+            "--root",
+            root,
+            "--user",
+            user,
+            "--secret",
+            secret,
+            "--tls",
+            tls,
+            "--certificate",
+            kind,
         ])
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use opendal::{Error, ErrorKind};
 
-use crate::store::error::{Action, Outage, StoreError};
+use crate::store::error::{Action, Mistrust, Outage, StoreError};
 use crate::store::path::ObjectPath;
 
 /// What the transport saw. It travels through the driver as an error's source.
@@ -26,7 +26,7 @@ pub(super) enum Fault {
     /// What was signed is of another time than the server's.
     ClockDiffers,
     /// The server's certificate is not accepted.
-    Untrusted,
+    Untrusted(Mistrust),
     /// The server has no room left.
     Full,
     /// The answer is longer than any that is due.
@@ -136,8 +136,9 @@ impl Doing {
             Fault::ClockDiffers => StoreError::ClockDiffers {
                 place: self.place.clone(),
             },
-            Fault::Untrusted => StoreError::Untrusted {
+            Fault::Untrusted(why) => StoreError::Untrusted {
                 place: self.place.clone(),
+                why,
             },
             Fault::Full => StoreError::Full {
                 needed: self.bytes,

@@ -14,11 +14,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport};
+use rustls::CertificateError;
 
 use super::answer::{Due, FOREIGN};
 use super::download::{Asked, Download, at_once};
 use super::fault::Fault;
-use crate::store::error::Outage;
+use crate::store::error::{Mistrust, Outage};
 use crate::store::patience::Patience;
 
 /// What is handed to the connection at a time, so that progress can be seen.
@@ -264,9 +265,9 @@ impl http_body::Body for Upload {
 }
 
 pub(super) fn fault_of(error: &reqwest::Error) -> Fault {
-    if is_about_trust(error) {
+    if let Some(why) = mistrust(error) {
         // Trying again would not make a stranger trusted.
-        Fault::Untrusted
+        Fault::Untrusted(why)
     } else if error.is_timeout() {
         Fault::outage(Outage::TimedOut)
     } else if error.is_body() || error.is_decode() {
@@ -278,8 +279,8 @@ pub(super) fn fault_of(error: &reqwest::Error) -> Fault {
     }
 }
 
-/// Whether TLS refused the server's certificate.
-fn is_about_trust(error: &reqwest::Error) -> bool {
+/// Why TLS refused the server's certificate, if it did.
+fn mistrust(error: &reqwest::Error) -> Option<Mistrust> {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         let tls = error.downcast_ref::<rustls::Error>().or_else(|| {
@@ -290,12 +291,34 @@ fn is_about_trust(error: &reqwest::Error) -> bool {
             }
             inner.downcast_ref()
         });
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
+        if let Some(rustls::Error::InvalidCertificate(refused)) = tls {
+            return Some(why_refused(refused));
         }
         source = error.source();
     }
-    false
+    None
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what helps a person is told apart, all else is one"
+)]
+fn why_refused(refused: &CertificateError) -> Mistrust {
+    match refused {
+        CertificateError::UnknownIssuer => Mistrust::UnknownIssuer,
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => Mistrust::OutOfDate,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Mistrust::OtherName
+        }
+        // It has no name of its own in `rustls`.
+        CertificateError::Other(cause) if format!("{cause:?}").contains("CaUsedAsEndEntity") => {
+            Mistrust::Authority
+        }
+        _ => Mistrust::Unfit,
+    }
 }
 
 /// The statuses that mean the same to every service; the driver interprets the others.
