@@ -16,7 +16,7 @@
 //!   order, doubles, inventions the newest state, exactly            the same
 //! ```
 //!
-//! In short a store of three backups, and some mutations that are drawn; `cargo xtask long malicious` takes a
+//! By pages and by rows, where a hurt patch costs the database as a hurt page does. In short a store of three or four backups, and some mutations that are drawn; `cargo xtask long malicious` takes a
 //! store of 200 objects, and draws 100,000.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ use keyhaven_hostile_store::{MemoryStore, Mutation, Over, Through, drawn_mutatio
 use keyhaven_repo::layout::START_BYTES_MAX;
 use keyhaven_repo::marker::{Marker, MarkerError};
 
-use crate::world::{State, World, backup, copy_folder, place, restore, restored, scratch};
+use crate::world::{Reach, State, World, copy_folder, scratch};
 
 /// Remembers which bytes of which object were asked for.
 struct Watching {
@@ -96,6 +96,7 @@ struct Snap {
 }
 
 struct Scene {
+    reach: Reach,
     world: World,
     honest: MemoryStore,
     older: MemoryStore,
@@ -104,7 +105,7 @@ struct Scene {
 
 impl Scene {
     /// A store of at least so many objects, and three backups.
-    fn new(objects: usize) -> Self {
+    fn new(reach: Reach, objects: usize) -> Self {
         let world = World::new();
         let store: Arc<dyn Store> = Arc::new(world.store.clone());
         let mut snaps = Vec::new();
@@ -115,11 +116,12 @@ impl Scene {
                 .find(|path| !known.contains(path))
                 .unwrap();
             let watching = Watching::new(&world.store);
-            let haven = Keyhaven::open_at(&world.home(), place(watching.clone())).unwrap();
+            let place = reach.place(watching.clone());
+            let haven = Keyhaven::open_at(&world.home(), place).unwrap();
             haven.list(None, None, &mut |_| {}).unwrap();
             let index = watching.reads();
             let watching = Watching::new(&world.store);
-            restore(&world.home(), watching.clone()).1.unwrap();
+            reach.restore(&world.home(), watching.clone()).1.unwrap();
             let all = watching.reads();
             snaps.push(Snap {
                 path,
@@ -129,23 +131,26 @@ impl Scene {
             });
         };
         snap(&world, State::new());
-        backup(&world.home(), Arc::clone(&store)).unwrap();
-        snap(&world, world.state());
+        let back_up = || reach.backup(&world.home(), Arc::clone(&store)).unwrap();
+        back_up();
+        snap(&world, world.state_by(reach));
         let mut older = world.store.copy();
         world.a_day_passes();
-        backup(&world.home(), Arc::clone(&store)).unwrap();
-        snap(&world, world.state());
+        let ways = back_up().ways;
+        assert_eq!(ways[0].by_rows, reach == Reach::ByRows, "{ways:?}");
+        snap(&world, world.state_by(reach));
         for day in 0.. {
             if world.store.objects().len() >= objects {
                 break;
             }
             older = world.store.copy();
             world.another_day_passes(day);
-            backup(&world.home(), Arc::clone(&store)).unwrap();
-            snap(&world, world.state());
+            back_up();
+            snap(&world, world.state_by(reach));
         }
         let honest = world.store.copy();
         Self {
+            reach,
             world,
             honest,
             older,
@@ -329,7 +334,8 @@ impl Scene {
         let due = self.due(mutation, true);
         count(true, due);
         let what = format!("{mutation}, on the device that knows");
-        self.judge(&what, due, restore(home, tampered()), true);
+        let got = self.reach.restore(home, tampered());
+        self.judge(&what, due, got, true);
 
         let due = self.due(mutation, false);
         count(false, due);
@@ -339,12 +345,12 @@ impl Scene {
         let back = Keyhaven::recover(
             &home,
             &new.path().join("to"),
-            place(store.clone()),
+            self.reach.place(store.clone()),
             Recovery::RecoveryKey(&self.world.digits),
         );
         let what = format!("{mutation}, on a new device");
         match back {
-            Ok(_) => self.judge(&what, due, restore(&home, store), false),
+            Ok(_) => self.judge(&what, due, self.reach.restore(&home, store), false),
             Err(error) => assert_eq!(due, Due::Refused, "{what}: {error}"),
         }
     }
@@ -379,7 +385,16 @@ fn is_long() -> bool {
 /// committed state, or a typed error, or names what is lost; each as the table above has it.
 #[test]
 fn every_tampering_has_the_outcome_that_is_due() {
-    let scene = Scene::new(if is_long() { 200 } else { 0 });
+    every_tampering(&Scene::new(Reach::Near, if is_long() { 200 } else { 0 }));
+}
+
+/// BACKUP-1, BACKUP-4, F15: the same by rows, with two patches on the base.
+#[test]
+fn every_tampering_with_rows_has_the_outcome_that_is_due() {
+    every_tampering(&Scene::new(Reach::ByRows, if is_long() { 60 } else { 14 }));
+}
+
+fn every_tampering(scene: &Scene) {
     let mutations = scene.mutations();
     let met = scene.try_all(&mutations);
     println!(
@@ -409,7 +424,16 @@ fn every_tampering_has_the_outcome_that_is_due() {
 /// BACKUP-1, BACKUP-4, F15: the same for mutations that are drawn: any bit, any length, any two objects.
 #[test]
 fn every_drawn_tampering_has_the_outcome_that_is_due() {
-    let scene = Scene::new(0);
+    every_drawn_tampering(&Scene::new(Reach::Near, 0), 100_000);
+}
+
+/// BACKUP-1, BACKUP-4, F15: the same by rows.
+#[test]
+fn every_drawn_tampering_with_rows_has_the_outcome_that_is_due() {
+    every_drawn_tampering(&Scene::new(Reach::ByRows, 0), 20_000);
+}
+
+fn every_drawn_tampering(scene: &Scene, count_long: u32) {
     let mut seed = 1_u64;
     let mut draw = |below: usize| {
         seed ^= seed << 13;
@@ -417,7 +441,7 @@ fn every_drawn_tampering_has_the_outcome_that_is_due() {
         seed ^= seed << 17;
         (seed % below as u64) as usize
     };
-    let count = if is_long() { 100_000 } else { 300 };
+    let count = if is_long() { count_long } else { 300 };
     let mutations: Vec<_> = (0..count)
         .map(|_| drawn_mutation(&scene.honest, &mut draw).unwrap())
         .collect();
@@ -442,7 +466,13 @@ fn every_drawn_tampering_has_the_outcome_that_is_due() {
 /// none.
 #[test]
 fn a_device_writes_nothing_to_a_store_that_hides_its_newest_backup() {
-    let scene = Scene::new(0);
+    for reach in [Reach::Near, Reach::ByRows] {
+        writes_nothing_to_a_store_that_went_back(&Scene::new(reach, 0));
+    }
+}
+
+fn writes_nothing_to_a_store_that_went_back(scene: &Scene) {
+    let reach = scene.reach;
     std::fs::write(
         scene.world.folder.path().join("chats/media/third-day.jpg"),
         b"the third day",
@@ -454,13 +484,14 @@ fn a_device_writes_nothing_to_a_store_that_hides_its_newest_backup() {
         copy_folder(&scene.world.home(), copy.path());
         let tampered = Arc::new(mutation.apply_with(&scene.honest, Some(&scene.older)));
         let before = tampered.objects().objects();
-        let result = backup(copy.path(), tampered.clone());
+        let result = reach.backup(copy.path(), tampered.clone());
         match scene.due(&mutation, true) {
             // The newest snapshot is there, and does not open: a whole one follows it.
             Due::NotFresh if scene.is_unreadable(&mutation) => {
                 let report = result.unwrap_or_else(|error| panic!("{mutation}: {error}"));
                 assert!(report.damaged.is_some_and(|damaged| !damaged.opens));
-                restored(copy.path(), tampered)
+                reach
+                    .restored(copy.path(), tampered)
                     .unwrap_or_else(|error| panic!("{mutation}: {error}"));
                 unreadable += 1;
             }
@@ -474,7 +505,8 @@ fn a_device_writes_nothing_to_a_store_that_hides_its_newest_backup() {
             Due::Refused => match result {
                 // The index is hurt, and nothing is missing in the new one.
                 Ok(report) if report.damaged.is_some() => {
-                    restored(copy.path(), tampered)
+                    reach
+                        .restored(copy.path(), tampered)
                         .unwrap_or_else(|error| panic!("{mutation}: {error}"));
                     mended += 1;
                 }

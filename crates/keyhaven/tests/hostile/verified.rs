@@ -155,25 +155,46 @@ fn what_a_verification_found_damaged_the_next_backup_sends_again() {
 /// The same where the index is kept on the device, too: what is damaged in the store is not taken from there.
 #[test]
 fn what_is_damaged_in_a_far_store_is_sent_again_though_the_device_has_its_index() {
+    sent_again(Reach::Far);
+}
+
+/// The same by rows: a patch, the list of them, or the pages that they stand on.
+#[test]
+fn what_is_damaged_of_a_database_by_rows_is_sent_again() {
+    sent_again(Reach::ByRows);
+}
+
+fn sent_again(reach: Reach) {
     let world = World::new();
-    let reach = Reach::Far;
-    reach
-        .backup(&world.home(), Arc::new(world.store.clone()))
-        .unwrap();
+    for day in 0..2 {
+        let store = Arc::new(world.store.clone());
+        let ways = reach.backup(&world.home(), store).unwrap().ways;
+        let by_rows = ways.iter().any(|way| way.by_rows);
+        assert_eq!(by_rows, day == 1 && reach == Reach::ByRows);
+        if day == 0 {
+            world.a_day_passes();
+        }
+    }
     let whole = world.state_by(reach);
-    let mut mended = 0;
+    let (mut mended, mut older) = (0, 0);
     for copied in world.copies() {
         copied.damage();
         let found = verified(&copied, reach);
         let report = reach.backup(copied.home(), copied.at()).unwrap();
-        assert!(report.damaged.is_some() && !found.lost.is_empty());
+        assert_eq!(report.damaged.is_some(), !found.lost.is_empty());
+        match report.damaged {
+            Some(_) => mended += 1,
+            None => older += 1,
+        }
         let next = reach.backup(copied.home(), copied.at()).unwrap();
         assert_eq!((next.damaged, next.outcome), (None, Outcome::Unchanged));
         let back = reach.restored(copied.home(), copied.at()).unwrap();
         assert!(back == whole);
-        mended += 1;
     }
-    assert!(mended > 1);
+    // A day by rows stands on all of the days before it, a day by pages takes the place of some.
+    let stands_on_all = reach == Reach::ByRows;
+    assert!(mended > 3, "{mended}");
+    assert_eq!(older == 0, stands_on_all, "{older}");
 }
 
 fn verified(copied: &Copied, reach: Reach) -> VerifyReport {
