@@ -4,38 +4,32 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use keyhaven_repo::entry::FileEntry;
 use keyhaven_repo::keyring::Keyring;
-use keyhaven_repo::names::{PackName, StoreId};
 use keyhaven_repo::node::NodeError;
 use keyhaven_repo::path::Key;
-use keyhaven_repo::snapshot::{Completeness, PartialReason, Predecessor, Totals};
-use keyhaven_repo::tree::Cursor;
+use keyhaven_repo::snapshot::Completeness;
 use keyhaven_source::guard::{self, Census, Verdict};
 use keyhaven_source::{PageSource, PathKey, Rules};
 
 use crate::engine::backup::{Run, Start, Supplied};
-use crate::engine::contents::{Contents, Head};
 use crate::engine::error::BackupError;
 use crate::engine::footers;
-use crate::engine::history::{Access, Loaded};
+use crate::engine::history::Access;
 use crate::engine::nodes::{Nodes, is_damage};
 use crate::engine::outbox::{Outbox, Sent};
 use crate::engine::packs::Packs;
 use crate::engine::rows::{Shadows, Tier, Way, recall_ways, remember_ways};
-use crate::engine::salvage::salvage;
 use crate::engine::sent_log::{Left, SentLog};
 use crate::engine::survey::{Survey, survey};
 use crate::engine::suspects;
 use crate::engine::tails::{Emptied, RepackBudget, Repacked};
 use crate::engine::take_up;
 use crate::engine::usage::uses;
+use crate::footing::{Footing, Trust};
 use crate::haven::{Keyhaven, OpenError, note};
 use crate::nesting::Kept;
 use crate::noting::Line;
-use crate::progress::{
-    Budget, Cancel, DamagedBackup, Limits, Meter, Notice, Observer, Pace, Phase, Stop,
-};
+use crate::progress::{Budget, Cancel, DamagedBackup, Limits, Meter, Observer, Pace, Phase, Stop};
 use crate::spool::{SpoolLimits, SpooledStore};
 use crate::store::Store;
 use crate::store::patience::CalledOff;
@@ -87,24 +81,6 @@ pub struct BackupReport {
     /// The backup that this run went on from, where it was found damaged. The new one refers to
     /// nothing of it but what the store has.
     pub damaged: Option<DamagedBackup>,
-}
-
-/// Whether the local state describes the snapshot that a run follows.
-enum State {
-    Known,
-    Stale,
-    /// It describes a newer one, which is in the store and does not open, or is lost.
-    Ahead(DamagedBackup),
-}
-
-/// Whether the newest backup is taken as what it says it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Trust<'a> {
-    /// As every run begins: what has not changed in the source is not looked at in the store.
-    Whole,
-    /// Damage was met, now or by a verification, which suspects these packs: each of its entries is
-    /// held against the store.
-    Checked(&'a BTreeSet<PackName>),
 }
 
 /// What became of a backup run.
@@ -165,60 +141,15 @@ impl Keyhaven {
         meter: &mut Meter<'_>,
         trust: Trust<'_>,
     ) -> Result<BackupReport, BackupError> {
-        let tier = options.tier;
-        let mut loaded = access.load()?;
-        let mut contents = self.open_contents(access, meter)?;
-        let started = match self.start(access, &mut loaded, &contents, false, meter) {
-            Err(BackupError::RolledBack { .. }) => {
-                loaded = self.look_again(access)?.unwrap_or(loaded);
-                self.start(access, &mut loaded, &contents, options.accept_lost, meter)?
-            }
-            started => started?,
-        };
-        let (mut start, state) = started;
-        let keyring = Arc::clone(&start.keyring);
-
-        if let Some(damage) = loaded.damage() {
-            meter.notice(&damage);
-        }
-        if let Some(mended) = access.mend_marker()? {
-            meter.notice(&mended);
-        }
-        if !matches!(state, State::Known) {
-            // BACKUP-2: the newest backup may be one that a run left which was killed before its flush. Nothing is said of
-            // it, and nothing learnt from it, before it is certain.
-            access.store.flush()?;
-        }
-        let nothing = BTreeSet::new();
-        let doubts = match (trust, &state) {
-            (Trust::Checked(suspects), _) => Some(suspects),
-            (Trust::Whole, State::Ahead(_)) => Some(&nothing),
-            (Trust::Whole, State::Known) => None,
-            (Trust::Whole, State::Stale) => {
-                self.relearn(access, &start, &mut contents)?;
-                meter.notice(&Notice::StateRebuilt);
-                None
-            }
-        };
-        let salvaged = match doubts {
-            Some(suspects) => {
-                let cancel = &options.cancel;
-                salvage(access, &mut start, &mut contents, suspects, cancel)?
-            }
-            None => None,
-        };
-        let damaged = match state {
-            State::Ahead(damaged) => Some(damaged),
-            State::Known | State::Stale => salvaged.as_ref().map(|found| DamagedBackup {
-                snapshot: start.follows.name,
-                sequence: start.sequence,
-                opens: true,
-                reason: found.reason.clone(),
-            }),
-        };
-        if let Some(damaged) = &damaged {
-            meter.notice(&Notice::DamagedBackup(damaged.clone()));
-        }
+        let Footing {
+            loaded,
+            mut contents,
+            start,
+            damaged,
+            index_sent,
+            is_doubted,
+        } = self.footing(access, options, trust, meter)?;
+        let (tier, keyring) = (options.tier, Arc::clone(&start.keyring));
         let source = self.source()?;
         let mut supplied = Supplied::new();
         let mut rules = Rules::default();
@@ -261,10 +192,10 @@ impl Keyhaven {
             // Who asks for pages keeps no copies.
             Shadows::remove(&self.home.shadow());
         }
-        let line = Line::of(&start, options.accept_lost);
+        let line = Line::of(&loaded.history, &start, options.accept_lost);
         if is_kept && emptied.is_empty() {
             let newest = note(start.sequence, start.follows.digest);
-            self.note_if_late(access, &loaded.history, &line, newest, meter)?;
+            self.note_if_late(access, &line, newest, meter)?;
             let nothing = Sent::default();
             return Ok(unchanged(
                 found.census,
@@ -275,7 +206,7 @@ impl Keyhaven {
         }
         let needed = emptied.sum(|_, _| true).bytes.saturating_add(found.bytes());
         let (log, mut left) = SentLog::open(&self.home.sent(), access.id, self.place.is_remote());
-        if doubts.is_some() {
+        if is_doubted {
             // What is found in a store of which something is damaged may be so too.
             left = Left::default();
         }
@@ -307,47 +238,13 @@ impl Keyhaven {
             shadows,
             (&log, &left),
         );
-        if let Some(found) = &salvaged {
-            run.index_sent = found.sent;
-        }
+        run.index_sent = index_sent;
         run.emptied = emptied;
         if verdict != Verdict::Fine {
             run.pin(totals, stands.filter(|_| damaged.is_none()))?;
         }
-        let databases = std::mem::take(&mut found.databases);
-        let Survey {
-            media_bytes,
-            media_files,
-            small,
-            ..
-        } = found;
-        let mut files = run.files();
-        let bytes = databases
-            .iter()
-            .fold(0_u64, |sum, one| sum.saturating_add(one.stat.size));
-        meter.begin(Phase::Messages, count(databases.len()), bytes);
-        run.databases(databases, &mut supplied, meter)?;
-        if media_files > 0 || small > 0 {
-            if run.commits_messages_first(root, media_bytes) {
-                run.checkpoint()?;
-            }
-            meter.begin(Phase::Media, media_files, media_bytes);
-            run.media(&mut files, meter)?;
-        }
-        let (repacked, stop) = run.repack(&mut files)?;
-        files.finish();
-        let pending_files = run.pending();
-        let completeness = match (run.stopped, pending_files) {
-            (None, 0) => Completeness::Complete,
-            (None, _) => Completeness::Partial {
-                reason: PartialReason::Unreadable,
-                pending_files,
-            },
-            (Some(_), _) => Completeness::Partial {
-                reason: PartialReason::Budget,
-                pending_files,
-            },
-        };
+        let (repacked, stop) = run.work(found, root, &mut supplied, meter)?;
+        let completeness = run.completeness();
         // Nothing could be moved, or what has changed cannot be read, as before.
         let says_nothing_new = is_kept
             || (stands, totals, damaged.is_none()) == (Some(completeness), run.totals, true);
@@ -356,10 +253,10 @@ impl Keyhaven {
                 return Err(BackupError::Cancelled);
             }
             let newest = note(run.start.sequence, run.start.follows.digest);
-            self.note_if_late(access, &loaded.history, &line, newest, meter)?;
+            self.note_if_late(access, &line, newest, meter)?;
             return Ok(unchanged(
                 census,
-                pending_files,
+                run.pending(),
                 newest.sequence,
                 run.sent(),
             ));
@@ -373,7 +270,7 @@ impl Keyhaven {
         remember_ways(&self.home.ways(), &ways, &source);
         meter.end();
         let newest = note(sequence, committed.digest);
-        self.note_newest(access, &loaded.history, &line, newest, meter)?;
+        self.note_newest(access, &line, newest, meter)?;
         if stop == Some(Stop::Cancelled) {
             return Err(BackupError::Cancelled);
         }
@@ -405,174 +302,6 @@ impl Keyhaven {
             ways.retain(|_| is_there.next().unwrap_or(true));
         }
         ways
-    }
-
-    /// Local state; one that is damaged is begun anew.
-    fn open_contents(
-        &self,
-        access: &Access,
-        meter: &mut Meter<'_>,
-    ) -> Result<Contents, BackupError> {
-        let path = self.home.contents();
-        let store = || Arc::clone(&access.store);
-        match Contents::open(&path, store()) {
-            Ok(contents) => Ok(contents),
-            Err(error) if error.is_damaged() => {
-                std::fs::remove_file(&path).map_err(|cause| crate::home::HomeError::Io {
-                    path: path.clone(),
-                    cause,
-                })?;
-                meter.notice(&Notice::StateRebuilt);
-                Ok(Contents::open(&path, store())?)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Where this run goes on from.
-    ///
-    /// BACKUP-4: a store that no longer has what this device wrote is not written to, unless a person says so. One that has it,
-    /// damaged, is. The next backup follows what was lost, and refers to nothing that was not looked for.
-    fn start(
-        &self,
-        access: &Access,
-        loaded: &mut Loaded,
-        contents: &Contents,
-        accept_lost: bool,
-        meter: &mut Meter<'_>,
-    ) -> Result<(Start, State), BackupError> {
-        let writer = self.writer()?;
-        let described = contents.head()?.filter(|head| head.store == access.id);
-        let noted = Contents::newest(&self.home.contents(), access.id);
-        let newest = described.into_iter().chain(noted);
-        let newest = newest.max_by_key(|head| head.sequence);
-        let remembered = newest.map(|head| note(head.sequence, head.digest));
-        let judged = loaded.history.judge(remembered.as_ref());
-        let ahead = match (crate::haven::fresh(judged.freshness), newest) {
-            (Ok(_), _) => None,
-            (Err((noted, served)), newest) => {
-                let why = |head: &Head| {
-                    let lost = accept_lost.then(|| "the store does not have it".to_owned());
-                    loaded.fault(&head.name).or(lost)
-                };
-                let given_up = newest.and_then(|head| Some((head, why(&head)?)));
-                let gone_back = BackupError::RolledBack {
-                    noted,
-                    newest: served,
-                };
-                Some(given_up.ok_or(gone_back)?)
-            }
-        };
-        let heads = loaded.history.heads();
-        // A device goes on from its own newest snapshot; one that has none here, from the newest.
-        let head = match (remembered, &ahead) {
-            (Some(_), None) => judged.head,
-            (None, _) | (_, Some(_)) => heads
-                .iter()
-                .find(|link| link.writer == writer)
-                .or(heads.first())
-                .copied(),
-        };
-        let digest = head
-            .map(|link| link.digest)
-            .ok_or(crate::engine::history::HistoryError::Empty)?;
-        let others = heads.iter().filter(|link| link.digest != digest).count();
-        if others > 0 {
-            meter.notice(&Notice::OtherHeads { count: others });
-        }
-        let open = loaded
-            .open
-            .get(&digest)
-            .ok_or(crate::engine::history::HistoryError::Empty)?;
-        if newest.is_some_and(|head| open.keyring.current() < head.epoch) {
-            return Err(BackupError::OldEpoch);
-        }
-        let start = Start {
-            root: open.snapshot.root,
-            sequence: match &ahead {
-                None => open.snapshot.sequence,
-                Some((head, _)) => head.sequence.max(open.snapshot.sequence),
-            },
-            follows: Predecessor {
-                name: open.name,
-                digest,
-            },
-            unreadable: ahead.as_ref().map(|(head, _)| Predecessor {
-                name: head.name,
-                digest: head.digest,
-            }),
-            keyring: Arc::new(open.keyring.clone()),
-            writer,
-            profile: open.snapshot.profile.clone(),
-        };
-        if let Some((head, reason)) = ahead {
-            let damaged = DamagedBackup {
-                snapshot: head.name,
-                sequence: head.sequence,
-                opens: false,
-                reason,
-            };
-            return Ok((start, State::Ahead(damaged)));
-        }
-        // Local state is used as it is only if it describes the snapshot that this run follows.
-        if described.is_none_or(|head| head.digest != digest) && start.root.is_some() {
-            return Ok((start, State::Stale));
-        }
-        Ok((start, State::Known))
-    }
-
-    /// Learns again from the manifest which contents the store has.
-    fn relearn(
-        &self,
-        access: &Access,
-        start: &Start,
-        contents: &mut Contents,
-    ) -> Result<(), BackupError> {
-        let (store, keyring) = (Arc::clone(&access.store), Arc::clone(&start.keyring));
-        let mut nodes =
-            Nodes::new(store, keyring, access.cache.as_deref()).map_err(NodeError::from)?;
-        let mut cursor = Cursor::new(start.root);
-        let mut learnt = 0_u64;
-        while let Some((_, entry)) = cursor.next(&mut nodes)? {
-            if let FileEntry::File {
-                stat,
-                content,
-                extents,
-            } = entry
-            {
-                let extents = extents.load(stat.size, &mut nodes)?;
-                contents.add(content, stat.size, extents);
-                learnt = learnt.saturating_add(1);
-                if learnt.is_multiple_of(RELEARN_BATCH) {
-                    contents.keep_sent(None)?;
-                }
-            }
-        }
-        Ok(contents.keep_sent(None)?)
-    }
-
-    /// Where nothing has changed, and the run that made the newest snapshot did not come as far as to remember it: it is in the
-    /// store for good, and this device would not miss it there (BACKUP-4). The first snapshot of a store holds nothing, and
-    /// is nobody's to miss.
-    fn catch_up(
-        &self,
-        store: StoreId,
-        start: &Start,
-        contents: &mut Contents,
-    ) -> Result<(), BackupError> {
-        let head = Head {
-            store,
-            name: start.follows.name,
-            digest: start.follows.digest,
-            sequence: start.sequence,
-            epoch: start.keyring.current(),
-        };
-        let noted = Contents::newest(&self.home.contents(), store);
-        let is_known = contents.head()? == Some(head) && noted == Some(head);
-        match is_known || start.root.is_none() {
-            true => Ok(()),
-            false => Ok(contents.set_head(&head)?),
-        }
     }
 
     /// Checks the room, and puts a spool before a remote store.
@@ -642,44 +371,8 @@ fn tails(
 }
 /// Threads that put objects: one keeps a disk busy, and a spool before a remote store has its own.
 const WORKERS: usize = 1;
-/// Contents that are learnt again between two writes of the local state.
-const RELEARN_BATCH: u64 = 4096;
-
 fn count(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
-}
-
-impl Loaded {
-    fn snapshot(&self, start: &Start) -> Option<&keyhaven_repo::snapshot::Snapshot> {
-        Some(&self.open.get(&start.follows.digest)?.snapshot)
-    }
-
-    fn totals(&self, start: &Start) -> Totals {
-        self.snapshot(start)
-            .map(|snapshot| snapshot.totals)
-            .unwrap_or_default()
-    }
-
-    /// What the guard compares with: nothing, before the first backup. These are the snapshot's own
-    /// totals, so that a damaged index does not blind it.
-    fn census(&self, start: &Start) -> Option<Census> {
-        let Totals {
-            files,
-            bytes,
-            databases,
-        } = self.totals(start);
-        let had_files = self.snapshot(start)?.root.is_some();
-        had_files.then_some(Census {
-            files,
-            bytes,
-            databases,
-        })
-    }
-
-    fn is_complete(&self, start: &Start) -> bool {
-        self.snapshot(start)
-            .is_some_and(|snapshot| matches!(snapshot.completeness, Completeness::Complete))
-    }
 }
 
 impl From<OpenError> for BackupError {

@@ -54,6 +54,7 @@ mod backup;
 mod engine;
 mod exposure;
 mod files;
+mod footing;
 mod haven;
 pub mod home;
 pub mod keystore;

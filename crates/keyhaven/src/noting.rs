@@ -13,19 +13,21 @@ use crate::progress::{Meter, Notice};
 /// Bytes of a snapshot's digest.
 const DIGEST_BYTES: u64 = 32;
 
-/// What a run's snapshots follow, to judge a note at the vault by.
-pub(crate) struct Line {
+/// The snapshots of a store, and which of them a run follows: what a note at the vault is judged by.
+pub(crate) struct Line<'a> {
+    history: &'a History,
     follows: Vec<SnapshotDigest>,
     accept_lost: bool,
 }
 
-impl Line {
-    pub(crate) fn of(start: &Start, accept_lost: bool) -> Self {
+impl<'a> Line<'a> {
+    pub(crate) fn of(history: &'a History, start: &Start, accept_lost: bool) -> Self {
         let unreadable = start.unreadable.iter();
         let follows = unreadable
             .chain([&start.follows])
             .map(|before| before.digest);
         Self {
+            history,
             follows: follows.collect(),
             accept_lost,
         }
@@ -60,8 +62,7 @@ impl Keyhaven {
     pub(crate) fn note_if_late(
         &self,
         access: &Access,
-        history: &History,
-        line: &Line,
+        line: &Line<'_>,
         newest: Note,
         meter: &mut Meter<'_>,
     ) -> Result<(), BackupError> {
@@ -69,7 +70,7 @@ impl Keyhaven {
         if noted.is_ok_and(|noted| noted == newest.digest.as_bytes()) {
             return Ok(());
         }
-        self.note_newest(access, history, line, newest, meter)
+        self.note_newest(access, line, newest, meter)
     }
 
     /// Tells the vault of the newest snapshot, so that a new device can tell a store that goes back
@@ -81,8 +82,7 @@ impl Keyhaven {
     pub(crate) fn note_newest(
         &self,
         access: &Access,
-        history: &History,
-        line: &Line,
+        line: &Line<'_>,
         newest: Note,
         meter: &mut Meter<'_>,
     ) -> Result<(), BackupError> {
@@ -95,7 +95,7 @@ impl Keyhaven {
             if let Some(noted) = standing.owner.and_then(|owner| owner.freshness) {
                 let digest = SnapshotDigest::from_bytes(*noted.digest.as_bytes());
                 let noted = note(noted.sequence, digest);
-                let mut judged = line.exchanges(history, &noted, &newest);
+                let mut judged = line.exchanges(line.history, &noted, &newest);
                 if judged.is_err()
                     && let Ok(Some(again)) = self.look_again(access)
                 {

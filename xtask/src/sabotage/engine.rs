@@ -5,6 +5,7 @@ use super::switches::Switch;
 const BUILDER: &str = "crates/repo/src/pack/builder.rs";
 const SUBKEY: &str = "crates/repo/src/object/subkey.rs";
 const BACKUP: &str = "crates/keyhaven/src/backup.rs";
+const FOOTING: &str = "crates/keyhaven/src/footing.rs";
 const SENT_LOG: &str = "crates/keyhaven/src/engine/sent_log.rs";
 const COMMIT: &str = "crates/keyhaven/src/engine/backup.rs";
 const FETCH: &str = "crates/keyhaven/src/engine/fetch.rs";
@@ -132,19 +133,19 @@ pub(super) const ENGINE: &[Switch] = &[
     },
     Switch {
         name: "engine: local state is believed, whatever it describes",
-        file: BACKUP,
+        file: FOOTING,
         sound: "if described.is_none_or(|head| head.digest != digest) && start.root.is_some() {",
         broken: "if false && described.is_none_or(|head| head.digest != digest) {",
     },
     Switch {
         name: "engine: a store that went back is written to",
-        file: BACKUP,
+        file: FOOTING,
         sound: "let judged = loaded.history.judge(remembered.as_ref());",
         broken: "let judged = loaded.history.judge(None);",
     },
     Switch {
         name: "engine: a new device's state is taken for one that was lost",
-        file: BACKUP,
+        file: FOOTING,
         sound: "if described.is_none_or(|head| head.digest != digest) && start.root.is_some() {",
         broken: "if described.is_none_or(|head| head.digest != digest) {",
     },
@@ -215,7 +216,7 @@ pub(super) const ENGINE: &[Switch] = &[
     },
     Switch {
         name: "engine: damage: a snapshot that does not open is not followed",
-        file: BACKUP,
+        file: FOOTING,
         sound: "unreadable: ahead.as_ref().map(|(head, _)| Predecessor {
                 name: head.name,
                 digest: head.digest,

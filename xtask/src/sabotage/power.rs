@@ -3,7 +3,7 @@
 use super::switches::Switch;
 
 const FILES: &str = "crates/keyhaven/src/files.rs";
-const BACKUP: &str = "crates/keyhaven/src/backup.rs";
+const FOOTING: &str = "crates/keyhaven/src/footing.rs";
 const TAKE_UP: &str = "crates/keyhaven/src/engine/take_up.rs";
 const COMMIT: &str = "crates/keyhaven/src/engine/backup.rs";
 const SHADOWS: &str = "crates/keyhaven/src/engine/rows.rs";
@@ -72,7 +72,7 @@ pub(super) const POWER: &[Switch] = &[
     },
     Switch {
         name: "power: a backup that a killed run left is told to be safe",
-        file: BACKUP,
+        file: FOOTING,
         sound: "        if !matches!(state, State::Known) {",
         broken: "        if false {",
     },

@@ -33,9 +33,9 @@ use super::outbox::{Outbox, Sent};
 use super::rows::Shadows;
 use super::sent_log::{Left, SentLog};
 use super::survey::{Changed, Skipped, Survey};
-use super::tails::Emptied;
+use super::tails::{Emptied, Repacked};
 use super::target::relative;
-use crate::progress::{Limits, Meter, Notice, Stop};
+use crate::progress::{Limits, Meter, Notice, Phase, Stop};
 
 /// How often a file that changes while it is read is read again, before it is left for next time.
 const READ_AGAIN_MAX: u32 = 3;
@@ -162,8 +162,33 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// All that was found, messages first; then what is moved out of short packs, and what has kept that from its end. `since` is the
+    /// index that this run goes on from.
+    pub(crate) fn work(
+        &mut self,
+        found: Survey,
+        since: Option<NodeRef>,
+        supplied: &mut Supplied<'_>,
+        meter: &mut Meter<'_>,
+    ) -> Result<(Repacked, Option<Stop>), BackupError> {
+        let databases = u64::try_from(found.databases.len()).unwrap_or(u64::MAX);
+        meter.begin(Phase::Messages, databases, found.database_bytes());
+        self.databases(found.databases, supplied, meter)?;
+        let mut files = MediaWriter::new(self.outbox, &self.start.keyring);
+        if found.media_files > 0 || found.small > 0 {
+            if self.commits_messages_first(since, found.media_bytes) {
+                self.checkpoint()?;
+            }
+            meter.begin(Phase::Media, found.media_files, found.media_bytes);
+            self.media(&mut files, meter)?;
+        }
+        let repacked = self.repack(&mut files)?;
+        files.finish();
+        Ok(repacked)
+    }
+
     /// Databases first: messages are what people cannot do without.
-    pub(crate) fn databases(
+    fn databases(
         &mut self,
         changed: Vec<Changed>,
         supplied: &mut Supplied<'_>,
@@ -232,6 +257,20 @@ impl<'a> Run<'a> {
         self.left_out.saturating_add(self.skipped.count)
     }
 
+    /// What the backup is that this run makes.
+    pub(crate) fn completeness(&self) -> Completeness {
+        let pending_files = self.pending();
+        let reason = match (self.stopped, pending_files) {
+            (None, 0) => return Completeness::Complete,
+            (None, _) => PartialReason::Unreadable,
+            (Some(_), _) => PartialReason::Budget,
+        };
+        Completeness::Partial {
+            reason,
+            pending_files,
+        }
+    }
+
     fn database(
         &mut self,
         frames: &mut FrameWriter<'_>,
@@ -266,17 +305,12 @@ impl<'a> Run<'a> {
 
     /// Whether the messages should be committed before the media: whether there are new ones since this index. They may be on
     /// their way still, or have been sent by a run that was killed.
-    pub(crate) fn commits_messages_first(&self, since: Option<NodeRef>, media_bytes: u64) -> bool {
+    fn commits_messages_first(&self, since: Option<NodeRef>, media_bytes: u64) -> bool {
         media_bytes >= self.limits.pace.messages_first_bytes && self.start.root != since
     }
 
-    /// Where files go.
-    pub(crate) fn files(&self) -> MediaWriter<'a> {
-        MediaWriter::new(self.outbox, &self.start.keyring)
-    }
-
     /// All else, in the order of paths. The last pack stays open.
-    pub(crate) fn media(
+    fn media(
         &mut self,
         writer: &mut MediaWriter<'_>,
         meter: &mut Meter<'_>,
