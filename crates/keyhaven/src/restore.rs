@@ -126,11 +126,7 @@ impl Keyhaven {
             return Err(RestoreError::NoSuchPath(relative(below)));
         }
         self.ensure_apart(to, &plan, &mut nodes)?;
-        let target =
-            Target::create(to, keyring.content_hasher()).map_err(|cause| RestoreError::Target {
-                path: to.to_path_buf(),
-                cause,
-            })?;
+        let target = Target::create(to, keyring.content_hasher())?;
         let mut meter = Meter::new(observer);
         for notice in &chosen.notices {
             meter.notice(notice);

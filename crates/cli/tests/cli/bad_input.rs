@@ -104,6 +104,12 @@ fn a_store_that_is_gone_or_is_none_and_what_is_not_in_it_are_told() {
         .run("restore --home home --to x --path ../chats")
         .is(4);
     assert!(!world.at("x/chats").exists());
+    std::os::unix::fs::symlink("nowhere", world.at("link")).unwrap();
+    for (to, other) in [("key", "key"), ("key/x/y", "key"), ("link", "link")] {
+        let told = format!("{other} cannot be written: something that is not a folder");
+        let restore = format!("restore --home home --to {to}");
+        world.run(&restore).is(4).says(&told);
+    }
     world
         .run("restore --home n --store chats --recovery-key-file key --to x")
         .is(4);

@@ -76,11 +76,11 @@ struct Unnamed {
 
 impl Target {
     /// The folder `root`, made if it is missing. With the store's own hasher it names files while they are written.
-    pub(crate) fn create(root: &Path, parts: ContentHasher) -> io::Result<Self> {
-        std::fs::create_dir_all(root)?;
+    pub(crate) fn create(root: &Path, parts: ContentHasher) -> Result<Self, RestoreError> {
+        let made = std::fs::create_dir_all(root).and_then(|()| File::open(root));
         Ok(Self {
             root: root.to_path_buf(),
-            folder: File::open(root)?,
+            folder: made.map_err(|cause| no_folder(root, cause))?,
             parts,
             names: Names::default(),
         })
@@ -116,8 +116,7 @@ impl Target {
             Ok(_) => {
                 self.ensure_own_name(folder)?;
                 // A12: a link here could lead anywhere.
-                let cause = io::Error::other("something that is not a folder stands in the way");
-                return Err(refused(folder.to_path_buf(), cause));
+                return Err(in_the_way(folder));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(not_named(folder, error)),
@@ -413,6 +412,21 @@ pub(crate) fn refused(path: PathBuf, cause: io::Error) -> RestoreError {
         return misfit(&path, Misfit::Name(cause));
     }
     RestoreError::Target { path, cause }
+}
+
+/// The same where a folder was to be made with those above it: a file often has the name of one, or a link that leads nowhere.
+fn no_folder(folder: &Path, cause: io::Error) -> RestoreError {
+    let mut above = folder.ancestors();
+    let there = above.find(|path| is_there(path).unwrap_or(false));
+    match there.filter(|there| !there.is_dir()) {
+        Some(other) => in_the_way(other),
+        None => refused(folder.to_path_buf(), cause),
+    }
+}
+
+fn in_the_way(path: &Path) -> RestoreError {
+    let cause = io::Error::other("something that is not a folder stands in the way");
+    refused(path.to_path_buf(), cause)
 }
 
 /// The same where it was to look for a name, or to give it: a file system that does not take it often says something else.
