@@ -321,14 +321,16 @@ impl SealedFile {
         let mut salt = [0; SALT_BYTES];
         self.file.read_exact_at(&mut salt, SALT_AT)?;
         take(&salt);
-        let body = u64::from(self.page_size.bytes()).saturating_add(NONCE_BYTES as u64);
-        for index in 0..self.pages {
-            let at = place(self.page_size, index);
-            let (mut nonce, mut tag) = ([0; NONCE_BYTES], [0; TAG_BYTES]);
-            self.file.read_exact_at(&mut nonce, at)?;
-            self.file.read_exact_at(&mut tag, at.saturating_add(body))?;
-            take(&nonce);
-            take(&tag);
+        // The tag of a page and the nonce of the next one lie side by side.
+        let mut seals = [0; TAG_BYTES + NONCE_BYTES];
+        for index in 0..=self.pages {
+            let tag = if index == 0 { 0 } else { TAG_BYTES };
+            let nonce = if index == self.pages { 0 } else { NONCE_BYTES };
+            let seals = seals.get_mut(..tag.saturating_add(nonce));
+            let seals = seals.unwrap_or_default();
+            let at = place(self.page_size, index).saturating_sub(tag as u64);
+            self.file.read_exact_at(seals, at)?;
+            take(seals);
         }
         Ok(())
     }
