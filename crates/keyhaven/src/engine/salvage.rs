@@ -108,9 +108,9 @@ pub(crate) fn salvage(
     Ok(Some(Salvaged { reason, sent }))
 }
 
-/// What is wrong with a database by rows whose packs are whole.
-const NOT_THE_ROWS: &str =
-    "the patches of a database were not found to lead to the rows that were backed up";
+/// What is wrong with a database by rows whose packs are whole by now.
+const DOUBTED: &str =
+    "a verification found the patches of a database damaged, or what they stand on";
 
 /// Takes an entry that is sound.
 type Take<'a, 'n> = dyn FnMut(Key, FileEntry, &mut Nodes<'n>) -> Result<(), BackupError> + 'a;
@@ -140,9 +140,9 @@ fn sift<'n>(
         let own = nodes.take_asked();
         is_doubted |= !own.is_disjoint(suspects);
         let is_by_rows = matches!(&entry, FileEntry::Database { rows: Some(_), .. });
-        let unlike = (is_by_rows && is_doubted).then(|| NOT_THE_ROWS.to_owned());
+        let doubt = (is_by_rows && is_doubted).then(|| DOUBTED.to_owned());
         let fault = match visited {
-            Ok(()) => gone.or_else(|| first_fault(packs, &own)).or(unlike),
+            Ok(()) => gone.or_else(|| first_fault(packs, &own)).or(doubt),
             Err(cause) if is_damage(&cause) => Some(told(&cause)),
             Err(cause) => return Err(cause.into()),
         };

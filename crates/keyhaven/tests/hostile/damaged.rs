@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use keyhaven::{Cancel, Depth, Lost, LostPart, RestoreError, RestoreOptions};
+use keyhaven::{Cancel, Depth, Lost, LostPart, RestoreError, RestoreOptions, Tier};
 use keyhaven_secrets::Remedy;
 
 use crate::refused::OnDisk;
@@ -115,22 +115,29 @@ fn one_by_one(world: &OnDisk, whole: &State, there: &State, lost: &[Lost]) {
 /// gone. `verify` names the same. Where the root is gone, an older backup is named that comes back.
 #[test]
 fn a_damaged_frame_costs_only_what_it_holds() {
-    let world = OnDisk::new();
+    for tier in [Tier::Pages, Tier::Rows] {
+        a_frame_costs_what_it_holds(&OnDisk::by(tier));
+    }
+}
+
+fn a_frame_costs_what_it_holds(world: &OnDisk) {
     world.backup().unwrap();
-    let first = whole(&world);
+    let first = whole(world);
+    let edit = "UPDATE message SET text = 'edited' WHERE id = 9";
+    world.app.execute(edit, []).unwrap();
     std::fs::create_dir(world.at("chats/many")).unwrap();
     for number in 0..2500 {
         let name = format!("chats/many/a photo of some day, number {number:04}.jpg");
         std::fs::write(world.at(&name), format!("{number} ").repeat(40)).unwrap();
     }
     world.backup().unwrap();
-    let state = whole(&world);
+    let state = whole(world);
     let (mut files, mut stretches, mut roots) = (0, 0, 0);
-    for pack in packs(&world) {
+    for pack in packs(world) {
         let len = usize::try_from(std::fs::metadata(&pack).unwrap().len()).unwrap();
         for at in (3000..len).step_by(FRAME) {
             with_damage(&pack, at, || {
-                let (there, result) = restore(&world, &RestoreOptions::default());
+                let (there, result) = restore(world, &RestoreOptions::default());
                 let verified = world
                     .haven()
                     .verify(Depth::All, None, &Cancel::new(), &mut ());
@@ -151,7 +158,7 @@ fn a_damaged_frame_costs_only_what_it_holds() {
                             );
                         }
                         if stretches_here > 0 {
-                            one_by_one(&world, &state, &there, &lost);
+                            one_by_one(world, &state, &there, &lost);
                         }
                     }
                     Err(RestoreError::NoRoot { other, .. }) => {
@@ -165,7 +172,7 @@ fn a_damaged_frame_costs_only_what_it_holds() {
                             snapshot,
                             ..RestoreOptions::default()
                         };
-                        let (there, result) = restore(&world, &older);
+                        let (there, result) = restore(world, &older);
                         assert_eq!(result.unwrap().report.lost, []);
                         assert!(there == first);
                         roots += 1;

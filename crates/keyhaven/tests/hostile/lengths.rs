@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use keyhaven::{
-    Cancel, Depth, Lost, LostPart, Outcome, RestoreError, RestoreOptions, SnapshotInfo,
+    Cancel, Depth, Lost, LostPart, Outcome, RestoreError, RestoreOptions, SnapshotInfo, Tier,
     VerifyReport,
 };
 
@@ -76,24 +76,29 @@ fn other_lengths(len: u64) -> impl Iterator<Item = u64> {
 /// sees it; and what is named as lost, of each backup and at each depth, is what a restore loses.
 #[test]
 fn a_pack_of_another_length_is_seen_and_costs_what_a_restore_loses() {
-    let world = three_days();
+    for tier in [Tier::Pages, Tier::Rows] {
+        is_seen_and_costs_what_a_restore_loses(&three_days(tier));
+    }
+}
+
+fn is_seen_and_costs_what_a_restore_loses(world: &OnDisk) {
     let snapshots = world.haven().snapshots().unwrap();
     let (mut needed_packs, mut costly, mut free) = (0, 0, 0);
-    for (pack, len) in packs(&world) {
+    for (pack, len) in packs(world) {
         let good = std::fs::read(&pack).unwrap();
         damage(&pack, How::Removed, 0);
-        let needed = !verify(&world, Depth::Structure).is_good();
+        let needed = !verify(world, Depth::Structure).is_good();
         std::fs::write(&pack, &good).unwrap();
         needed_packs += u32::from(needed);
         let name = pack.file_name().unwrap().to_str().unwrap();
         for other in other_lengths(len as u64) {
             set_len(&pack, other);
             let lost: Vec<_> = (snapshots.iter())
-                .map(|snapshot| lost_by_restore(&world, snapshot))
+                .map(|snapshot| lost_by_restore(world, snapshot))
                 .collect();
             let whole_store = Depth::Sample("100%".parse().unwrap());
             for depth in [Depth::Structure, Depth::All, whole_store] {
-                let report = verify(&world, depth);
+                let report = verify(world, depth);
                 let sees = needed || depth == whole_store;
                 assert_eq!(report.is_good(), !sees, "{depth:?}, {other} for {len}");
                 if !sees {
@@ -128,23 +133,28 @@ fn a_pack_of_another_length_is_seen_and_costs_what_a_restore_loses() {
 /// BACKUP-4: damage that costs nothing yet is mended by the next backup all the same.
 #[test]
 fn a_pack_of_another_length_that_costs_nothing_yet_is_mended() {
-    let world = three_days();
-    let kept = Kept::of(&world);
+    for tier in [Tier::Pages, Tier::Rows] {
+        is_mended(&three_days(tier));
+    }
+}
+
+fn is_mended(world: &OnDisk) {
+    let kept = Kept::of(world);
     let mut mended = 0;
-    for (pack, len) in packs(&world) {
+    for (pack, len) in packs(world) {
         for other in [len as u64 - 1, len as u64 + 1] {
             set_len(&pack, other);
-            let report = verify(&world, Depth::Structure);
+            let report = verify(world, Depth::Structure);
             if !report.is_good() {
                 let backup = world.backup().unwrap();
                 assert!(backup.damaged.is_some(), "{report:?}");
                 assert_eq!(backup.outcome, Outcome::Complete);
-                let report = verify(&world, Depth::Structure);
+                let report = verify(world, Depth::Structure);
                 assert!(report.is_good(), "{report:?}");
                 assert_eq!(world.backup().unwrap().outcome, Outcome::Unchanged);
                 mended += 1;
             }
-            kept.put_back(&world);
+            kept.put_back(world);
         }
     }
     assert!(mended > 6, "{mended}");

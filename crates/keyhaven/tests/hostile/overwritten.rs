@@ -33,18 +33,14 @@ fn differs(restored: Result<Restored, RestoreError>) -> PathBuf {
 
 /// A world that was backed up twice, with a day between.
 fn two_days(tier: Tier) -> OnDisk {
-    let world = OnDisk::new();
+    let world = OnDisk::by(tier);
     for day in ["first", "second"] {
         world
             .app
             .execute("UPDATE message SET text = ?1 WHERE id % 7 = 0", [day])
             .unwrap();
         settle();
-        let options = BackupOptions {
-            tier,
-            ..BackupOptions::default()
-        };
-        world.haven().backup(options, &mut ()).unwrap();
+        world.backup().unwrap();
     }
     world
 }

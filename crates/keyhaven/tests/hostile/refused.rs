@@ -7,7 +7,7 @@ use std::sync::Arc;
 use keyhaven::store::StoreError;
 use keyhaven::{
     BackupError, BackupOptions, HistoryError, Keyhaven, Notice, Observer, OpenError, Outcome,
-    Phase, Place, ProtectorError, Recovery, RestoreError, RestoreOptions, Setup, SetupError,
+    Phase, Place, ProtectorError, Recovery, RestoreError, RestoreOptions, Setup, SetupError, Tier,
 };
 use keyhaven_secrets::Remedy;
 use tempfile::TempDir;
@@ -18,14 +18,19 @@ use crate::world::{World, backup, copy_folder, furnish, noise, place, restore, r
 pub(crate) struct OnDisk {
     folder: TempDir,
     pub(crate) app: rusqlite::Connection,
+    tier: Tier,
 }
 
 impl OnDisk {
     pub(crate) fn new() -> Self {
+        Self::by(Tier::Pages)
+    }
+
+    pub(crate) fn by(tier: Tier) -> Self {
         let folder = scratch();
         let store = Place::parse(folder.path().join("store").to_str().unwrap()).unwrap();
         let (folder, app, _) = furnish(&store, folder);
-        Self { folder, app }
+        Self { folder, app, tier }
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {
@@ -37,7 +42,18 @@ impl OnDisk {
     }
 
     pub(crate) fn backup(&self) -> Result<keyhaven::BackupReport, BackupError> {
-        self.haven().backup(BackupOptions::default(), &mut ())
+        self.backup_told(&mut ())
+    }
+
+    pub(crate) fn backup_told(
+        &self,
+        observer: &mut dyn Observer,
+    ) -> Result<keyhaven::BackupReport, BackupError> {
+        let options = BackupOptions {
+            tier: self.tier,
+            ..BackupOptions::default()
+        };
+        self.haven().backup(options, observer)
     }
 }
 
